@@ -1,0 +1,2 @@
+//! Helm beside its peers. See docs/benches.md.
+fn main() {}

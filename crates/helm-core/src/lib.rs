@@ -1,0 +1,12 @@
+//! The decisions of Helm, as functions of values.
+//!
+//! Nothing in this crate performs IO, reads a clock, draws randomness or knows a wire or row type: time, random
+//! draws and news are passed in, effects come out. See docs/ARCHITECTURE.md, invariant 1.
+
+pub mod event;
+pub mod exit;
+pub mod name;
+pub mod spec;
+pub mod status;
+pub mod time;
+pub mod wish;

@@ -1,0 +1,88 @@
+//! The name of a service.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A service's name: `^[a-z0-9_-]{1,50}$`, the pattern that Core and the log clients enforce (contract 1.3).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(Box<str>);
+
+/// Why a text is not a service name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a service name: use 1 to 50 of a-z, 0-9, `_` and `-`")]
+pub struct BadName(pub String);
+
+impl ServiceName {
+    /// Longest name, in bytes.
+    pub const MAX: usize = 50;
+
+    /// Checks `text` against the pattern.
+    pub fn new(text: &str) -> Result<Self, BadName> {
+        let ok = (1..=Self::MAX).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        if ok { Ok(Self(text.into())) } else { Err(BadName(text.chars().take(80).collect())) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = BadName;
+    fn try_from(text: String) -> Result<Self, BadName> {
+        Self::new(&text)
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0.into()
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+impl AsRef<str> for ServiceName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for ServiceName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_the_ecosystem_uses() {
+        for good in ["core", "my-app_2", "0", &"a".repeat(50)] {
+            assert!(ServiceName::new(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        for bad in ["", "Core", "a b", "a/b", "..", "é", "a\n", &"a".repeat(51)] {
+            assert!(ServiceName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

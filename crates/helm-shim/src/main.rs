@@ -1,0 +1,2 @@
+//! The keeper of one service. See docs/ARCHITECTURE.md.
+fn main() {}
