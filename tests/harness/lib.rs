@@ -1,1 +1,3 @@
-//! See docs/ARCHITECTURE.md.
+//! What the tests over the real binaries share. See docs/testing.md.
+
+pub mod fixture;
