@@ -1,0 +1,241 @@
+//! What an operator asks, as a function from wishes to wishes.
+
+use std::collections::BTreeSet;
+
+use crate::fleet::Fleet;
+use crate::goal::Goal;
+use crate::name::ServiceName;
+use crate::spec::ServiceSpec;
+use crate::status::{ServiceStatus, State};
+use crate::wish::{Mode, Wish, Wishes};
+
+/// One ask. Names are taken as the operator wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Start these, and what they depend on.
+    Start {
+        /// Whom.
+        names: Vec<String>,
+        /// `None`: as last time, else the default.
+        mode: Option<Mode>,
+    },
+    /// Stop these, and nothing else.
+    Stop {
+        /// Whom.
+        names: Vec<String>,
+    },
+    /// Stop and start these.
+    Restart {
+        /// Whom.
+        names: Vec<String>,
+        /// `None`: as last time, else the default.
+        mode: Option<Mode>,
+    },
+    /// Lift the hold, and start these.
+    Up {
+        /// Whom; empty: every service.
+        names: Vec<String>,
+        /// `None`: as last time, else the default.
+        mode: Option<Mode>,
+        /// Leave alone what an operator stopped.
+        as_wanted: bool,
+    },
+    /// Stop these.
+    Down {
+        /// Whom; empty: hold the fleet down, and leave the wishes as they are.
+        names: Vec<String>,
+    },
+}
+
+/// What follows from an ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The wishes as they are to be recorded.
+    pub wishes: Wishes,
+    /// For `Event::Wished`.
+    pub restart: Vec<ServiceName>,
+    /// For `Event::Wished`.
+    pub kick: Vec<ServiceName>,
+    /// What the asker waits for.
+    pub goals: Vec<(ServiceName, Goal)>,
+}
+
+/// Why an ask changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such service.
+    #[error("there is no service `{name}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    UnknownService {
+        /// As asked.
+        name: String,
+        /// The configured name that looks most like it.
+        nearest: Option<ServiceName>,
+    },
+    /// A directory entry: an address without a program.
+    #[error(
+        "`{name}` is an entry of the directory: it has an address and no program that Helm could start or stop"
+    )]
+    NotRunnable {
+        /// Whom.
+        name: ServiceName,
+    },
+    /// An ask that needs names came without one.
+    #[error("name at least one service")]
+    NoNames,
+}
+
+/// Plans `ask`. Changes nothing by itself: the wishes are recorded first, then handed to the fleet.
+pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Result<Plan, Refusal> {
+    let planner = Planner { fleet, default_mode };
+    match ask {
+        Ask::Start { names, mode } => Ok(planner.start(&planner.named(names)?, *mode, wishes)),
+        Ask::Stop { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
+        Ask::Restart { names, mode } => Ok(planner.restart(&planner.named(names)?, *mode, wishes)),
+        Ask::Up { names, mode, as_wanted } => {
+            let all = names.is_empty();
+            let mut whom = if all { planner.runnable() } else { planner.named(names)? };
+            if *as_wanted {
+                whom.retain(|spec| wishes.services.get(&spec.name).is_none_or(|wish| wish.run));
+            }
+            let lifted = if all { Wishes { hold: false, ..wishes.clone() } } else { wishes.clone() };
+            Ok(planner.start(&whom, *mode, &lifted))
+        }
+        Ask::Down { names } if names.is_empty() => Ok(planner.hold(wishes)),
+        Ask::Down { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
+    }
+}
+
+struct Planner<'a> {
+    fleet: &'a Fleet,
+    default_mode: Mode,
+}
+
+impl<'a> Planner<'a> {
+    fn runnable(&self) -> Vec<&'a ServiceSpec> {
+        self.fleet.specs().filter(|spec| spec.program.is_some()).collect()
+    }
+
+    /// The named services, each once, in the order asked.
+    fn named(&self, names: &[String]) -> Result<Vec<&'a ServiceSpec>, Refusal> {
+        if names.is_empty() {
+            return Err(Refusal::NoNames);
+        }
+        let mut found: Vec<&ServiceSpec> = Vec::new();
+        for name in names {
+            let spec = self.find(name).ok_or_else(|| self.unknown(name))?;
+            if spec.program.is_none() {
+                return Err(Refusal::NotRunnable { name: spec.name.clone() });
+            }
+            if !found.iter().any(|known| known.name == spec.name) {
+                found.push(spec);
+            }
+        }
+        Ok(found)
+    }
+
+    fn find(&self, name: &str) -> Option<&'a ServiceSpec> {
+        self.fleet.specs().find(|spec| spec.name.as_str() == name)
+    }
+
+    fn unknown(&self, name: &str) -> Refusal {
+        let alike =
+            |spec: &&ServiceSpec| strsim::damerau_levenshtein(&name.to_lowercase(), spec.name.as_str());
+        let nearest =
+            self.fleet.specs().min_by_key(alike).filter(|spec| alike(spec) <= 1 + name.chars().count() / 3);
+        Refusal::UnknownService { name: name.into(), nearest: nearest.map(|spec| spec.name.clone()) }
+    }
+
+    fn status(&self, name: &ServiceName) -> Option<&'a ServiceStatus> {
+        self.fleet.status_of(name.as_str())
+    }
+
+    fn start(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
+        let mut wishes = lift(wishes);
+        for spec in whom {
+            self.want(&spec.name, mode, &mut wishes);
+        }
+        let mut kick: Vec<ServiceName> = whom.iter().map(|spec| spec.name.clone()).collect();
+        for name in self.needed(whom) {
+            let status = self.status(&name);
+            let wanted = wishes.services.get(&name).is_some_and(|wish| wish.run);
+            if !wanted && status.is_none_or(|status| status.state != State::External) {
+                self.want(&name, mode, &mut wishes);
+            }
+            // What is done need not be done again for those that need it.
+            if status.is_none_or(|status| !status.completed) {
+                kick.push(name);
+            }
+        }
+        let goals = whom.iter().map(|spec| (spec.name.clone(), Goal::Up { fresh_since: None })).collect();
+        Plan { wishes, restart: Vec::new(), kick, goals }
+    }
+
+    fn restart(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
+        let plan = self.start(whom, mode, wishes);
+        let fresh =
+            |name: &ServiceName| Goal::Up { fresh_since: self.status(name).and_then(|status| status.run) };
+        let names = || whom.iter().map(|spec| spec.name.clone());
+        Plan {
+            restart: names().collect(),
+            goals: names().map(|name| (name.clone(), fresh(&name))).collect(),
+            ..plan
+        }
+    }
+
+    fn stop(&self, whom: &[&ServiceSpec], wishes: &Wishes) -> Plan {
+        let mut wishes = wishes.clone();
+        for spec in whom {
+            let mode = self.mode(&spec.name, None, &wishes);
+            wishes.services.insert(spec.name.clone(), Wish { run: false, mode });
+        }
+        let goals = whom.iter().map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
+        Plan { wishes, restart: Vec::new(), kick: Vec::new(), goals }
+    }
+
+    /// What Helm does not run is left as it is, and not waited for.
+    fn hold(&self, wishes: &Wishes) -> Plan {
+        let ours = |spec: &&&ServiceSpec| {
+            self.status(&spec.name).is_some_and(|status| status.state != State::External)
+        };
+        let goals =
+            self.runnable().iter().filter(ours).map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
+        Plan { wishes: Wishes { hold: true, ..wishes.clone() }, restart: Vec::new(), kick: Vec::new(), goals }
+    }
+
+    fn want(&self, name: &ServiceName, mode: Option<Mode>, wishes: &mut Wishes) {
+        let mode = self.mode(name, mode, wishes);
+        wishes.services.insert(name.clone(), Wish { run: true, mode });
+    }
+
+    fn mode(&self, name: &ServiceName, asked: Option<Mode>, wishes: &Wishes) -> Mode {
+        let remembered = wishes.services.get(name).map(|wish| wish.mode);
+        asked.or(remembered).unwrap_or(self.default_mode)
+    }
+
+    /// Everything that `whom` depends on, also through others, without `whom`.
+    fn needed(&self, whom: &[&ServiceSpec]) -> BTreeSet<ServiceName> {
+        let mut needed = BTreeSet::new();
+        let mut todo: Vec<&ServiceSpec> = whom.to_vec();
+        while let Some(spec) = todo.pop() {
+            for edge in &spec.depends_on {
+                if let Some(on) = self.find(edge.service.as_str()).filter(|on| on.program.is_some())
+                    && needed.insert(on.name.clone())
+                {
+                    todo.push(on);
+                }
+            }
+        }
+        needed.retain(|name| whom.iter().all(|spec| spec.name != *name));
+        needed
+    }
+}
+
+/// Starting something while the fleet is held down lifts the hold for it alone: what the hold keeps down becomes
+/// "never asked for", so that it stays down now, and `up --as-wanted` brings it up again.
+fn lift(wishes: &Wishes) -> Wishes {
+    let mut wishes = wishes.clone();
+    if std::mem::replace(&mut wishes.hold, false) {
+        wishes.services.retain(|_, wish| !wish.run);
+    }
+    wishes
+}

@@ -1,0 +1,2 @@
+
+//! Support of the tests of this crate.

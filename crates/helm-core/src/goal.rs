@@ -1,0 +1,109 @@
+//! Is what an operator asked for done? Judged from the read model alone, so that helmd, a client and a test agree.
+
+use crate::status::{Health, RunId, ServiceStatus, State};
+use crate::unit::holder_words;
+
+/// What the asker waits for, of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// It is ready (or, a one-shot, completed).
+    Up {
+        /// The run must be newer than this one: a restart was asked for.
+        fresh_since: Option<RunId>,
+    },
+    /// Nothing of it lives, and nothing is planned.
+    Stopped,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not yet: why, in words.
+    Pending(String),
+    /// There. `already running`, `started`, `running`, `completed`, `stopped`, `already stopped`.
+    Done(String),
+    /// It will not come by itself: why.
+    Failed(String),
+}
+
+/// Judges `status` against `goal`. `at_begin` is the status just before the wish was handed to the fleet.
+pub fn judge(goal: &Goal, status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
+    match goal {
+        Goal::Up { fresh_since } => judge_up(*fresh_since, status, at_begin),
+        Goal::Stopped => judge_stopped(status, at_begin),
+    }
+}
+
+fn judge_up(fresh_since: Option<RunId>, status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
+    // A status from before the wish says nothing about its outcome.
+    let moved = status.revision != at_begin.revision;
+    match status.state {
+        State::External if fresh_since.is_some() => Verdict::Failed(not_ours(status)),
+        State::External if status.ready => Verdict::Done("already running".into()),
+        State::Running | State::Starting if stale(fresh_since, status) => {
+            Verdict::Pending(status.reason.clone())
+        }
+        State::Running if status.ready => Verdict::Done(up_words(status, at_begin)),
+        State::Stopped if status.completed && (moved || !status.wanted) => Verdict::Done("completed".into()),
+        State::Failed | State::NotInstalled if moved => Verdict::Failed(status.reason.clone()),
+        State::Stopped | State::Stopping if moved && !status.wanted => {
+            Verdict::Failed(format!("is not wanted any more: {}", status.reason))
+        }
+        State::Stopped
+        | State::Blocked
+        | State::Starting
+        | State::Running
+        | State::Stopping
+        | State::Backoff
+        | State::Failed
+        | State::External
+        | State::NotInstalled => Verdict::Pending(status.reason.clone()),
+    }
+}
+
+fn stale(fresh_since: Option<RunId>, status: &ServiceStatus) -> bool {
+    fresh_since.is_some_and(|old| status.run.is_none_or(|run| run <= old))
+}
+
+fn up_words(status: &ServiceStatus, at_begin: &ServiceStatus) -> String {
+    let word = if status.run != at_begin.run {
+        "started"
+    } else if at_begin.ready {
+        "already running"
+    } else {
+        "running"
+    };
+    match status.health {
+        Health::Degraded | Health::Unhealthy | Health::Unreachable => {
+            format!("{word}, {}: {}", status.health.as_str(), status.health_message)
+        }
+        Health::Healthy | Health::Starting | Health::Unknown => word.into(),
+    }
+}
+
+fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
+    let lived = at_begin.run.is_some();
+    match status.state {
+        State::External => Verdict::Failed(not_ours(status)),
+        State::Stopped if lived => Verdict::Done("stopped".into()),
+        State::Stopped => Verdict::Done("already stopped".into()),
+        State::Running | State::Starting if status.wanted && status.revision != at_begin.revision => {
+            Verdict::Failed(format!("is wanted again: {}", status.reason))
+        }
+        State::Blocked
+        | State::Starting
+        | State::Running
+        | State::Stopping
+        | State::Backoff
+        | State::Failed
+        | State::NotInstalled => Verdict::Pending(status.reason.clone()),
+    }
+}
+
+fn not_ours(status: &ServiceStatus) -> String {
+    let who = status.holder.as_ref().map_or_else(|| "another process".into(), holder_words);
+    match status.port {
+        Some(port) => format!("is not run by Helm: {who} holds port {port}"),
+        None => format!("is not run by Helm: {who} holds its port"),
+    }
+}

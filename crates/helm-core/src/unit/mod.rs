@@ -1,0 +1,202 @@
+//! One service: what was asked of it and what became of it, as a machine without clock or IO.
+//!
+//! ```text
+//!              wanted                gate open                Started
+//!   Rest ----------------> Blocked ------------> Launching ------------> Up
+//!    ^  ^                     ^  ^                 |  |  |               | stop, restart, not well,
+//!    |  |                     |  |  (failed later) |  |  | Occupied      | or the main process ended
+//!    |  |     until           |  +---- Backoff <---+  |  v               v
+//!    |  +------- Backoff -----+           ^           | External       Ending
+//!    |                                    |           |    | Released    | TreeEmpty
+//!    |                                    +-----------|----|-------------+--> Blocked (at once)
+//!    +------------------------------------------------+----+-------------+    or Rest
+//! ```
+//!
+//! What never happens here:
+//!
+//! 1. Two live runs. `Effect::Start` is emitted only on the way from `Blocked`/`Rest`/`Backoff` to `Launching`, and
+//!    `Launching`, `Up` and `Ending` are left only by news that nothing of their run lives.
+//! 2. News of another run has an effect. (Found after all were adopted: a run that we do not know is killed.)
+//! 3. A stop that does not end. `Launching` and `Ending` repeat `Effect::Kill` until the run is over.
+//! 4. A deadline in the past after a step.
+//!
+//! The parts: `phase` (the data), `news` (what the world says), `advance` (what wishes and time do), `watch` (probes),
+//! `view` (what others and clients see).
+
+mod advance;
+mod news;
+mod phase;
+mod view;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::{Change, ChangeKind, Effect, Now};
+use crate::exit::Exit;
+use crate::name::ServiceName;
+use crate::policy::Streak;
+use crate::spec::ServiceSpec;
+use crate::status::{Health, RunId, ServiceStatus, State};
+use crate::time::Wall;
+use crate::wish::{Mode, Wish};
+
+pub(crate) use phase::Gate;
+use phase::{Phase, Rest};
+pub(crate) use view::{View, holder_words};
+
+/// Between one SIGKILL and the next, where the tree does not go.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
+/// How long a start may stay without an answer before its run is killed.
+const LAUNCH_LIMIT: Duration = Duration::from_secs(30);
+/// How long a started service that is not ready holds its place among the starting ones.
+const SLOT_LIMIT: Duration = Duration::from_secs(5);
+/// After so many kills in vain, those that wait for this one's end wait no longer.
+const HOPELESS_KILLS: u32 = 3;
+
+/// What a unit needs to act: the time, where effects go, and the next run id.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) out: &'a mut Vec<Effect>,
+    pub(crate) next_run: &'a mut RunId,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    spec: ServiceSpec,
+    phase: Phase,
+    /// It is to run (wish, and no hold).
+    wanted: bool,
+    wish: Wish,
+    /// Who asked last.
+    by: String,
+    streak: Streak,
+    restarts: u32,
+    last_exit: Option<Exit>,
+    /// Newest run known; older news is history.
+    last_run: Option<RunId>,
+    warnings: BTreeMap<String, String>,
+    /// Why it last changed its phase.
+    cause: String,
+    shown: Shown,
+    status: ServiceStatus,
+    /// The status must be composed again.
+    stale: bool,
+}
+
+/// What was last recorded.
+#[derive(Debug)]
+struct Shown {
+    state: State,
+    since: Wall,
+    health: Health,
+}
+
+impl Unit {
+    pub(crate) fn new(spec: ServiceSpec, wish: Wish, hold: bool, now: Now) -> Self {
+        let status = view::blank(&spec, now.wall);
+        Self {
+            spec,
+            phase: Phase::Rest(Rest::Stopped { why: "was not started since helmd came".into() }),
+            wanted: wish.run && !hold,
+            wish,
+            by: "the wishes of an earlier time".into(),
+            streak: Streak::default(),
+            restarts: 0,
+            last_exit: None,
+            last_run: None,
+            warnings: BTreeMap::new(),
+            cause: String::new(),
+            shown: Shown { state: State::Stopped, since: now.wall, health: Health::Unknown },
+            status,
+            stale: true,
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &ServiceSpec {
+        &self.spec
+    }
+
+    fn name(&self) -> &ServiceName {
+        &self.spec.name
+    }
+
+    fn mode(&self) -> Mode {
+        self.wish.mode
+    }
+
+    /// Changes the phase. What is recorded of it is decided by `refresh`, at the end of the news or the advance, so
+    /// that a phase that is left in the same step is not told to anybody.
+    fn enter(&mut self, phase: Phase, cause: impl Into<String>) {
+        self.phase = phase;
+        self.cause = cause.into();
+        self.stale = true;
+    }
+
+    /// Comes to rest: the keeper is not needed any more.
+    fn rest(&mut self, rest: Rest, turn: &mut Turn<'_>) {
+        let why = rest.why().to_owned();
+        self.enter(Phase::Rest(rest), why);
+        self.refresh(turn);
+        turn.out.push(Effect::Retire { service: self.name().clone() });
+    }
+
+    /// Records what others can see to have changed.
+    fn refresh(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::Blocked(Gate::Unknown)) {
+            return;
+        }
+        self.stale = true;
+        let state = self.state();
+        if state != self.shown.state {
+            let cause = self.cause.clone();
+            self.record(turn, ChangeKind::State, self.shown.state.as_str(), state.as_str(), cause);
+            self.shown.state = state;
+            self.shown.since = turn.now.wall;
+        }
+        let reading = self.reading();
+        if reading.health != self.shown.health {
+            self.record(
+                turn,
+                ChangeKind::Health,
+                self.shown.health.as_str(),
+                reading.health.as_str(),
+                reading.message,
+            );
+            self.shown.health = reading.health;
+        }
+    }
+
+    fn record(&self, turn: &mut Turn<'_>, kind: ChangeKind, from: &str, to: &str, cause: String) {
+        turn.out.push(Effect::Record(Change {
+            at: turn.now.wall,
+            service: self.name().clone(),
+            kind,
+            from: from.into(),
+            to: to.into(),
+            cause,
+            run: self.run(),
+            pid: self.pid(),
+            exit: None,
+        }));
+    }
+
+    /// Shows `text` under `topic` beside the state; an empty text takes it away.
+    fn warn(&mut self, topic: &str, text: &str, turn: &mut Turn<'_>) {
+        let old = self.warnings.get(topic).map_or("", String::as_str).to_owned();
+        if old == text {
+            return;
+        }
+        self.record(turn, ChangeKind::Warning, &old, text, topic.into());
+        if text.is_empty() {
+            self.warnings.remove(topic);
+        } else {
+            self.warnings.insert(topic.into(), text.into());
+        }
+        self.stale = true;
+    }
+}

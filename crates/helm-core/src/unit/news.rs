@@ -1,0 +1,362 @@
+//! What the world says to a unit.
+
+use super::phase::{Cause, Ending, External, Gate, Main, Phase, Rest, Run, Up, exit_words};
+use super::watch::Watch;
+use super::{SLOT_LIMIT, Turn, Unit};
+use crate::event::{Answer, Change, ChangeKind, Effect, News, ProbeKind};
+use crate::exit::Exit;
+use crate::policy::{self, Next};
+use crate::status::{Holder, RunId};
+use crate::time::{Mono, Wall};
+
+/// An unexpected end, as far as the decision about the next run needs it.
+struct End {
+    story: String,
+    failed: bool,
+    proven: bool,
+    /// Delays count from here.
+    at: Mono,
+}
+
+impl Unit {
+    /// Takes news in. News of another run than the current one changes nothing.
+    pub(crate) fn news(&mut self, news: News, turn: &mut Turn<'_>) {
+        match news {
+            News::Found { run, pid, started, started_wall, mode, ready, ended } => {
+                self.found(Run { id: run, mode, started, started_wall }, pid, ready, ended, turn);
+            }
+            News::FoundEnded { run, exit, started, ended, ended_wall, ready, mode: _ } => {
+                self.found_ended(run, exit, started, (ended, ended_wall), ready, turn);
+            }
+            News::Started { run, pid } => self.started(run, pid, turn),
+            News::StartFailed { run, reason, permanent } => self.start_failed(run, reason, permanent, turn),
+            News::NotInstalled { run, reason } => {
+                if self.is_launching(run) {
+                    self.rest(Rest::NotInstalled { why: reason }, turn);
+                }
+            }
+            News::Occupied { run, holder } => self.occupied(run, holder, turn),
+            News::Released => self.released(turn),
+            News::Probed { run, probe, answer } => self.probed(run, probe, answer, turn),
+            News::Notified { run, ready, stopping, status } => {
+                self.notified(run, ready, stopping, status, turn)
+            }
+            News::WatchdogMissed { run } => {
+                if self.up(run).is_some() {
+                    self.end(Cause::Sick("did not feed its watchdog in time".into()), turn);
+                }
+            }
+            News::Ended { run, exit, at } => self.ended(run, exit, at, turn),
+            News::TreeEmpty { run, leftovers } => self.tree_empty(run, leftovers, turn),
+            News::Warning { topic, text } => self.warn(&topic, &text, turn),
+        }
+        self.refresh(turn);
+    }
+
+    fn is_launching(&self, run: RunId) -> bool {
+        matches!(&self.phase, Phase::Launching(launching) if launching.run == run)
+    }
+
+    fn up(&mut self, run: RunId) -> Option<&mut Up> {
+        if let Phase::Up(up) = &mut self.phase { Some(&mut **up).filter(|up| up.run.id == run) } else { None }
+    }
+
+    /// A run that lives. After adoption such news is a surprise; what runs already has the right to go on.
+    fn found(&mut self, run: Run, pid: u32, ready: bool, ended: Option<Exit>, turn: &mut Turn<'_>) {
+        if self.run() == Some(run.id) {
+            return;
+        }
+        if matches!(self.phase, Phase::Launching(_) | Phase::Up(_) | Phase::Ending(_)) {
+            turn.out.push(Effect::Kill { service: self.name().clone(), run: run.id });
+            return;
+        }
+        self.leave_external(turn);
+        self.last_run = Some(run.id);
+        let now = turn.now.mono;
+        let watch = if ready {
+            Watch::adopted_ready(&self.spec.probes, run.started)
+        } else {
+            Watch::started(&self.spec.probes, now)
+        };
+        let up = self.newly_up(run, pid, watch, now);
+        self.enter(Phase::Up(Box::new(up)), "was running when helmd came");
+        match ended {
+            Some(exit) => self.ended(run.id, exit, now, turn),
+            None => self.probes_changed(Vec::new(), run.id, turn),
+        }
+    }
+
+    fn newly_up(&self, run: Run, pid: u32, watch: Watch, now: Mono) -> Up {
+        Up {
+            run,
+            pid,
+            watch,
+            notify_status: None,
+            ready_by: self.spec.start_timeout.map(|limit| now + limit),
+            slot_until: now + SLOT_LIMIT,
+            restart: false,
+            held_by: Vec::new(),
+        }
+    }
+
+    /// The last run ended while no helmd was there. Only the first thing known of a service can be that.
+    fn found_ended(
+        &mut self,
+        run: RunId,
+        exit: Exit,
+        started: Mono,
+        (at, at_wall): (Mono, Wall),
+        ready: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        if self.last_run.is_some() || !matches!(self.phase, Phase::Rest(Rest::Stopped { .. })) {
+            return;
+        }
+        self.last_run = Some(run);
+        self.last_exit = Some(exit);
+        let ran = at.since(started);
+        let story = format!("{} while helmd was away", exit_words(exit, ran));
+        if !self.wanted {
+            return self.rest(Rest::Stopped { why: story }, turn);
+        }
+        self.record_exit(run, None, exit, at_wall, story.clone(), turn);
+        let proven = ready && ran >= self.spec.backoff.reset_after;
+        self.after_end(End { story, failed: !exit.is_success(), proven, at }, turn);
+    }
+
+    fn started(&mut self, run: RunId, pid: u32, turn: &mut Turn<'_>) {
+        let Phase::Launching(launching) = &self.phase else { return };
+        if launching.run != run {
+            return;
+        }
+        let (mode, restart, now) = (launching.mode, launching.restart, turn.now.mono);
+        let process = Run { id: run, mode, started: now, started_wall: turn.now.wall };
+        let up = self.newly_up(process, pid, Watch::started(&self.spec.probes, now), now);
+        self.enter(Phase::Up(Box::new(Up { restart, ..up })), "its program runs");
+        self.probes_changed(Vec::new(), run, turn);
+    }
+
+    fn start_failed(&mut self, run: RunId, reason: String, permanent: bool, turn: &mut Turn<'_>) {
+        if !self.is_launching(run) {
+            return;
+        }
+        let story = format!("could not be started: {reason}");
+        if !self.wanted {
+            let why = format!("stopped by {}; {story}", self.by);
+            self.rest(Rest::Stopped { why }, turn);
+        } else if permanent {
+            self.rest(Rest::Failed { why: story }, turn);
+        } else {
+            // It never ran: whether it is to run again is not a question for the restart policy.
+            let next = self.streak.fail(&self.spec.backoff, false, policy::mix(turn.now.draw, self.name()));
+            self.follow(next, story, turn.now.mono, turn);
+        }
+    }
+
+    fn occupied(&mut self, run: RunId, holder: Holder, turn: &mut Turn<'_>) {
+        if !self.is_launching(run) {
+            return;
+        }
+        let watch = Watch::external(&self.spec.probes, turn.now.mono);
+        let external = External { run, holder: holder.clone(), watch };
+        let cause = external.words(self.spec.port);
+        self.enter(Phase::External(Box::new(external)), cause);
+        self.refresh(turn);
+        turn.out.push(Effect::WatchPort { service: self.name().clone(), run, holder });
+        self.probes_changed(Vec::new(), run, turn);
+    }
+
+    fn released(&mut self, turn: &mut Turn<'_>) {
+        if !matches!(self.phase, Phase::External(_)) {
+            return;
+        }
+        self.leave_external(turn);
+        let why = "who held its port is gone";
+        if self.wanted {
+            self.enter(Phase::Blocked(Gate::Unknown), why);
+        } else {
+            self.rest(Rest::Stopped { why: why.into() }, turn);
+        }
+    }
+
+    fn leave_external(&self, turn: &mut Turn<'_>) {
+        let Phase::External(external) = &self.phase else { return };
+        turn.out.push(Effect::UnwatchPort { service: self.name().clone() });
+        self.probes_off(&external.watch.asked(), turn);
+    }
+
+    fn watch(&mut self, run: RunId) -> Option<&mut Watch> {
+        match &mut self.phase {
+            Phase::Up(up) if up.run.id == run => Some(&mut up.watch),
+            Phase::External(external) if external.run == run => Some(&mut external.watch),
+            Phase::Rest(_)
+            | Phase::Blocked(_)
+            | Phase::Backoff { .. }
+            | Phase::Launching(_)
+            | Phase::Up(_)
+            | Phase::Ending(_)
+            | Phase::External(_) => None,
+        }
+    }
+
+    fn probed(&mut self, run: RunId, probe: ProbeKind, answer: Answer, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        let Some(watch) = self.watch(run) else { return };
+        let before = watch.asked();
+        let sick = watch.answered(probe, answer, now);
+        self.watched(before, run, turn);
+        if let Some(why) = sick {
+            self.end(Cause::Sick(why), turn);
+        }
+    }
+
+    fn notified(
+        &mut self,
+        run: RunId,
+        ready: bool,
+        stopping: bool,
+        status: Option<String>,
+        turn: &mut Turn<'_>,
+    ) {
+        let now = turn.now.mono;
+        let Some(up) = self.up(run) else { return };
+        up.notify_status = status.or(up.notify_status.take());
+        let before = up.watch.asked();
+        up.watch.notified(ready, stopping, now);
+        self.watched(before, run, turn);
+    }
+
+    /// After the watch has learnt something.
+    fn watched(&mut self, before: Vec<ProbeKind>, run: RunId, turn: &mut Turn<'_>) {
+        self.cause = "is ready".into();
+        self.refresh(turn);
+        self.probes_changed(before, run, turn);
+    }
+
+    /// Tells the shell which probes it is to ask from now on.
+    fn probes_changed(&mut self, before: Vec<ProbeKind>, run: RunId, turn: &mut Turn<'_>) {
+        let Some(now) = self.watch(run).map(|watch| watch.asked()) else { return };
+        let (service, over) = (self.name().clone(), before.iter().filter(|probe| !now.contains(probe)));
+        self.probes_off(&over.copied().collect::<Vec<_>>(), turn);
+        let new = now.iter().filter(|probe| !before.contains(probe));
+        turn.out.extend(new.map(|&probe| Effect::ProbeOn { service: service.clone(), run, probe }));
+    }
+
+    /// The main process ended. What is left of its tree gets the stop signal, and the kill after the grace time.
+    fn ended(&mut self, run: RunId, exit: Exit, at: Mono, turn: &mut Turn<'_>) {
+        if self.run() != Some(run) {
+            return;
+        }
+        if self.is_launching(run) {
+            self.started(run, 0, turn);
+        }
+        let main = Main::Gone { exit, at };
+        let wall = Wall(turn.now.wall.0 - i64::try_from(turn.now.mono.since(at).as_nanos()).unwrap_or(0));
+        let (process, pid) = match &self.phase {
+            Phase::Up(up) => (up.run, up.pid),
+            Phase::Ending(Ending { run, main: Main::Lives { pid }, .. }) => (*run, *pid),
+            Phase::Ending(Ending { main: Main::Gone { .. }, .. }) => return,
+            Phase::Rest(_)
+            | Phase::Blocked(_)
+            | Phase::Backoff { .. }
+            | Phase::Launching(_)
+            | Phase::External(_) => return,
+        };
+        self.last_exit = Some(exit);
+        self.record_exit(run, Some(pid), exit, wall, exit_words(exit, at.since(process.started)), turn);
+        if let Phase::Ending(ending) = &mut self.phase {
+            ending.main = main;
+            if ending.kills == 0 {
+                turn.out.push(Effect::Stop { service: self.name().clone(), run });
+            }
+        } else {
+            self.begin_ending(main, Cause::Own, turn);
+        }
+    }
+
+    fn record_exit(
+        &self,
+        run: RunId,
+        pid: Option<u32>,
+        exit: Exit,
+        at: Wall,
+        cause: String,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.out.push(Effect::Record(Change {
+            at,
+            service: self.name().clone(),
+            kind: ChangeKind::Exit,
+            from: String::new(),
+            to: exit.to_string(),
+            cause,
+            run: Some(run),
+            pid,
+            exit: Some(exit),
+        }));
+    }
+
+    /// Nothing of the run is left. Where its end was not told before, nobody knows how it ended.
+    fn tree_empty(&mut self, run: RunId, leftovers: u32, turn: &mut Turn<'_>) {
+        if self.run() != Some(run) {
+            return;
+        }
+        self.ended(run, Exit::Unknown, turn.now.mono, turn);
+        let Phase::Ending(ending) = self.phase.clone() else { return };
+        let Main::Gone { exit, at } = ending.main else { return };
+        let story = ending.story();
+        let daemonised = leftovers > 0 && exit.is_success() && matches!(ending.cause, Cause::Own);
+        self.warn("leftovers", &if daemonised { leftover_words(leftovers) } else { String::new() }, turn);
+        if !self.wanted {
+            return self.rest(Rest::Stopped { why: format!("stopped by {}; {story}", self.by) }, turn);
+        }
+        match ending.cause {
+            Cause::Asked => {
+                self.enter(Phase::Blocked(Gate::Unknown), format!("{story}; is wanted again by {}", self.by))
+            }
+            Cause::Restart => self.enter(Phase::Blocked(Gate::Unknown), format!("restarted by {}", self.by)),
+            Cause::Sick(_) => self.after_end(End { story, failed: true, proven: ending.proven, at }, turn),
+            Cause::Own => {
+                self.after_end(End { story, failed: !exit.is_success(), proven: ending.proven, at }, turn)
+            }
+        }
+    }
+
+    fn after_end(&mut self, end: End, turn: &mut Turn<'_>) {
+        let draw = policy::mix(turn.now.draw, self.name());
+        let (restart, rules) = (self.spec.restart, &self.spec.backoff);
+        let next = policy::after_end(restart, rules, &mut self.streak, end.failed, end.proven, draw);
+        self.follow(next, end.story, end.at, turn);
+    }
+
+    fn follow(&mut self, next: Next, story: String, at: Mono, turn: &mut Turn<'_>) {
+        match next {
+            Next::Done => self.rest(Rest::Done { why: format!("completed: {story}") }, turn),
+            Next::Stay => {
+                self.rest(Rest::Failed { why: format!("{story}; it is never restarted by itself") }, turn)
+            }
+            Next::GiveUp { failures } => {
+                self.rest(
+                    Rest::Failed { why: format!("{story}; gave up after {failures} failures in a row") },
+                    turn,
+                );
+            }
+            Next::Start => {
+                self.restarts = self.restarts.saturating_add(1);
+                self.enter(Phase::Blocked(Gate::Unknown), format!("{story}; starts again at once"));
+            }
+            Next::Wait { delay, number } => {
+                self.restarts = self.restarts.saturating_add(1);
+                let why = format!("{story}; waits in backoff {number}");
+                self.enter(Phase::Backoff { until: at + delay, why: why.clone() }, why);
+            }
+        }
+    }
+}
+
+fn leftover_words(count: u32) -> String {
+    let processes = if count == 1 { "1 process".into() } else { format!("{count} processes") };
+    format!(
+        "{processes} outlived its main process, which ended with code 0: does it daemonise? run it in the foreground"
+    )
+}
