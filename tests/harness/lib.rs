@@ -1,3 +1,9 @@
 //! What the tests over the real binaries share. See docs/testing.md.
 
+pub mod bins;
+pub mod capture;
 pub mod fixture;
+pub mod home;
+pub mod journal;
+pub mod procs;
+pub mod wait;
