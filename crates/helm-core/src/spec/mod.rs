@@ -1,7 +1,41 @@
 //! `services.json` as types: what a service is, how it is started, watched and stopped.
 //!
 //! These are the *resolved* types: defaults of `apps_registry.json` and of Helm are filled in. Reading the files into
-//! them, with every fault reported at once, is the work of the modules below.
+//! them, with every fault reported at once, is the work of the modules below:
+//!
+//! ```text
+//! text --tree--> nodes with positions --shape--> raw entries (one table of fields: table, registry, conf)
+//!      --resolve--> ServiceSpec --graph--> dependencies, ports, cycles --read--> Reading { config, faults }
+//! ```
+//!
+//! Nothing here stops at the first fault, and nothing here panics, whatever the text.
+
+mod address;
+mod conf;
+mod fault;
+mod graph;
+mod json;
+mod own;
+mod read;
+mod registry;
+mod resolve;
+mod scalar;
+#[cfg(feature = "schema")]
+mod schema;
+mod shape;
+mod start;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use conf::Settings;
+pub use fault::{Fault, Severity, nearest};
+pub use own::own_services_json;
+pub use read::{Config, DirectoryEntry, LogPattern, Reading, Source, Sources, read};
+#[cfg(feature = "schema")]
+pub use schema::schema;
+pub use start::{argv, environment, flaskenv};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,6 +83,10 @@ pub struct ServiceSpec {
     pub env_development: BTreeMap<String, String>,
     /// File with variables, beside `.flaskenv`, inside `path`.
     pub env_file: Option<String>,
+    /// Variables that are `true` in development and `false` in production (Nexus's DEV_MODE). With those that every
+    /// service gets (see [`environment`]) they make the mode, and win over everything else.
+    #[serde(default)]
+    pub mode_flags: Vec<String>,
     /// Variables above `.flaskenv` and `env_file`.
     pub env: BTreeMap<String, String>,
     /// Probes.
@@ -90,7 +128,6 @@ pub struct Dependency {
 /// What must hold of a dependency before its dependent starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Condition {
     /// Its process runs.
     Started,
@@ -115,7 +152,6 @@ pub struct OutsideCheck {
 /// When an ended service is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum RestartPolicy {
     /// Whenever it ends without having been asked to.
     #[default]
