@@ -3,10 +3,12 @@
 //! The journal is a fixture's own word about its life, against which a test holds what Helm says:
 //!
 //! ```text
-//! start NONCE pid=17 run=00c0ffee
-//! end NONCE code=7 out=120 err=118        the last thing before it ends by itself or by SIGTERM
-//! clash NONCE                             another instance held the lock
+//! start NONCE at=12345 pid=17 run=00c0ffee
+//! end NONCE at=12399 code=7 out=120 err=118     the last thing before it ends by itself or by SIGTERM
+//! clash NONCE at=12345                          another instance held the lock
 //! ```
+//!
+//! `at` is CLOCK_MONOTONIC in nanoseconds.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -101,8 +103,7 @@ impl Life {
     /// Takes the lock named by LOCK_FILE and notes the start in the file named by JOURNAL. A lock that is held by
     /// somebody else is noted there as a clash: the test fails by it.
     pub fn begin() -> io::Result<Self> {
-        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let nonce = format!("{}-{}{:09}", std::process::id(), clock.tv_sec, clock.tv_nsec);
+        let nonce = format!("{}-{}", std::process::id(), monotonic());
         let append = |path| OpenOptions::new().append(true).create(true).open(path);
         let journal = std::env::var_os("JOURNAL").map(append).transpose()?;
         let mut life = Self { nonce, journal, lock: None };
@@ -146,7 +147,7 @@ impl Life {
         match &self.journal {
             Some(file) => {
                 let mut file: &File = file;
-                file.write_all(format!("{word} {} {rest}\n", self.nonce).as_bytes())
+                file.write_all(format!("{word} {} at={} {rest}\n", self.nonce, monotonic()).as_bytes())
             }
             None => Ok(()),
         }
@@ -157,6 +158,12 @@ impl Life {
         self.note("end", &format!("code={code} out={} err={}", lines.out.written, lines.err.written))?;
         Ok(code.into())
     }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds: comparable between processes.
+pub fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// Numbered lines on both streams: `<stream> <nonce> <n> <padding>`.

@@ -21,8 +21,8 @@ use crate::wait::{eventually, pause};
 #[derive(Debug)]
 pub struct Home {
     dir: PathBuf,
-    // Only held: it is removed with the home.
-    _temp: TempDir,
+    /// Removed with the home, unless it is kept.
+    temp: Option<TempDir>,
     tag: String,
     env: Vec<(String, String)>,
 }
@@ -94,7 +94,7 @@ impl Home {
         make_dir(&dir);
         let dir = dir.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         let tag = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let home = Self { dir, _temp: temp, tag, env: Vec::new() };
+        let home = Self { dir, temp: Some(temp), tag, env: Vec::new() };
         make_dir(&home.path("journal"));
         home.write_services(services);
         home
@@ -267,6 +267,16 @@ impl Home {
         story
     }
 
+    /// Ends everything, and leaves the directory for a person to look at.
+    pub fn keep(mut self) -> PathBuf {
+        self.end();
+        if let Some(temp) = self.temp.take() {
+            // Its path is that of the home, or above it.
+            let _ = temp.keep();
+        }
+        self.dir.clone()
+    }
+
     /// Ends everything, hard.
     fn end(&self) {
         let end = Instant::now() + Duration::from_secs(20);
@@ -311,6 +321,11 @@ impl Helmd {
     /// Its pid.
     pub fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// It is over already.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
     }
 
     /// Sends it a signal.

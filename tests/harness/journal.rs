@@ -12,6 +12,8 @@ use crate::capture::Line;
 pub struct Life {
     /// Its name in lines and journal.
     pub nonce: String,
+    /// When it began (CLOCK_MONOTONIC, nanoseconds).
+    pub at: u64,
     /// Main process.
     pub pid: u32,
     /// The run id that Helm gave it.
@@ -23,6 +25,8 @@ pub struct Life {
 /// The last word of a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
+    /// When (CLOCK_MONOTONIC, nanoseconds).
+    pub at: u64,
     /// Its exit code.
     pub code: i32,
     /// Lines written on stdout.
@@ -57,13 +61,19 @@ pub fn read(path: &Path) -> io::Result<Journal> {
         match word {
             "start" => journal.lives.push(Life {
                 nonce: nonce.to_owned(),
+                at: number("at"),
                 pid: number("pid") as u32,
                 run: fields.get("run").copied().unwrap_or_default().to_owned(),
                 end: None,
             }),
             "end" => {
                 let life = journal.lives.iter_mut().rfind(|life| life.nonce == nonce);
-                let end = End { code: number("code") as i32, out: number("out"), err: number("err") };
+                let end = End {
+                    at: number("at"),
+                    code: number("code") as i32,
+                    out: number("out"),
+                    err: number("err"),
+                };
                 life.ok_or_else(|| io::Error::other(format!("end without start: {line}")))?.end = Some(end);
             }
             "clash" => journal.clashes.push(nonce.to_owned()),

@@ -1,0 +1,15 @@
+//! The real binaries, from the outside. One module per subject; every home is the test's own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by a panic")]
+
+mod adoption;
+mod api;
+mod badinput;
+mod capture;
+mod cli;
+mod external;
+mod layering;
+mod lifecycle;
+mod order;
+mod probes;
+mod restart;

@@ -1,0 +1,222 @@
+//! The attack: `kill -9` to helmd, to keepers, to both at once, and helmd started again by the test.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness::fixture::{Dice, monotonic};
+use harness::home::{Helmd, Home, gone};
+use harness::procs::Process;
+use harness::wait::{eventually, pause};
+
+use crate::fleet::{Fleet, Kind};
+
+/// Time that a keeper which was just seen may need until it has attached.
+const SLACK: u64 = 500_000_000;
+
+/// The attacker, and what it knows of who was dead when.
+pub(crate) struct Attack<'a> {
+    home: &'a Home,
+    fleet: &'a Fleet,
+    dice: Dice,
+    helmd: Option<Helmd>,
+    kills: BTreeMap<&'static str, u32>,
+    /// Since when helmd is dead.
+    down: Option<u64>,
+    /// Since when helmd and the keeper of this service are both dead.
+    orphaned: BTreeMap<String, u64>,
+    /// Times during which nobody but the service lived.
+    alone: BTreeMap<String, Vec<(u64, u64)>>,
+    /// helmds that ended by themselves.
+    pub(crate) deserters: u32,
+}
+
+impl<'a> Attack<'a> {
+    /// Starts helmd and the fleet, and brings it into the state that is asked for.
+    pub(crate) fn begin(home: &'a Home, fleet: &'a Fleet, seed: u64) -> Self {
+        let mut attack = Self {
+            home,
+            fleet,
+            dice: Dice::new(seed),
+            helmd: None,
+            kills: BTreeMap::new(),
+            down: None,
+            orphaned: BTreeMap::new(),
+            alone: BTreeMap::new(),
+            deserters: 0,
+        };
+        attack.start_helmd();
+        attack.answers();
+        // Exiters come and go: `up` may see one of them fail.
+        home.ctl(&["up", "--timeout", "30"]);
+        for name in fleet.names(Kind::Stopped) {
+            home.ctl(&["stop", name]).code(0);
+        }
+        attack
+    }
+
+    /// One kill, or several at once, and what is needed to go on.
+    pub(crate) fn strike(&mut self) {
+        pause(Duration::from_millis(self.dice.between(0, 300)));
+        let kind = match self.dice.between(0, 9) {
+            0..=3 => "helmd",
+            4..=6 => "a keeper",
+            7 => "some keepers",
+            _ => "helmd and keepers",
+        };
+        *self.kills.entry(kind).or_default() += 1;
+        let targets = match kind {
+            "helmd" => 0,
+            "a keeper" => 1,
+            _ => usize::try_from(self.dice.between(1, 5)).unwrap_or(1),
+        };
+        let keepers = self.some_keepers(targets);
+        let helmd = kind.starts_with("helmd");
+        // At once: nobody waits for anybody between the signals.
+        if helmd && self.dice.between(0, 1) == 0 {
+            self.kill_helmd();
+            self.kill_keepers(&keepers);
+        } else {
+            self.kill_keepers(&keepers);
+            if helmd {
+                self.kill_helmd();
+            }
+        }
+        if self.down.is_some() {
+            pause(Duration::from_millis(self.dice.between(0, 400)));
+            self.observe();
+            self.start_helmd();
+            // Half of the time it is left alone until it answers; else the next kill may meet it at its start.
+            if self.dice.between(0, 1) == 0 {
+                self.answers();
+            }
+        }
+        self.observe();
+    }
+
+    fn some_keepers(&mut self, count: usize) -> Vec<(String, Process)> {
+        let mut alive: Vec<(String, Process)> = self
+            .fleet
+            .members
+            .iter()
+            .filter_map(|m| Some((m.name.clone(), self.home.keeper(&m.name)?)))
+            .collect();
+        let mut chosen = Vec::new();
+        while chosen.len() < count && !alive.is_empty() {
+            let at = self.dice.draw() as usize % alive.len();
+            chosen.push(alive.swap_remove(at));
+        }
+        chosen
+    }
+
+    fn kill_keepers(&mut self, keepers: &[(String, Process)]) {
+        for (_, keeper) in keepers {
+            keeper.kill();
+        }
+        self.observe();
+    }
+
+    fn kill_helmd(&mut self) {
+        if let Some(mut helmd) = self.helmd.take() {
+            if helmd.has_ended() {
+                self.deserters += 1;
+            }
+            self.down.get_or_insert(monotonic());
+            helmd.kill();
+        }
+        self.observe();
+    }
+
+    fn start_helmd(&mut self) {
+        self.helmd = Some(self.home.spawn_helmd());
+    }
+
+    /// Waits until helmd answers.
+    fn answers(&mut self) {
+        eventually("helmd answers", || {
+            let said = self.home.ctl(&["daemon", "status"]);
+            if said.code == 0 {
+                Ok(())
+            } else {
+                Err(format!("{}{}\n{}", said.out, said.err, self.home.read("helmd.err")))
+            }
+        });
+        self.down = None;
+        self.observe();
+    }
+
+    /// Notes for whom nobody is there.
+    fn observe(&mut self) {
+        let now = monotonic();
+        for member in &self.fleet.members {
+            let name = &member.name;
+            let keeper = self.home.keeper(name).is_some();
+            match (keeper, self.down, self.orphaned.get(name).copied()) {
+                // The deaths may have been a moment before they are seen.
+                (false, Some(_), None) => {
+                    self.orphaned.insert(name.clone(), now.saturating_sub(SLACK));
+                }
+                (true, _, Some(since)) => {
+                    self.orphaned.remove(name);
+                    self.alone.entry(name.clone()).or_default().push((since, now + SLACK));
+                }
+                (false, _, Some(_)) | (_, _, None) => {}
+            }
+        }
+    }
+
+    /// Was a death at this time seen by nobody?
+    pub(crate) fn unseen(&self, name: &str, at: u64) -> bool {
+        self.alone.get(name).is_some_and(|times| times.iter().any(|(from, to)| (*from..=*to).contains(&at)))
+            || self.orphaned.get(name).is_some_and(|from| *from <= at)
+    }
+
+    /// No more kills: helmd answers, and every service is as it was asked for.
+    pub(crate) fn settle(&mut self) {
+        self.answers();
+        let home = self.home;
+        for member in &self.fleet.members {
+            let name = &member.name;
+            let wanted = |state: &str| match member.kind {
+                Kind::Steady => state == "running",
+                Kind::Exits => ["running", "backoff", "stopping", "starting", "blocked"].contains(&state),
+                Kind::Once | Kind::Stopped => state == "stopped",
+            };
+            eventually("the fleet is in the state that was asked for", || {
+                let status = home.ctl(&["status", "--json", name]);
+                let service = status.json()["services"][0].clone();
+                if wanted(service["state"].as_str().unwrap_or_default()) {
+                    Ok(())
+                } else {
+                    Err(service.to_string())
+                }
+            });
+        }
+        self.observe();
+    }
+
+    /// Stops the fleet.
+    pub(crate) fn stop(&mut self) {
+        self.home.ctl(&["down", "--timeout", "60"]).code(0);
+        eventually("no process of the services is left", || {
+            let left: Vec<String> = self.home.processes().into_iter().map(Process::command).collect();
+            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+        });
+    }
+
+    /// Stops helmd.
+    pub(crate) fn end(&mut self) {
+        self.home.ctl(&["daemon", "stop"]).code(0);
+        if let Some(helmd) = self.helmd.take() {
+            let process = Process::of(helmd.pid());
+            helmd.ended();
+            process.into_iter().for_each(gone);
+        }
+    }
+
+    /// Kills by kind.
+    pub(crate) fn summary(&self) -> String {
+        let kinds: Vec<String> = self.kills.iter().map(|(kind, n)| format!("{kind}: {n}")).collect();
+        let alone: usize = self.alone.values().map(Vec::len).sum();
+        format!("kills: {}; services that nobody watched for a moment: {alone}", kinds.join(", "))
+    }
+}
