@@ -1,1 +1,20 @@
-//! See docs/ARCHITECTURE.md.
+//! The daemon: one task owns the fleet (`supervisor`), one task per service speaks with its keeper (`keeper`), probes
+//! ask (`probe`), clients are answered (`rpc`). See docs/ARCHITECTURE.md.
+
+pub mod address;
+pub mod app;
+pub mod cgroup;
+pub mod clock;
+pub mod config;
+pub mod follow;
+pub mod home;
+pub mod journal;
+pub mod keeper;
+pub mod logging;
+pub mod port;
+pub mod probe;
+pub mod readable;
+pub mod reaper;
+pub mod rpc;
+pub mod supervisor;
+pub mod wishes;

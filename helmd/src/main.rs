@@ -1,2 +1,43 @@
-//! See docs/ARCHITECTURE.md.
-fn main() {}
+//! helmd: the daemon that watches over the services of one home.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use helm_core::wish::Mode;
+use helmd::app::{self, Options};
+
+/// Watches over the services of one home: starts them in order, restarts them, keeps their output. Clients use the
+/// Unix socket; `helmctl` is one.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// The directory that holds services.json.
+    #[arg(long, env = "HELM_HOME", default_value = ".")]
+    home: PathBuf,
+    /// Check the configuration, print its faults, change nothing.
+    #[arg(long)]
+    check: bool,
+    /// Mode of services that are started without one.
+    #[arg(long, value_name = "development|production", value_parser = parse_mode)]
+    default_mode: Option<Mode>,
+    /// Write helmd's own log to stderr instead of logs/helmd.log.
+    #[arg(long)]
+    foreground: bool,
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "development" => Ok(Mode::Development),
+        "production" => Ok(Mode::Production),
+        _ => Err("use development or production".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let Cli { home, check, default_mode, foreground } = Cli::parse();
+    if check {
+        return app::check(&home);
+    }
+    app::main(Options { home, default_mode, foreground })
+}

@@ -8,3 +8,6 @@ pub mod v1 {
 
 /// The encoded descriptor set of `helm.v1`, for server reflection.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
+pub mod convert;
+pub mod reason;

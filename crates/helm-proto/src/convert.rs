@@ -1,0 +1,123 @@
+//! helm-core's types as messages.
+
+use helm_core::event::{Change, ChangeKind};
+use helm_core::spec::{Condition, Fault, RestartPolicy, Severity};
+use helm_core::status::{Holder, ServiceStatus};
+use helm_core::time::{Mono, Wall};
+use helm_core::wish::Mode;
+use prost_types::Timestamp;
+
+use crate::v1;
+
+/// A status as of `now` (countdowns become milliseconds from there).
+pub fn service_status(s: &ServiceStatus, now: Mono) -> v1::ServiceStatus {
+    let countdown = s.next_start.map(|at| u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX));
+    v1::ServiceStatus {
+        name: s.name.to_string(),
+        state: s.state.as_str().to_owned(),
+        status: s.state.seed_word().to_owned(),
+        reason: s.reason.clone(),
+        wanted: s.wanted,
+        mode: s.mode.as_str().to_owned(),
+        run: s.run.map(|run| run.to_string()).unwrap_or_default(),
+        pid: s.pid,
+        port: s.port.map(u32::from),
+        url: s.url.clone(),
+        health: s.health.as_str().to_owned(),
+        health_message: s.health_message.clone(),
+        health_latency_us: s.health_latency_us,
+        ready: s.ready,
+        completed: s.completed,
+        started_at: s.started_at.map(timestamp),
+        since: Some(timestamp(s.since)),
+        restarts: s.restarts,
+        last_exit: s.last_exit.map(|exit| exit.to_string()),
+        next_start_ms: countdown,
+        waits_for: s.waits_for.iter().map(ToString::to_string).collect(),
+        holder: s.holder.as_ref().map(holder),
+        notify_status: s.notify_status.clone(),
+        warnings: s.warnings.clone(),
+        revision: s.revision,
+    }
+}
+
+fn holder(h: &Holder) -> v1::Holder {
+    v1::Holder { pid: h.pid, command: h.command.clone(), uid: h.uid }
+}
+
+/// An event with its number.
+pub fn event_record(id: u64, change: &Change) -> v1::EventRecord {
+    let kind = match change.kind {
+        ChangeKind::State => "state",
+        ChangeKind::Health => "health",
+        ChangeKind::Exit => "exit",
+        ChangeKind::Wish => "wish",
+        ChangeKind::Warning => "warning",
+    };
+    v1::EventRecord {
+        id,
+        at: Some(timestamp(change.at)),
+        service: change.service.to_string(),
+        kind: kind.to_owned(),
+        from: change.from.clone(),
+        to: change.to.clone(),
+        cause: change.cause.clone(),
+        run: change.run.map(|run| run.to_string()).unwrap_or_default(),
+        pid: change.pid,
+        exit: change.exit.map(|exit| exit.to_string()),
+        missed: 0,
+    }
+}
+
+/// Wall time as protobuf has it.
+pub fn timestamp(wall: Wall) -> Timestamp {
+    // The remainder of a division by a thousand million fits.
+    let nanos = i32::try_from(wall.0.rem_euclid(1_000_000_000)).unwrap_or(0);
+    Timestamp { seconds: wall.0.div_euclid(1_000_000_000), nanos }
+}
+
+/// A mode as requests carry it; empty: not said.
+pub fn mode(text: &str) -> Result<Option<Mode>, String> {
+    match text {
+        "" => Ok(None),
+        "development" => Ok(Some(Mode::Development)),
+        "production" => Ok(Some(Mode::Production)),
+        _ => Err(format!("`{text}` is no mode: use development or production")),
+    }
+}
+
+/// A fault of the configuration.
+pub fn fault(fault: &Fault) -> v1::Fault {
+    let severity = match fault.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    v1::Fault {
+        file: fault.file.clone(),
+        line: fault.line,
+        column: fault.column,
+        field: fault.field.clone(),
+        severity: severity.to_owned(),
+        message: fault.message.clone(),
+        hint: fault.hint.clone(),
+    }
+}
+
+/// The word of a condition.
+pub fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Started => "started",
+        Condition::Ready => "ready",
+        Condition::Healthy => "healthy",
+        Condition::Completed => "completed",
+    }
+}
+
+/// The word of a restart policy.
+pub fn restart(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::Always => "always",
+        RestartPolicy::OnFailure => "on-failure",
+        RestartPolicy::Never => "never",
+    }
+}

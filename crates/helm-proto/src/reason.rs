@@ -1,0 +1,78 @@
+//! Errors on the wire: a gRPC code, a sentence for people, and a word that programs match, in the metadata.
+//!
+//! `helm-reason` holds the word, `helm-nearest` the name that was probably meant.
+
+use helm_core::ask::Refusal;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
+/// Metadata key of the word.
+pub const REASON: &str = "helm-reason";
+/// Metadata key of the nearest name.
+pub const NEAREST: &str = "helm-nearest";
+
+/// There is no service of that name.
+pub const UNKNOWN_SERVICE: &str = "unknown-service";
+/// The entry has an address and no program.
+pub const NOT_RUNNABLE: &str = "not-runnable";
+/// A request that needs names came without one.
+pub const NO_NAMES: &str = "no-names";
+/// Not a mode.
+pub const BAD_MODE: &str = "bad-mode";
+/// The peer may not use this socket.
+pub const PERMISSION_DENIED: &str = "permission-denied";
+/// The wish could not be written down.
+pub const NOT_RECORDED: &str = "not-recorded";
+/// helmd is on its way out; try again.
+pub const LEAVING: &str = "leaving";
+
+fn status(code: Code, reason: &'static str, message: &str, nearest: Option<&str>) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(REASON, MetadataValue::from_static(reason));
+    if let Some(value) = nearest.and_then(|n| MetadataValue::try_from(n).ok()) {
+        metadata.insert(NEAREST, value);
+    }
+    Status::with_metadata(code, message, metadata)
+}
+
+/// What the fleet refused.
+pub fn refused(refusal: &Refusal) -> Status {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::UnknownService { nearest, .. } => {
+            status(Code::NotFound, UNKNOWN_SERVICE, &message, nearest.as_ref().map(AsRef::as_ref))
+        }
+        Refusal::NotRunnable { .. } => status(Code::FailedPrecondition, NOT_RUNNABLE, &message, None),
+        Refusal::NoNames => status(Code::InvalidArgument, NO_NAMES, &message, None),
+    }
+}
+
+/// Not a mode.
+pub fn bad_mode(message: &str) -> Status {
+    status(Code::InvalidArgument, BAD_MODE, message, None)
+}
+
+/// Not for this peer.
+pub fn permission_denied(message: &str) -> Status {
+    status(Code::PermissionDenied, PERMISSION_DENIED, message, None)
+}
+
+/// The wish could not be written down, so nothing was done.
+pub fn not_recorded(message: &str) -> Status {
+    status(Code::Aborted, NOT_RECORDED, message, None)
+}
+
+/// helmd is leaving.
+pub fn leaving(message: &str) -> Status {
+    status(Code::Unavailable, LEAVING, message, None)
+}
+
+/// The word of an error; empty where it has none.
+pub fn of(error: &Status) -> &str {
+    error.metadata().get(REASON).and_then(|v| v.to_str().ok()).unwrap_or("")
+}
+
+/// The name that was probably meant.
+pub fn nearest(error: &Status) -> Option<&str> {
+    error.metadata().get(NEAREST).and_then(|v| v.to_str().ok())
+}

@@ -1,0 +1,354 @@
+//! Puts helmd together: home, lock, configuration, adoption, fleet, API; and takes it apart again.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use helm_core::event::News;
+use helm_core::fleet::Fleet;
+use helm_core::name::ServiceName;
+use helm_core::spec::{Config, ServiceSpec, Severity};
+use helm_core::status::RunId;
+use helm_core::wish::{Mode, Wish, Wishes};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::home::{Home, HomeError, HomeLock, LockInfo};
+use crate::journal::Journal;
+use crate::keeper::{Command, Keeper, World, base_environment};
+use crate::probe::{self, Prober, Probes};
+use crate::reaper::Reaper;
+use crate::rpc::{self, Api, Facts};
+use crate::supervisor::driver::{Driver, NewsSender};
+use crate::supervisor::perform::Performer;
+use crate::wishes::WishFile;
+use crate::{address, cgroup, clock, config, home, logging};
+
+/// Exit status when another helmd holds the home (the unit does not restart it then).
+const HELD: u8 = 4;
+/// All keepers are asked in parallel; one that does not answer within this is dealt with later.
+const ADOPT_WITHIN: Duration = Duration::from_secs(15);
+/// News that may wait for the driver, beside one life's worth for each service. Producers wait when it is full.
+const NEWS: usize = 1024;
+/// How long helmd waits for its tasks when it leaves.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the command line says.
+#[derive(Debug)]
+pub struct Options {
+    /// The home.
+    pub home: PathBuf,
+    /// Mode of starts without one.
+    pub default_mode: Option<Mode>,
+    /// Log to stderr.
+    pub foreground: bool,
+}
+
+/// Why helmd cannot run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error("the keeper's program helm-shim is not beside helmd ({0}) and not in PATH; build or install it")]
+    NoShim(PathBuf),
+    #[error("{what}")]
+    Io { what: String, source: io::Error },
+}
+
+fn context(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
+    let what = what.into();
+    move |source| StartError::Io { what, source }
+}
+
+/// `helmd --check`
+pub fn check(path: &Path) -> ExitCode {
+    let home = match Home::at(path) {
+        Ok(home) => home,
+        Err(e) => return fail(&e),
+    };
+    let (config, faults) = config::check(&home);
+    let mut out = io::stdout().lock();
+    for fault in &faults {
+        let _ = writeln!(out, "{fault}");
+    }
+    let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
+    let _ = writeln!(out, "{errors} error(s), {} warning(s)", faults.len() - errors);
+    if config.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs helmd until it is told to leave.
+pub fn main(options: Options) -> ExitCode {
+    match start(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e @ StartError::Home(HomeError::Held { .. })) => {
+            fail(&e);
+            ExitCode::from(HELD)
+        }
+        Err(e) => fail(&e),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut err = io::stderr().lock();
+    let _ = writeln!(err, "helmd: {error}");
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let _ = writeln!(err, "  cause: {next}");
+        cause = next.source();
+    }
+    ExitCode::FAILURE
+}
+
+fn start(options: Options) -> Result<(), StartError> {
+    let home = Home::open(&options.home)?;
+    let mut lock = home.lock()?;
+    let loaded = config::load(&home)?;
+    logging::init(&home, options.foreground).map_err(context("helmd's own log cannot be opened"))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Orphans of killed keepers fall to us, with their exit codes.
+    if let Err(e) = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)) {
+        tracing::warn!("helmd cannot become a subreaper: {e}");
+    }
+    let nofile = raise_nofile();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(2))
+        .enable_all()
+        .build()
+        .map_err(context("the runtime cannot be started"))?;
+    runtime.block_on(run(options, home, &mut lock, loaded, nofile))
+}
+
+/// helmd needs about four descriptors for each service.
+fn raise_nofile() -> Rlimit {
+    let own = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: own.maximum, maximum: own.maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files cannot be raised: {e}");
+    }
+    own
+}
+
+async fn run(
+    options: Options,
+    home: Home,
+    lock: &mut HomeLock,
+    loaded: config::Loaded,
+    nofile: Rlimit,
+) -> Result<(), StartError> {
+    let config::Loaded { config, mut warnings } = loaded;
+    let default_mode = options.default_mode.or(config.settings.default_mode).unwrap_or_default();
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let reaper = Reaper::default();
+    tasks.spawn(watch_children(reaper.clone(), stop.clone()));
+
+    let world = Arc::new(world(&home, config, nofile, reaper.clone())?);
+    let runnable: Vec<Arc<ServiceSpec>> = world.config.services.iter().cloned().map(Arc::new).collect();
+    let (news, heard) = mpsc::channel(NEWS + 16 * runnable.len());
+    let keepers = spawn_keepers(&runnable, &world, &news, &tasks, &stop);
+    let file = WishFile::of(&home);
+    let (found, wishes) = adopt(&keepers, &file, &mut warnings).await;
+
+    let (journal, writer) = Journal::open(&home);
+    let journal_thread = tokio::task::spawn_blocking(move || writer.run());
+    let base_env = Arc::new(world.base_env.clone());
+    let prober = Prober {
+        news: news.clone(),
+        cap: Arc::new(Semaphore::new(usize::try_from(world.config.settings.probe_cap).unwrap_or(64).max(1))),
+        reaper,
+        base_env,
+        logs: home.logs(),
+        tls: probe::tls(),
+        tasks: tasks.clone(),
+    };
+    let performer = Performer {
+        keepers,
+        specs: runnable.iter().map(|s| (s.name.clone(), s.clone())).collect(),
+        probes: Probes::new(prober),
+        journal: journal.clone(),
+        news,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+        watches: BTreeMap::new(),
+        begun: BTreeMap::new(),
+    };
+    let fleet = Fleet::new(
+        world.config.services.clone(),
+        wishes.clone(),
+        first_run(),
+        world.config.settings.start_cap,
+        clock::now(),
+    );
+    let (driver, supervisor) = Driver::new(fleet, wishes, file, default_mode, performer, heard, stop.clone());
+
+    let settings = &world.config.settings;
+    let socket = address::bind(&home, settings.peer_group.as_deref()).map_err(|e| StartError::Io {
+        what: format!("the socket {} cannot be made", e.path.display()),
+        source: e.source,
+    })?;
+    let facts = Facts {
+        socket: socket.path.to_string_lossy().into_owned(),
+        boot_id: home::boot_id(),
+        started: clock::wall(),
+        default_mode,
+        containment_detail: world.cgroups.detail.clone(),
+        cgroup: world.cgroups.tree.is_some(),
+        warnings,
+        home,
+    };
+    let info = LockInfo {
+        pid: std::process::id(),
+        boot_id: facts.boot_id.clone(),
+        socket: facts.socket.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: facts.started.0,
+    };
+    lock.announce(&info).map_err(context("the lock file cannot be written"))?;
+    let api = Api {
+        supervisor,
+        journal,
+        specs: Arc::new(runnable),
+        facts: Arc::new(facts),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    tracing::info!(socket = %socket.path.display(), services = world.config.services.len(), "helmd {} is up", env!("CARGO_PKG_VERSION"));
+    let signals = tokio::spawn(leave_on_signals(stop.clone()));
+    let driving = tokio::spawn(driver.run(found));
+    let serving = tokio::spawn(rpc::serve(api, socket.listener, socket.admission, stop.clone()));
+    logging::announce_ready(options.foreground);
+
+    let served = serving.await;
+    stop.cancel();
+    if let Ok(Err(e)) = served {
+        tracing::error!("the API ended: {e}");
+    }
+    let _ = driving.await;
+    let _ = signals.await;
+    tasks.close();
+    if tokio::time::timeout(LEAVE_WITHIN, tasks.wait()).await.is_err() {
+        tracing::warn!("{} task(s) did not end within {LEAVE_WITHIN:?}", tasks.len());
+    }
+    // The journal's senders are gone with the driver and the API: its thread has written everything.
+    let _ = tokio::time::timeout(LEAVE_WITHIN, journal_thread).await;
+    tracing::info!("helmd has left; services stay");
+    Ok(())
+}
+
+fn world(home: &Home, config: Config, nofile: Rlimit, reaper: Reaper) -> Result<World, StartError> {
+    Ok(World {
+        home: home.clone(),
+        shim: find_shim()?,
+        base_env: base_environment(
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        ),
+        cgroups: cgroup::find(config.settings.cgroup_tree.as_deref()),
+        config,
+        nofile,
+        reaper,
+    })
+}
+
+/// Beside helmd first: the versions belong together.
+fn find_shim() -> Result<PathBuf, StartError> {
+    let own = std::env::current_exe().map_err(context("helmd cannot find itself"))?;
+    let beside = own.with_file_name("helm-shim");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|d| d.join("helm-shim"))
+        .find(|p| p.is_file())
+        .ok_or(StartError::NoShim(beside))
+}
+
+fn spawn_keepers(
+    specs: &[Arc<ServiceSpec>],
+    world: &Arc<World>,
+    news: &NewsSender,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> BTreeMap<ServiceName, Keeper> {
+    let runnable = specs.iter().filter(|spec| spec.program.is_some());
+    let spawn = |spec: &Arc<ServiceSpec>| {
+        Keeper::spawn(spec.clone(), world.clone(), news.clone(), tasks, stop.clone())
+    };
+    runnable.map(|spec| (spec.name.clone(), spawn(spec))).collect()
+}
+
+/// Asks all keepers in parallel; what they answer is told to the fleet before it acts.
+async fn adopt(
+    keepers: &BTreeMap<ServiceName, Keeper>,
+    file: &WishFile,
+    warnings: &mut Vec<String>,
+) -> (Vec<(ServiceName, News)>, Wishes) {
+    let asked: Vec<_> = keepers
+        .iter()
+        .map(|(name, keeper)| {
+            let (reply, answer) = oneshot::channel();
+            (name.clone(), keeper.order(Command::Adopt(reply)), answer)
+        })
+        .collect();
+    let until = tokio::time::Instant::now() + ADOPT_WITHIN;
+    let mut found = Vec::new();
+    for (name, ordered, answer) in asked {
+        match (ordered, tokio::time::timeout_at(until, answer).await) {
+            (Ok(()), Ok(Ok(news))) => found.extend(news.into_iter().map(|n| (name.clone(), n))),
+            _ => warnings.push(format!(
+                "{name}: its keeper did not answer within {ADOPT_WITHIN:?}; see `helmctl status {name}`"
+            )),
+        }
+    }
+    let loaded = file.load();
+    let mut wishes = loaded.wishes;
+    if let Some(warning) = loaded.warning {
+        tracing::error!("{warning}");
+        warnings.push(warning);
+        // What runs is taken for what is wanted.
+        for (name, news) in &found {
+            if let News::Found { mode, .. } = news {
+                wishes.services.insert(name.clone(), Wish { run: true, mode: *mode });
+            }
+        }
+    }
+    (found, wishes)
+}
+
+/// Run ids rise with the wall clock, so that they are new after every restart of helmd; the fleet counts on from here.
+fn first_run() -> RunId {
+    RunId(u64::try_from(clock::wall().0).unwrap_or(1))
+}
+
+async fn watch_children(reaper: Reaper, stop: CancellationToken) {
+    if let Err(e) = reaper.run(stop).await {
+        tracing::error!("orphans cannot be watched: {e}");
+    }
+}
+
+/// SIGTERM, SIGINT: helmd leaves, services stay.
+async fn leave_on_signals(stop: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be watched");
+        return;
+    };
+    tokio::select! {
+        () = stop.cancelled() => return,
+        _ = term.recv() => tracing::info!("SIGTERM: helmd leaves, services stay"),
+        _ = int.recv() => tracing::info!("SIGINT: helmd leaves, services stay"),
+    }
+    stop.cancel();
+}

@@ -1,0 +1,165 @@
+//! From a definition to an order: everything that is looked up or written before a start. Blocking.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use helm_core::spec::{self, Check, Config, Limits, Probe, Program, ServiceSpec};
+use helm_core::status::RunId;
+use helm_core::wish::Mode;
+use helm_shim::wire::{CgroupLeaf, StartOrder};
+
+use super::World;
+use crate::home::replace_durably;
+
+/// Why a service cannot be started.
+#[derive(Debug, PartialEq)]
+pub enum Hindrance {
+    /// Its directory is not there.
+    NotInstalled(String),
+    /// Trying again cannot help.
+    Permanent(String),
+    /// It may work later.
+    Transient(String),
+}
+
+/// Makes the order for one run.
+pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Result<StartOrder, Hindrance> {
+    let cwd = Path::new(&spec.path);
+    if !cwd.is_dir() {
+        return Err(Hindrance::NotInstalled(format!("the directory {} is not there", spec.path)));
+    }
+    hand_over_registry(&world.config, spec, world.home.path()).map_err(Hindrance::Transient)?;
+    let flaskenv = read_variables(&cwd.join(".flaskenv"))?;
+    let env_file = match &spec.env_file {
+        Some(name) => Some(read_variables(&cwd.join(name))?.ok_or_else(|| {
+            Hindrance::Permanent(format!("env_file {} is not there", cwd.join(name).display()))
+        })?),
+        None => None,
+    };
+    let env = spec::environment(spec, mode, &world.base_env, flaskenv.as_deref(), env_file.as_deref());
+    let mut argv = spec::argv(spec)
+        .ok_or_else(|| Hindrance::Permanent("there is nothing to run: the entry has a url only".into()))?;
+    if let Some(first) = argv.first_mut() {
+        *first = resolve(first, cwd, &env)?;
+    }
+    Ok(StartOrder {
+        run,
+        mode,
+        argv,
+        env: env.into_iter().collect(),
+        cwd: spec.path.clone(),
+        cgroup: world.cgroups.tree.as_deref().map(|tree| leaf(tree, spec, run)),
+        rlimits: rlimits(&spec.limits),
+        notify: notify_probes(spec).next().is_some(),
+        watchdog: spec.probes.liveness.as_ref().filter(|p| p.check == Check::Notify).map(|p| p.interval),
+    })
+}
+
+fn notify_probes(spec: &ServiceSpec) -> impl Iterator<Item = &Probe> {
+    let probes = [&spec.probes.startup, &spec.probes.readiness, &spec.probes.liveness];
+    probes.into_iter().flatten().filter(|p| p.check == Check::Notify)
+}
+
+/// The service's own services.json (contract 3.3): for the Python services of the ecosystem, never through a symlink, and
+/// never over the home's own.
+fn hand_over_registry(config: &Config, spec: &ServiceSpec, home: &Path) -> Result<(), String> {
+    let python = matches!(spec.program, Some(Program::Python { .. }));
+    let dir = Path::new(&spec.path);
+    if !python || dir.canonicalize().is_ok_and(|d| d == home) {
+        return Ok(());
+    }
+    let target = dir.join("services.json");
+    if fs::symlink_metadata(&target).is_ok_and(|m| m.file_type().is_symlink()) {
+        return Ok(());
+    }
+    let text = spec::own_services_json(config, &spec.name);
+    if fs::read(&target).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    replace_durably(&target, text.as_bytes(), 0o644)
+        .map_err(|e| format!("{} cannot be written: {e}", target.display()))
+}
+
+fn read_variables(path: &Path) -> Result<Option<String>, Hindrance> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Hindrance::Permanent(format!("{} cannot be read: {e}", path.display()))),
+    }
+}
+
+/// The file that will be executed: a path inside the service's directory, or a bare word found in its PATH.
+fn resolve(program: &str, cwd: &Path, env: &BTreeMap<String, String>) -> Result<String, Hindrance> {
+    if program.contains('/') {
+        let path = cwd.join(program);
+        return match executable(&path) {
+            Ok(()) => Ok(path.to_string_lossy().into_owned()),
+            Err(why) => Err(Hindrance::Permanent(format!("{} {why}", path.display()))),
+        };
+    }
+    let path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let found = path
+        .split(':')
+        .filter(|d| d.starts_with('/'))
+        .map(|d| Path::new(d).join(program))
+        .find(|p| executable(p).is_ok());
+    found
+        .map(|p: PathBuf| p.to_string_lossy().into_owned())
+        .ok_or_else(|| Hindrance::Permanent(format!("the program `{program}` is not in PATH ({path})")))
+}
+
+fn executable(path: &Path) -> Result<(), &'static str> {
+    let unreachable =
+        |e: io::Error| if e.kind() == io::ErrorKind::NotFound { "is not there" } else { "cannot be reached" };
+    let meta = fs::metadata(path).map_err(unreachable)?;
+    match (meta.is_file(), meta.permissions().mode() & 0o111 != 0) {
+        (true, true) => Ok(()),
+        (true, false) => Err("is not executable (chmod +x)"),
+        (false, _) => Err("is not a file"),
+    }
+}
+
+/// cgroup v2 interface files (Documentation/admin-guide/cgroup-v2.rst).
+fn leaf(tree: &Path, spec: &ServiceSpec, run: RunId) -> CgroupLeaf {
+    let limits = &spec.limits;
+    let mut values = Vec::new();
+    let mut set = |file: &str, value: Option<String>| values.extend(value.map(|v| (file.to_owned(), v)));
+    set("memory.max", limits.memory.map(|v| v.to_string()));
+    set("memory.oom.group", limits.memory.map(|_| "1".to_owned()));
+    set("cpu.weight", limits.cpu_weight.map(|v| v.to_string()));
+    // Per cent of one core, as microseconds of each 100 ms.
+    set("cpu.max", limits.cpu_quota.map(|v| format!("{} 100000", u64::from(v) * 1000)));
+    set("pids.max", limits.pids.map(|v| v.to_string()));
+    CgroupLeaf { dir: tree.join(format!("{}-{run}", spec.name)).to_string_lossy().into_owned(), values }
+}
+
+fn rlimits(limits: &Limits) -> Vec<(i32, u64)> {
+    // Numbers of getrlimit(2) on x86-64 and arm64.
+    const CORE: i32 = 4;
+    const NOFILE: i32 = 7;
+    let pairs = [(CORE, limits.core), (NOFILE, limits.nofile)];
+    pairs.into_iter().filter_map(|(resource, value)| Some((resource, value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_or_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("plain"), "x").unwrap();
+        let env = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        assert!(resolve("sh", dir.path(), &env).unwrap().ends_with("/sh"));
+        let why = |p: &str| match resolve(p, dir.path(), &env) {
+            Err(Hindrance::Permanent(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(why("./plain").contains("is not executable"));
+        assert!(why("./gone").contains("is not there"));
+        assert!(why("no-such-program").contains("not in PATH"));
+    }
+}

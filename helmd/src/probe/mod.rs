@@ -1,0 +1,179 @@
+//! Probes: tasks that ask and tell the answer as news. They run concurrently under one cap, the first one after a random
+//! share of its interval, so that one hanging service delays nobody and a restarted helmd asks nobody at once with all.
+
+mod exec;
+mod http;
+mod log;
+mod tcp;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use helm_core::event::{Answer, News, ProbeKind};
+use helm_core::name::ServiceName;
+use helm_core::spec::{Check, Probe, ServiceSpec};
+use helm_core::status::{Health, RunId};
+use helm_core::time::Wall;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::reaper::Reaper;
+use crate::supervisor::driver::NewsSender;
+
+/// What all probes share.
+#[derive(Clone)]
+pub struct Prober {
+    /// Where answers go.
+    pub news: NewsSender,
+    /// Probes that may ask at the same time.
+    pub cap: Arc<Semaphore>,
+    /// Waits for the programs of exec probes.
+    pub reaper: Reaper,
+    /// Environment that services begin with.
+    pub base_env: Arc<BTreeMap<String, String>>,
+    /// `logs/`
+    pub logs: PathBuf,
+    /// TLS without verification, for loopback only.
+    pub tls: http::Tls,
+    /// Owns the tasks.
+    pub tasks: TaskTracker,
+}
+
+/// All running probes.
+pub struct Probes {
+    prober: Prober,
+    running: BTreeMap<(ServiceName, ProbeKind), CancellationToken>,
+}
+
+/// TLS for probes.
+pub fn tls() -> http::Tls {
+    http::Tls::new()
+}
+
+impl Probes {
+    /// None run yet.
+    pub fn new(prober: Prober) -> Self {
+        Self { prober, running: BTreeMap::new() }
+    }
+
+    /// Begins a probe of a run that was begun at `begun`; one of the same kind is replaced.
+    pub fn on(&mut self, spec: Arc<ServiceSpec>, run: RunId, kind: ProbeKind, begun: Wall) {
+        let wanted = match kind {
+            ProbeKind::Startup => &spec.probes.startup,
+            ProbeKind::Readiness => &spec.probes.readiness,
+            ProbeKind::Liveness => &spec.probes.liveness,
+        };
+        let Some(probe) = wanted.clone() else { return };
+        let key = (spec.name.clone(), kind);
+        let stop = CancellationToken::new();
+        if let Some(former) = self.running.insert(key, stop.clone()) {
+            former.cancel();
+        }
+        let asking = Asking { prober: self.prober.clone(), spec, run, kind, probe, begun };
+        self.prober.tasks.spawn(async move {
+            stop.run_until_cancelled(asking.go_on()).await;
+        });
+    }
+
+    /// Ends a probe.
+    pub fn off(&mut self, service: &ServiceName, kind: ProbeKind) {
+        if let Some(stop) = self.running.remove(&(service.clone(), kind)) {
+            stop.cancel();
+        }
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        for stop in self.running.values() {
+            stop.cancel();
+        }
+    }
+}
+
+/// One probe of one run.
+struct Asking {
+    prober: Prober,
+    spec: Arc<ServiceSpec>,
+    run: RunId,
+    kind: ProbeKind,
+    probe: Probe,
+    begun: Wall,
+}
+
+impl Asking {
+    async fn go_on(self) {
+        // sd_notify reaches the fleet from the keeper; there is nobody to ask.
+        if self.probe.check == Check::Notify {
+            return;
+        }
+        if let Check::Log { pattern } = &self.probe.check {
+            let answer = log::wait_for(&self.prober.logs, &self.spec.name, self.begun, pattern).await;
+            return self.tell(answer).await;
+        }
+        pause(self.first_delay()).await;
+        let mut slow = 0;
+        loop {
+            let answer = {
+                // The semaphore is never closed.
+                let Ok(_turn) = self.prober.cap.acquire().await else { return };
+                self.ask(&mut slow).await
+            };
+            self.tell(answer).await;
+            pause(self.probe.interval).await;
+        }
+    }
+
+    /// Startup probes begin at once: somebody waits for them. The others are spread over their interval.
+    fn first_delay(&self) -> Duration {
+        let spread = match self.kind {
+            ProbeKind::Startup => Duration::ZERO,
+            ProbeKind::Readiness | ProbeKind::Liveness
+                if self.probe.initial_delay.is_zero() && !self.after_startup() =>
+            {
+                Duration::ZERO
+            }
+            ProbeKind::Readiness | ProbeKind::Liveness => {
+                let share = f64::from(u32::try_from(clock::draw() >> 32).unwrap_or(0)) / f64::from(u32::MAX);
+                self.probe.interval.mul_f64(share)
+            }
+        };
+        self.probe.initial_delay + spread
+    }
+
+    fn after_startup(&self) -> bool {
+        self.spec.probes.startup.is_some() || self.kind == ProbeKind::Liveness
+    }
+
+    async fn ask(&self, slow: &mut u32) -> Answer {
+        let began = Instant::now();
+        let timeout = self.probe.timeout;
+        let (health, message) = match &self.probe.check {
+            Check::Http { url, fallback } => {
+                let seen = http::ask(&self.prober.tls, url, fallback, timeout).await;
+                *slow = if seen.timed_out { *slow + 1 } else { 0 };
+                // The port answers and HTTP does not: slow at first, then it counts (contract 8.3).
+                let stuck = seen.timed_out && *slow >= self.probe.failures;
+                (if stuck { Health::Unhealthy } else { seen.health }, seen.message)
+            }
+            Check::Tcp { host, port } => tcp::ask(host, *port, timeout).await,
+            Check::Exec { command } => exec::ask(&self.prober, &self.spec, command, timeout).await,
+            Check::Log { .. } | Check::Notify => (Health::Unknown, String::new()),
+        };
+        Answer { health, message, latency: began.elapsed() }
+    }
+
+    async fn tell(&self, answer: Answer) {
+        let news = News::Probed { run: self.run, probe: self.kind, answer };
+        let _ = self.prober.news.send((self.spec.name.clone(), news)).await;
+    }
+}
+
+async fn pause(time: Duration) {
+    sleep_until(Instant::now() + time).await;
+}

@@ -1,0 +1,321 @@
+//! The `helm.v1` API. Handlers hold handles; status is answered from memory.
+
+pub mod operate;
+pub mod output;
+pub mod peer;
+pub mod watch;
+
+use std::sync::Arc;
+
+use helm_core::ask::{Ask, Refusal};
+use helm_core::name::ServiceName;
+use helm_core::spec::{self, Check, Program, ServiceSpec};
+use helm_core::wish::Mode;
+use helm_proto::v1::helm_server::{Helm, HelmServer};
+use helm_proto::v1::{
+    CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
+    InfoRequest, InfoResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress,
+    RestartRequest, ServiceInfo, ShutdownRequest, ShutdownResponse, StartRequest, StatusRequest,
+    StatusResponse, StopRequest, UpRequest, Wait, WatchStatusRequest, WatchStatusResponse,
+};
+use helm_proto::{convert, reason};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::interceptor::InterceptorLayer;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use crate::clock;
+use crate::config;
+use crate::home::Home;
+use crate::journal::Journal;
+use crate::supervisor::{FleetView, Supervisor};
+use peer::{Admission, Incoming, Peer};
+
+/// Messages that wait for a reader of a stream; the producer waits when it is full.
+const STREAM: usize = 1;
+/// Events and lines from the past where the caller does not say.
+const DEFAULT_LAST: u32 = 100;
+
+type Result<T> = std::result::Result<T, Status>;
+type Streaming<T> = Response<ReceiverStream<Result<T>>>;
+
+/// Facts that do not change while helmd runs.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The home.
+    pub home: Home,
+    /// The socket.
+    pub socket: String,
+    /// Boot.
+    pub boot_id: String,
+    /// When helmd started.
+    pub started: helm_core::time::Wall,
+    /// Mode of starts without one.
+    pub default_mode: Mode,
+    /// The cgroup tree, in words.
+    pub containment_detail: String,
+    /// There is one.
+    pub cgroup: bool,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Fleet.
+    pub supervisor: Supervisor,
+    /// Events.
+    pub journal: Journal,
+    /// Definitions in the order of services.json.
+    pub specs: Arc<Vec<Arc<ServiceSpec>>>,
+    /// Facts.
+    pub facts: Arc<Facts>,
+    /// Owns the streams.
+    pub tasks: TaskTracker,
+    /// Ends helmd.
+    pub stop: CancellationToken,
+}
+
+impl Api {
+    /// Runs `work` until it is done or helmd leaves, and streams what it sends.
+    fn stream<T, F, W>(&self, work: F) -> Streaming<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(mpsc::Sender<Result<T>>) -> W,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let (sink, messages) = mpsc::channel(STREAM);
+        let (work, stop) = (work(sink), self.stop.clone());
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
+        Response::new(ReceiverStream::new(messages))
+    }
+
+    fn operate(&self, by: String, ask: Ask, wait: Option<Wait>) -> Streaming<Progress> {
+        let supervisor = self.supervisor.clone();
+        self.stream(|sink| operate::operate(supervisor, ask, wait, by, sink))
+    }
+
+    /// The names must be known; the first that is not is answered with the nearest.
+    fn known(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            if !self.specs.iter().any(|spec| spec.name.as_str() == name) {
+                let nearest = spec::nearest(name, self.specs.iter().map(|spec| spec.name.as_str()));
+                let nearest = nearest.and_then(|n| ServiceName::new(n).ok());
+                return Err(reason::refused(&Refusal::UnknownService { name: name.clone(), nearest }));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn by<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Arc<Peer>>().map_or_else(String::new, |peer| peer.describe())
+}
+
+fn mode(text: &str) -> Result<Option<Mode>> {
+    convert::mode(text).map_err(|why| reason::bad_mode(&why))
+}
+
+#[tonic::async_trait]
+impl Helm for Api {
+    type WatchStatusStream = ReceiverStream<Result<WatchStatusResponse>>;
+    type StartStream = ReceiverStream<Result<Progress>>;
+    type StopStream = ReceiverStream<Result<Progress>>;
+    type RestartStream = ReceiverStream<Result<Progress>>;
+    type UpStream = ReceiverStream<Result<Progress>>;
+    type DownStream = ReceiverStream<Result<Progress>>;
+    type OutputStream = ReceiverStream<Result<OutputChunk>>;
+    type EventsStream = ReceiverStream<Result<EventRecord>>;
+
+    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
+        let facts = &self.facts;
+        Ok(Response::new(InfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            home: facts.home.path().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            started_at: Some(convert::timestamp(facts.started)),
+            containment: if facts.cgroup { "cgroup" } else { "subreaper" }.to_owned(),
+            containment_detail: facts.containment_detail.clone(),
+            hold: self.supervisor.view().hold,
+            warnings: facts.warnings.clone(),
+            default_mode: facts.default_mode.as_str().to_owned(),
+            boot_id: facts.boot_id.clone(),
+            socket: facts.socket.clone(),
+        }))
+    }
+
+    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>> {
+        Ok(Response::new(ListResponse { services: self.specs.iter().map(|spec| info(spec)).collect() }))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>> {
+        let names = request.into_inner().names;
+        self.known(&names)?;
+        let (view, now) = (self.supervisor.view(), clock::mono());
+        let all = names.is_empty();
+        let wanted = view.services.iter().filter(|s| all || names.iter().any(|n| n == s.name.as_str()));
+        let services = wanted.map(|s| convert::service_status(s, now)).collect();
+        Ok(Response::new(StatusResponse { services, hold: view.hold }))
+    }
+
+    async fn watch_status(
+        &self,
+        request: Request<WatchStatusRequest>,
+    ) -> Result<Streaming<WatchStatusResponse>> {
+        let names = request.into_inner().names;
+        self.known(&names)?;
+        let fleet: tokio::sync::watch::Receiver<Arc<FleetView>> = self.supervisor.subscribe();
+        Ok(self.stream(|sink| watch::statuses(fleet, names, sink)))
+    }
+
+    async fn start(&self, request: Request<StartRequest>) -> Result<Streaming<Progress>> {
+        let by = by(&request);
+        let StartRequest { names, mode: text, wait } = request.into_inner();
+        self.known(&names)?;
+        let mode = mode(&text)?;
+        Ok(self.operate(by, Ask::Start { names, mode }, wait))
+    }
+
+    async fn stop(&self, request: Request<StopRequest>) -> Result<Streaming<Progress>> {
+        let by = by(&request);
+        let StopRequest { names, wait } = request.into_inner();
+        self.known(&names)?;
+        Ok(self.operate(by, Ask::Stop { names }, wait))
+    }
+
+    async fn restart(&self, request: Request<RestartRequest>) -> Result<Streaming<Progress>> {
+        let by = by(&request);
+        let RestartRequest { names, mode: text, wait } = request.into_inner();
+        self.known(&names)?;
+        let mode = mode(&text)?;
+        Ok(self.operate(by, Ask::Restart { names, mode }, wait))
+    }
+
+    async fn up(&self, request: Request<UpRequest>) -> Result<Streaming<Progress>> {
+        let by = by(&request);
+        let UpRequest { names, mode: text, as_wanted, wait } = request.into_inner();
+        self.known(&names)?;
+        let mode = mode(&text)?;
+        Ok(self.operate(by, Ask::Up { names, mode, as_wanted }, wait))
+    }
+
+    async fn down(&self, request: Request<DownRequest>) -> Result<Streaming<Progress>> {
+        let by = by(&request);
+        let DownRequest { names, wait } = request.into_inner();
+        self.known(&names)?;
+        Ok(self.operate(by, Ask::Down { names }, wait))
+    }
+
+    async fn output(&self, request: Request<OutputRequest>) -> Result<Streaming<OutputChunk>> {
+        let request = request.into_inner();
+        self.known(std::slice::from_ref(&request.name))?;
+        let stream = output::Stream::parse(&request.stream)?;
+        let lines = request.lines.unwrap_or(DEFAULT_LAST);
+        let dir = self.facts.home.logs().join(&request.name);
+        Ok(self.stream(|sink| output::send(dir, stream, lines, request.follow, sink)))
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
+        let EventsRequest { names, last, follow } = request.into_inner();
+        self.known(&names)?;
+        let last = usize::try_from(last.unwrap_or(DEFAULT_LAST)).unwrap_or(usize::MAX);
+        let journal = self.journal.clone();
+        Ok(self.stream(|sink| watch::events(journal, names, last, follow, sink)))
+    }
+
+    async fn check_config(&self, _: Request<CheckConfigRequest>) -> Result<Response<CheckConfigResponse>> {
+        let home = self.facts.home.clone();
+        let checked = tokio::task::spawn_blocking(move || config::check(&home)).await;
+        let (config, faults) = checked.map_err(|e| Status::internal(e.to_string()))?;
+        let faults = faults.iter().map(convert::fault).collect();
+        Ok(Response::new(CheckConfigResponse { ok: config.is_some(), faults }))
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {
+        tracing::info!("asked to leave by {}; services stay", by(&request));
+        self.stop.cancel();
+        Ok(Response::new(ShutdownResponse {}))
+    }
+}
+
+/// Serves the API, `grpc.health.v1` and reflection until helmd leaves.
+pub async fn serve(
+    api: Api,
+    listener: UnixListener,
+    admission: Admission,
+    stop: CancellationToken,
+) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<HelmServer<Api>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(helm_proto::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+    let server = Server::builder()
+        .layer(InterceptorLayer::new(peer::admit))
+        .add_service(HelmServer::new(api))
+        .add_service(health_service)
+        .add_service(v1)
+        .add_service(v1alpha);
+    server
+        .serve_with_incoming_shutdown(Incoming { listener, admission, rest: None }, stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+fn info(spec: &ServiceSpec) -> ServiceInfo {
+    let kind = match &spec.program {
+        None => "directory",
+        Some(Program::Python { .. }) => "python",
+        Some(Program::StartCommand(_)) => "start_command",
+        Some(Program::Command(_)) => "command",
+        Some(Program::Shell(_)) => "shell",
+    };
+    let dependency = |d: &helm_core::spec::Dependency| DependencyInfo {
+        service: d.service.to_string(),
+        condition: convert::condition(d.condition).to_owned(),
+    };
+    ServiceInfo {
+        name: spec.name.to_string(),
+        kind: kind.to_owned(),
+        path: spec.path.clone(),
+        url: spec.url.clone(),
+        port: spec.port.map(u32::from),
+        visible: spec.visible,
+        admin_only: spec.admin_only,
+        billing_or_admin_only: spec.billing_or_admin_only,
+        depends_on: spec.depends_on.iter().map(dependency).collect(),
+        restart: convert::restart(spec.restart).to_owned(),
+        probes: probes(spec),
+    }
+}
+
+/// "readiness: http http://localhost:5000/health every 15 s"
+fn probes(spec: &ServiceSpec) -> Vec<String> {
+    let all = [
+        ("startup", &spec.probes.startup),
+        ("readiness", &spec.probes.readiness),
+        ("liveness", &spec.probes.liveness),
+    ];
+    let line = |(kind, probe): (&str, &Option<helm_core::spec::Probe>)| {
+        let probe = probe.as_ref()?;
+        let what = match &probe.check {
+            Check::Http { url, .. } => format!("http {url}"),
+            Check::Tcp { host, port } => format!("tcp {host}:{port}"),
+            Check::Exec { command } => format!("exec {}", command.join(" ")),
+            Check::Log { pattern } => format!("log {pattern}"),
+            Check::Notify => "notify".to_owned(),
+        };
+        Some(format!("{kind}: {what} every {:?}", probe.interval))
+    };
+    all.into_iter().filter_map(line).collect()
+}

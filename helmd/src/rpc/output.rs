@@ -1,0 +1,149 @@
+//! Captured output as a stream: the last lines, then what comes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+
+use helm_proto::convert;
+use helm_proto::v1::{OutputChunk, OutputLine};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::follow::{self, Changes, Follower, Line};
+
+/// Lines in one message, and their bytes (a message stays below gRPC's usual 4 MiB).
+const CHUNK_LINES: usize = 2000;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Which output.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Stream {
+    /// Both.
+    Both,
+    /// stdout.
+    Stdout,
+    /// stderr.
+    Stderr,
+}
+
+impl Stream {
+    /// From the request.
+    #[allow(clippy::result_large_err, reason = "the error of every handler")]
+    pub fn parse(text: &str) -> Result<Self, Status> {
+        match text {
+            "" | "both" => Ok(Self::Both),
+            "stdout" => Ok(Self::Stdout),
+            "stderr" => Ok(Self::Stderr),
+            _ => Err(Status::invalid_argument(format!(
+                "`{text}` is no stream: use stdout, stderr, or nothing for both"
+            ))),
+        }
+    }
+
+    fn has(self, line: &Line) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Stdout => !line.stderr,
+            Self::Stderr => line.stderr,
+        }
+    }
+}
+
+type Sink = mpsc::Sender<Result<OutputChunk, Status>>;
+
+/// Sends the last `lines` lines of the service, then follows, if it is asked to.
+pub async fn send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: Sink) {
+    if let Err(e) = try_send(dir, stream, lines, follow, &sink).await {
+        let _ = sink.send(Err(Status::internal(format!("the captured output cannot be read: {e}")))).await;
+    }
+}
+
+async fn try_send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: &Sink) -> io::Result<()> {
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    let (mut follower, last, mut changes) = {
+        let dir = dir.clone();
+        let changes = if follow {
+            let there = dir.clone();
+            blocking(move || follow::ensure(&there)).await?;
+            Some(Changes::of(&dir)?)
+        } else {
+            None
+        };
+        let (follower, last) = blocking(move || tail(dir, stream, lines)).await?;
+        (follower, last, changes)
+    };
+    if !hand_over(last.into(), sink).await {
+        return Ok(());
+    }
+    while let Some(changes) = &mut changes {
+        loop {
+            let (back, read) = blocking(move || {
+                let read = follower.read()?;
+                Ok((follower, read))
+            })
+            .await?;
+            follower = back;
+            if read.is_empty() {
+                break;
+            }
+            let wanted = read.into_iter().filter(|l| stream.has(l)).collect();
+            if !hand_over(wanted, sink).await {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            changed = changes.next() => changed?,
+            () = sink.closed() => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// The last lines, and a follower that stands behind them.
+fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, VecDeque<Line>)> {
+    let first = follow::segment_of_last(&dir, |l| stream.has(l), lines)?;
+    let mut follower = Follower::from_segment(dir, first);
+    let (mut last, mut complete) = (VecDeque::new(), 0_usize);
+    loop {
+        let read = follower.read()?;
+        if read.is_empty() {
+            return Ok((follower, last));
+        }
+        for line in read.into_iter().filter(|l| stream.has(l)) {
+            complete += usize::from(!line.partial);
+            last.push_back(line);
+            // Pieces of a long line count as one with their end.
+            while complete > lines
+                && let Some(old) = last.pop_front()
+            {
+                complete -= usize::from(!old.partial);
+            }
+        }
+    }
+}
+
+/// False when nobody listens any more.
+async fn hand_over(lines: Vec<Line>, sink: &Sink) -> bool {
+    let mut chunk = OutputChunk::default();
+    let mut bytes = 0;
+    for line in lines {
+        bytes += line.text.len();
+        chunk.lines.push(OutputLine {
+            at: Some(convert::timestamp(line.at)),
+            stream: if line.stderr { "stderr" } else { "stdout" }.to_owned(),
+            text: line.text,
+            partial: line.partial,
+        });
+        if chunk.lines.len() >= CHUNK_LINES || bytes >= CHUNK_BYTES {
+            bytes = 0;
+            if sink.send(Ok(std::mem::take(&mut chunk))).await.is_err() {
+                return false;
+            }
+        }
+    }
+    chunk.lines.is_empty() || sink.send(Ok(chunk)).await.is_ok()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+}

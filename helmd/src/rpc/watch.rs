@@ -1,0 +1,100 @@
+//! Streams of status and events. They hold no queue: each reader is told the newest state when it can take it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use helm_core::event::Change;
+use helm_core::name::ServiceName;
+use helm_proto::convert;
+use helm_proto::v1::{EventRecord, WatchStatusResponse};
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
+
+use crate::clock;
+use crate::journal::{Entry, Journal};
+use crate::supervisor::FleetView;
+
+/// Events handed over at once.
+const BATCH: usize = 64;
+
+/// Sends everything, then changes; ends when the reader or helmd leaves. `sink` has room for one message: while the
+/// reader does not take it, changes gather in the fleet's view, and what was passed over is counted.
+pub async fn statuses(
+    mut fleet: watch::Receiver<Arc<FleetView>>,
+    names: Vec<String>,
+    sink: mpsc::Sender<Result<WatchStatusResponse, Status>>,
+) {
+    let mut told: BTreeMap<ServiceName, u64> = BTreeMap::new();
+    let (mut complete, mut hold) = (true, false);
+    loop {
+        // Room first, then the newest view: nothing stale is ever sent.
+        let Ok(room) = sink.reserve().await else { return };
+        let view = fleet.borrow_and_update().clone();
+        let now = clock::mono();
+        let mut message = WatchStatusResponse { complete, hold: view.hold, ..Default::default() };
+        for status in &view.services {
+            if !names.is_empty() && !names.iter().any(|n| n == status.name.as_str()) {
+                continue;
+            }
+            let former = told.insert(status.name.clone(), status.revision);
+            match former {
+                Some(former) if former == status.revision => continue,
+                Some(former) => message.missed += status.revision.saturating_sub(former + 1),
+                None => {}
+            }
+            message.services.push(convert::service_status(status, now));
+        }
+        let worth_sending = complete || !message.services.is_empty() || hold != view.hold;
+        (complete, hold) = (false, view.hold);
+        if worth_sending {
+            room.send(Ok(message));
+        }
+        tokio::select! {
+            changed = fleet.changed() => if changed.is_err() { return },
+            () = sink.closed() => return,
+        }
+    }
+}
+
+/// Sends the last `n` events, then (`follow`) what happens.
+pub async fn events(
+    journal: Journal,
+    names: Vec<String>,
+    n: usize,
+    follow: bool,
+    sink: mpsc::Sender<Result<EventRecord, Status>>,
+) {
+    let wanted = |change: &Change| names.is_empty() || names.iter().any(|n| n == change.service.as_str());
+    let mut newest = journal.subscribe();
+    let mut at = *newest.borrow_and_update();
+    for entry in journal.last(n, wanted).into_iter().filter(|e| e.id <= at) {
+        if sink.send(Ok(record(&entry, 0))).await.is_err() {
+            return;
+        }
+    }
+    if !follow {
+        return;
+    }
+    loop {
+        let (mut missed, batch) = journal.after(at, BATCH);
+        if batch.is_empty() {
+            tokio::select! {
+                changed = newest.changed() => if changed.is_err() { return },
+                () = sink.closed() => return,
+            }
+            continue;
+        }
+        for entry in batch {
+            at = entry.id;
+            if wanted(&entry.change)
+                && sink.send(Ok(record(&entry, std::mem::take(&mut missed)))).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+fn record(entry: &Entry, missed: u64) -> EventRecord {
+    EventRecord { missed, ..convert::event_record(entry.id, &entry.change) }
+}

@@ -1,0 +1,202 @@
+//! The loop that owns the fleet: events in, effects out. Nothing in its body waits for a disk, a database or a child.
+//!
+//! A request is carried out in three steps: the wishes that follow from it are computed, they are written (on a thread
+//! of the pool, while news and deadlines go on), then the fleet is told. Requests wait for one another.
+
+use std::sync::Arc;
+
+use helm_core::ask::{self, Ask, Plan};
+use helm_core::event::{Effect, Event, News};
+use helm_core::fleet::Fleet;
+use helm_core::name::ServiceName;
+use helm_core::status::ServiceStatus;
+use helm_core::time::Mono;
+use helm_core::wish::{Mode, Wishes};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::perform::Performer;
+use super::{ASK_QUEUE, Accepted, AskError, FleetView, Pursuit, Request, Supervisor};
+use crate::clock;
+use crate::wishes::WishFile;
+
+/// News taken in before the status is published again and requests get their turn.
+const BATCH: usize = 64;
+
+/// News on its way to the fleet.
+pub type NewsSender = mpsc::Sender<(ServiceName, News)>;
+/// The driver's end of it.
+pub type NewsReceiver = mpsc::Receiver<(ServiceName, News)>;
+
+/// The task that owns the fleet.
+pub struct Driver {
+    fleet: Fleet,
+    wishes: Wishes,
+    file: WishFile,
+    default_mode: Mode,
+    performer: Performer,
+    asks: mpsc::Receiver<Request>,
+    news: NewsReceiver,
+    view: watch::Sender<Arc<FleetView>>,
+    stop: CancellationToken,
+}
+
+/// A request whose wishes are being written.
+struct Saving {
+    plan: Plan,
+    ask: Ask,
+    by: String,
+    reply: oneshot::Sender<Result<Accepted, AskError>>,
+    write: JoinHandle<std::io::Result<()>>,
+}
+
+impl Driver {
+    /// Puts the driver together; the handle works as soon as `run` is polled.
+    pub fn new(
+        fleet: Fleet,
+        wishes: Wishes,
+        file: WishFile,
+        default_mode: Mode,
+        performer: Performer,
+        news: NewsReceiver,
+        stop: CancellationToken,
+    ) -> (Self, Supervisor) {
+        let (asks, asked) = mpsc::channel(ASK_QUEUE);
+        let (view, seen) = watch::channel(Arc::new(FleetView::default()));
+        let driver = Self { fleet, wishes, file, default_mode, performer, asks: asked, news, view, stop };
+        (driver, Supervisor { asks, view: seen })
+    }
+
+    /// Tells the fleet what adoption found, then runs until helmd leaves.
+    pub async fn run(mut self, found: Vec<(ServiceName, News)>) {
+        for (name, news) in found {
+            if let News::Found { started_wall, .. } = &news {
+                self.performer.begun.insert(name.clone(), *started_wall);
+            }
+            self.step(Event::News(name, news));
+        }
+        self.step(Event::Adopted);
+        self.publish();
+        let mut saving: Option<Saving> = None;
+        loop {
+            let deadline = self.fleet.deadline().map(|(at, _)| at);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some((name, news)) = self.news.recv() => self.take_news(name, news),
+                () = until(deadline) => self.step(Event::Tick),
+                written = written(&mut saving) => if let Some(done) = saving.take() { self.recorded(done, written) },
+                Some(request) = self.asks.recv(), if saving.is_none() => saving = self.admit(request),
+            }
+            self.publish();
+        }
+        if let Some(last) = saving {
+            let _ = last.write.await;
+        }
+        self.performer.leave().await;
+    }
+
+    fn take_news(&mut self, name: ServiceName, news: News) {
+        self.step(Event::News(name, news));
+        for _ in 1..BATCH {
+            let Ok((name, news)) = self.news.try_recv() else { break };
+            self.step(Event::News(name, news));
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        for effect in self.fleet.step(clock::now(), event) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        self.performer.perform(effect);
+    }
+
+    /// Works out what a request means, and begins to write it down.
+    fn admit(&mut self, request: Request) -> Option<Saving> {
+        let Request { ask, by, reply } = request;
+        let plan = match ask::plan(&ask, &self.wishes, &self.fleet, self.default_mode) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal.into()));
+                return None;
+            }
+        };
+        let (file, wishes, same) = (self.file.clone(), plan.wishes.clone(), plan.wishes == self.wishes);
+        let write = tokio::task::spawn_blocking(move || if same { Ok(()) } else { file.save(&wishes) });
+        Some(Saving { plan, ask, by, reply, write })
+    }
+
+    /// The wishes are written (or could not be): tell the fleet, then the caller.
+    fn recorded(&mut self, saving: Saving, written: std::io::Result<()>) {
+        let Saving { plan, ask, by, reply, .. } = saving;
+        let mut warning = None;
+        if let Err(e) = written {
+            let path = self.file.path().display().to_string();
+            let stops = matches!(ask, Ask::Stop { .. } | Ask::Down { .. });
+            if !stops {
+                let _ = reply.send(Err(AskError::NotRecorded { path, cause: e.to_string() }));
+                return;
+            }
+            // A stop is carried out even when it cannot be written down.
+            tracing::error!(%path, "the wish to stop could not be recorded: {e}");
+            warning = Some(format!(
+                "the wish could not be recorded in {path} ({e}): after a restart of helmd the services may run again"
+            ));
+        }
+        let goals = plan
+            .goals
+            .into_iter()
+            .filter_map(|(name, goal)| {
+                let at_begin = Arc::new(self.fleet.status_of(name.as_str())?.clone());
+                Some(Pursuit { name, goal, at_begin })
+            })
+            .collect();
+        self.wishes = plan.wishes.clone();
+        self.step(Event::Wished { wishes: plan.wishes, restart: plan.restart, kick: plan.kick, by });
+        self.publish();
+        let _ = reply.send(Ok(Accepted { goals, warning }));
+    }
+
+    /// Shows the fleet to the readers, if it has changed. Unchanged records are shared with the former view.
+    fn publish(&mut self) {
+        let revision = self.fleet.revision();
+        let former = self.view.borrow().clone();
+        if former.revision == revision && !former.services.is_empty() {
+            return;
+        }
+        let services = self
+            .fleet
+            .status()
+            .enumerate()
+            .map(|(i, now)| match former.services.get(i) {
+                Some(old) if same_record(old, now) => old.clone(),
+                Some(_) | None => Arc::new(now.clone()),
+            })
+            .collect();
+        self.view.send_replace(Arc::new(FleetView { hold: self.fleet.hold(), revision, services }));
+    }
+}
+
+fn same_record(old: &ServiceStatus, now: &ServiceStatus) -> bool {
+    old.revision == now.revision && old.name == now.name
+}
+
+/// Completes at the deadline; never without one.
+async fn until(deadline: Option<Mono>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(clock::instant(at)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes when the wishes are written; never if none are being written.
+async fn written(saving: &mut Option<Saving>) -> std::io::Result<()> {
+    match saving {
+        Some(saving) => (&mut saving.write).await.unwrap_or_else(|e| Err(std::io::Error::other(e))),
+        None => std::future::pending().await,
+    }
+}

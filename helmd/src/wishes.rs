@@ -1,0 +1,71 @@
+//! The file of the operator's wishes: `instance/wishes.json`.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use helm_core::wish::Wishes;
+
+use crate::home::{Home, replace_durably};
+
+/// Reads and writes the wishes of a home. Blocking.
+#[derive(Debug, Clone)]
+pub struct WishFile {
+    path: PathBuf,
+}
+
+/// What was found at the start.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The wishes; none if there was no file.
+    pub wishes: Wishes,
+    /// Set when the file was there and could not be read: adoption then takes what runs for what is wanted.
+    pub warning: Option<String>,
+}
+
+impl WishFile {
+    /// The file of this home.
+    pub fn of(home: &Home) -> Self {
+        Self { path: home.instance().join("wishes.json") }
+    }
+
+    /// Reads the file. An unreadable one is moved aside, never deleted: services that run are adopted all the same.
+    pub fn load(&self) -> Loaded {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Loaded { wishes: Wishes::default(), warning: None };
+            }
+            Err(e) => return self.aside(&e.to_string()),
+        };
+        match serde_json::from_slice(&text) {
+            Ok(wishes) => Loaded { wishes, warning: None },
+            Err(e) => self.aside(&e.to_string()),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Writes the file durably.
+    pub fn save(&self, wishes: &Wishes) -> io::Result<()> {
+        replace_durably(&self.path, &serde_json::to_vec_pretty(wishes)?, 0o600)
+    }
+
+    fn aside(&self, why: &str) -> Loaded {
+        let bad = self.path.with_extension("json.unreadable");
+        let moved = fs::rename(&self.path, &bad).map_or_else(
+            |e| format!("could not be moved aside: {e}"),
+            |()| format!("kept as {}", bad.display()),
+        );
+        Loaded {
+            wishes: Wishes::default(),
+            warning: Some(format!(
+                "{} cannot be read ({why}); {moved}. What runs goes on; say again what is to run: helmctl up",
+                self.path.display()
+            )),
+        }
+    }
+}
