@@ -24,6 +24,9 @@ struct Cli {
     /// Write helmd's own log to stderr instead of logs/helmd.log.
     #[arg(long)]
     foreground: bool,
+    /// Leave the terminal's session: it may end without us.
+    #[arg(long)]
+    detach: bool,
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {
@@ -35,9 +38,13 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
-    let Cli { home, check, default_mode, foreground } = Cli::parse();
+    let Cli { home, check, default_mode, foreground, detach } = Cli::parse();
     if check {
         return app::check(&home);
+    }
+    if detach {
+        // Refused only where we lead a group already, and then nothing is lost.
+        let _ = rustix::process::setsid();
     }
     app::main(Options { home, default_mode, foreground })
 }

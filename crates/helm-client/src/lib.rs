@@ -1,1 +1,12 @@
-//! See docs/ARCHITECTURE.md.
+//! A typed client of helmd: finds it from the home alone, and speaks `helm.v1` over its Unix socket.
+//!
+//! Calls and streams use connections of their own: three unread streams on one HTTP/2 connection stop every call on it.
+
+pub mod connect;
+pub mod daemon;
+pub mod error;
+pub mod home;
+
+pub use connect::Client;
+pub use error::{ClientError, Reason};
+pub use home::{Home, LockInfo, Presence};

@@ -1,0 +1,70 @@
+//! Starting a helmd for a home.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::error::ClientError;
+use crate::home::Home;
+
+/// Adoption of many services on a busy machine included.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// What helmd says before it is ready is at most a list of faults.
+const ERRORS: u64 = 1 << 20;
+
+/// Starts helmd in a session of its own and waits until it answers. helmd says `ready` on its standard output, or what
+/// is wrong on its standard error, and lets go of both.
+pub async fn start(home: &Home) -> Result<(), ClientError> {
+    let program = find("helmd")?;
+    // With --detach helmd makes a session of its own, so that the end of a terminal is nothing to it.
+    let mut child = Command::new(&program)
+        .arg("--home")
+        .arg(home.path())
+        .arg("--detach")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| ClientError::Start(format!("{}: {e}", program.display())))?;
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(ClientError::Start("its output is not there".into()));
+    };
+    let mut said = String::new();
+    let ready = timeout(READY_WITHIN, BufReader::new(out).read_line(&mut said)).await;
+    match ready {
+        Err(_) => Err(ClientError::Start(format!(
+            "not ready within {} s; see logs/helmd.log",
+            READY_WITHIN.as_secs()
+        ))),
+        Ok(_) if said.trim() == "ready" => Ok(()),
+        Ok(_) => {
+            let mut why = String::new();
+            let _ = err.take(ERRORS).read_to_string(&mut why).await;
+            let _ = child.wait().await;
+            let why = why.trim().trim_start_matches("helmd: ");
+            Err(ClientError::Start(if why.is_empty() {
+                "it ended without a word".into()
+            } else {
+                why.to_owned()
+            }))
+        }
+    }
+}
+
+/// Beside our own program first: the versions belong together.
+fn find(name: &str) -> Result<PathBuf, ClientError> {
+    let own = std::env::current_exe().map_err(|e| ClientError::Start(e.to_string()))?;
+    let beside = own.with_file_name(name);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+        .ok_or_else(|| ClientError::Start(format!("{name} is neither at {} nor in PATH", beside.display())))
+}

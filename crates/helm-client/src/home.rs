@@ -1,0 +1,94 @@
+//! The home as a client sees it: where it is, and whether a helmd holds it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::Deserialize;
+
+/// The directory that holds `services.json`.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+/// What the lock file of a home says.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LockInfo {
+    /// helmd's pid.
+    pub pid: u32,
+    /// Boot in which it was written.
+    pub boot_id: String,
+    /// Address of helmd's socket.
+    pub socket: PathBuf,
+    /// Version of helmd.
+    pub version: String,
+    /// Nanoseconds since the Unix epoch.
+    pub started: i64,
+}
+
+/// Is there a helmd for this home?
+#[derive(Debug)]
+pub enum Presence {
+    /// One holds the lock; where its socket is. `None`: it has not said so yet.
+    Running(Option<LockInfo>),
+    /// None.
+    Absent,
+}
+
+/// The home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// No services.json there.
+    #[error(
+        "`{0}` holds no services.json: go to the directory that does, or name it with --home or HELM_HOME"
+    )]
+    NotAHome(PathBuf),
+    /// The directory or its lock file cannot be read.
+    #[error("cannot read `{path}`")]
+    Unreadable {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Home {
+    /// The home that was named, else the current directory.
+    pub fn find(explicit: Option<&Path>) -> Result<Self, HomeError> {
+        let path = explicit.unwrap_or(Path::new("."));
+        let path =
+            path.canonicalize().map_err(|source| HomeError::Unreadable { path: path.to_owned(), source })?;
+        let holds = |name: &str| path.join(name).is_file();
+        // A broken or deleted file must not keep anybody from a helmd that runs.
+        if holds("services.json") || holds("helm_services.json") || holds("instance/helmd.lock") {
+            Ok(Self(path))
+        } else {
+            Err(HomeError::NotAHome(path))
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether a helmd holds the lock, and what it says. The lock is the truth; the text is only its address.
+    pub fn presence(&self) -> Result<Presence, HomeError> {
+        let path = self.0.join("instance/helmd.lock");
+        let unreadable = |source| HomeError::Unreadable { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Presence::Absent),
+            Err(e) => return Err(unreadable(e)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Presence::Absent),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let text = fs::read(&path).map_err(unreadable)?;
+                Ok(Presence::Running(serde_json::from_slice(&text).ok()))
+            }
+            Err(e) => Err(unreadable(e.into())),
+        }
+    }
+}
