@@ -20,7 +20,6 @@ mod read;
 mod registry;
 mod resolve;
 mod scalar;
-#[cfg(feature = "schema")]
 mod schema;
 mod shape;
 mod start;
@@ -33,7 +32,6 @@ pub use conf::Settings;
 pub use fault::{Fault, Severity, nearest};
 pub use own::own_services_json;
 pub use read::{Config, DirectoryEntry, LogPattern, Reading, Source, Sources, read};
-#[cfg(feature = "schema")]
 pub use schema::schema;
 pub use start::{argv, environment, flaskenv};
 

@@ -5,7 +5,7 @@ use super::shape::Shape;
 use super::table::RawService;
 use crate::name::ServiceName;
 
-/// `services.schema.json`, as it is checked in. Bless a change with `HELM_BLESS=1 cargo test -p helm-core --features schema`.
+/// `services.schema.json`, as it is checked in; `cargo run -p helm-core --example services-schema` prints it.
 pub fn schema() -> String {
     let name = Json::map([("pattern", Json::text(format!("^[a-z0-9_-]{{1,{}}}$", ServiceName::MAX)))]);
     Json::map([

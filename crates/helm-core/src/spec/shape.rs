@@ -90,7 +90,7 @@ impl<'d, 't> Reader<'d, 't> {
         let found = match &node.kind {
             Kind::Text(text) | Kind::Bare(text) => quoted(text),
             Kind::Number(number) => quoted(number),
-            other => other.noun().to_owned(),
+            Kind::Null | Kind::Bool(_) | Kind::List(_) | Kind::Map(_) => node.kind.noun().to_owned(),
         };
         let hint =
             if node.kind == Kind::Null && hint.is_empty() { "leave the field out instead" } else { hint };
@@ -489,7 +489,7 @@ impl Shape for Inside {
     }
 
     fn schema() -> Json {
-        Json::map([("type", Json::text("string")), ("pattern", Json::text(r"^(?!/)(?!(.*/)?\.\.(/|$)).+$"))])
+        Json::map([("type", Json::text("string")), ("pattern", Json::text(r"^(?!/|\.\.(/|$)).+$"))])
     }
 }
 
