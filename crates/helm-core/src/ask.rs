@@ -98,7 +98,11 @@ pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Re
                 whom.retain(|spec| wishes.services.get(&spec.name).is_none_or(|wish| wish.run));
             }
             let lifted = if all { Wishes { hold: false, ..wishes.clone() } } else { wishes.clone() };
-            Ok(planner.start(&whom, *mode, &lifted))
+            let mut plan = planner.start(&whom, *mode, &lifted);
+            if all {
+                plan.kick.retain(|name| !planner.is_completed(name));
+            }
+            Ok(plan)
         }
         Ask::Down { names } if names.is_empty() => Ok(planner.hold(wishes)),
         Ask::Down { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
@@ -149,6 +153,11 @@ impl<'a> Planner<'a> {
         self.fleet.status_of(name.as_str())
     }
 
+    /// A one-shot that is done need not be done again, unless it is named.
+    fn is_completed(&self, name: &ServiceName) -> bool {
+        self.status(name).is_some_and(|status| status.completed)
+    }
+
     fn start(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
         let mut wishes = lift(wishes);
         for spec in whom {
@@ -161,8 +170,7 @@ impl<'a> Planner<'a> {
             if !wanted && status.is_none_or(|status| status.state != State::External) {
                 self.want(&name, mode, &mut wishes);
             }
-            // What is done need not be done again for those that need it.
-            if status.is_none_or(|status| !status.completed) {
+            if !self.is_completed(&name) {
                 kick.push(name);
             }
         }

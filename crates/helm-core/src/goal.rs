@@ -44,7 +44,7 @@ fn judge_up(fresh_since: Option<RunId>, status: &ServiceStatus, at_begin: &Servi
             Verdict::Pending(status.reason.clone())
         }
         State::Running if status.ready => Verdict::Done(up_words(status, at_begin)),
-        State::Stopped if status.completed && (moved || !status.wanted) => Verdict::Done("completed".into()),
+        State::Stopped if status.completed => Verdict::Done("completed".into()),
         State::Failed | State::NotInstalled if moved => Verdict::Failed(status.reason.clone()),
         State::Stopped | State::Stopping if moved && !status.wanted => {
             Verdict::Failed(format!("is not wanted any more: {}", status.reason))
@@ -82,12 +82,19 @@ fn up_words(status: &ServiceStatus, at_begin: &ServiceStatus) -> String {
 }
 
 fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
-    let lived = at_begin.run.is_some();
     match status.state {
         State::External => Verdict::Failed(not_ours(status)),
-        State::Stopped if lived => Verdict::Done("stopped".into()),
+        State::Stopped if at_begin.run.is_some() => Verdict::Done("stopped".into()),
         State::Stopped => Verdict::Done("already stopped".into()),
-        State::Running | State::Starting if status.wanted && status.revision != at_begin.revision => {
+        State::Blocked
+        | State::Starting
+        | State::Running
+        | State::Stopping
+        | State::Backoff
+        | State::Failed
+        | State::NotInstalled
+            if status.wanted && status.revision != at_begin.revision =>
+        {
             Verdict::Failed(format!("is wanted again: {}", status.reason))
         }
         State::Blocked

@@ -104,7 +104,7 @@ impl Unit {
             phase: Phase::Rest(Rest::Stopped { why: "was not started since helmd came".into() }),
             wanted: wish.run && !hold,
             wish,
-            by: "the wishes of an earlier time".into(),
+            by: "an operator, earlier".into(),
             streak: Streak::default(),
             restarts: 0,
             last_exit: None,
@@ -158,16 +158,11 @@ impl Unit {
             self.shown.state = state;
             self.shown.since = turn.now.wall;
         }
-        let reading = self.reading();
-        if reading.health != self.shown.health {
-            self.record(
-                turn,
-                ChangeKind::Health,
-                self.shown.health.as_str(),
-                reading.health.as_str(),
-                reading.message,
-            );
-            self.shown.health = reading.health;
+        let health = self.reading().health;
+        if health != self.shown.health {
+            let message = self.reading().message.clone();
+            self.record(turn, ChangeKind::Health, self.shown.health.as_str(), health.as_str(), message);
+            self.shown.health = health;
         }
     }
 

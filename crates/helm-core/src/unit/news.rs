@@ -3,7 +3,7 @@
 use super::phase::{Cause, Ending, External, Gate, Main, Phase, Rest, Run, Up, exit_words};
 use super::watch::Watch;
 use super::{SLOT_LIMIT, Turn, Unit};
-use crate::event::{Answer, Change, ChangeKind, Effect, News, ProbeKind};
+use crate::event::{Answer, Change, ChangeKind, Effect, News, Now, ProbeKind};
 use crate::exit::Exit;
 use crate::policy::{self, Next};
 use crate::status::{Holder, RunId};
@@ -28,7 +28,7 @@ impl Unit {
             News::FoundEnded { run, exit, started, ended, ended_wall, ready, mode: _ } => {
                 self.found_ended(run, exit, started, (ended, ended_wall), ready, turn);
             }
-            News::Started { run, pid } => self.started(run, pid, turn),
+            News::Started { run, pid } => self.started(run, pid, turn.now.mono, turn),
             News::StartFailed { run, reason, permanent } => self.start_failed(run, reason, permanent, turn),
             News::NotInstalled { run, reason } => {
                 if self.is_launching(run) {
@@ -124,13 +124,13 @@ impl Unit {
         self.after_end(End { story, failed: !exit.is_success(), proven, at }, turn);
     }
 
-    fn started(&mut self, run: RunId, pid: u32, turn: &mut Turn<'_>) {
+    fn started(&mut self, run: RunId, pid: u32, at: Mono, turn: &mut Turn<'_>) {
         let Phase::Launching(launching) = &self.phase else { return };
         if launching.run != run {
             return;
         }
         let (mode, restart, now) = (launching.mode, launching.restart, turn.now.mono);
-        let process = Run { id: run, mode, started: now, started_wall: turn.now.wall };
+        let process = Run { id: run, mode, started: at, started_wall: wall_at(at, turn.now) };
         let up = self.newly_up(process, pid, Watch::started(&self.spec.probes, now), now);
         self.enter(Phase::Up(Box::new(Up { restart, ..up })), "its program runs");
         self.probes_changed(Vec::new(), run, turn);
@@ -247,11 +247,13 @@ impl Unit {
         if self.run() != Some(run) {
             return;
         }
-        if self.is_launching(run) {
-            self.started(run, 0, turn);
+        // It ended before it was told to run.
+        if let Phase::Launching(launching) = &self.phase {
+            let since = launching.since;
+            self.started(run, 0, since, turn);
         }
         let main = Main::Gone { exit, at };
-        let wall = Wall(turn.now.wall.0 - i64::try_from(turn.now.mono.since(at).as_nanos()).unwrap_or(0));
+        let wall = wall_at(at, turn.now);
         let (process, pid) = match &self.phase {
             Phase::Up(up) => (up.run, up.pid),
             Phase::Ending(Ending { run, main: Main::Lives { pid }, .. }) => (*run, *pid),
@@ -263,7 +265,14 @@ impl Unit {
             | Phase::External(_) => return,
         };
         self.last_exit = Some(exit);
-        self.record_exit(run, Some(pid), exit, wall, exit_words(exit, at.since(process.started)), turn);
+        self.record_exit(
+            run,
+            Some(pid).filter(|pid| *pid != 0),
+            exit,
+            wall,
+            exit_words(exit, at.since(process.started)),
+            turn,
+        );
         if let Phase::Ending(ending) = &mut self.phase {
             ending.main = main;
             if ending.kills == 0 {
@@ -352,6 +361,11 @@ impl Unit {
             }
         }
     }
+}
+
+/// What the wall clock showed at `at`, as far as can be told now.
+fn wall_at(at: Mono, now: Now) -> Wall {
+    Wall(now.wall.0.saturating_sub(i64::try_from(now.mono.since(at).as_nanos()).unwrap_or(0)))
 }
 
 fn leftover_words(count: u32) -> String {

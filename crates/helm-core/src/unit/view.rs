@@ -13,8 +13,6 @@ use crate::wish::Mode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) state: State,
-    /// A process of ours lives, or may live.
-    pub(crate) alive: bool,
     /// It is asked to end and has not ended yet; what it depends on waits for that.
     pub(crate) leaving: bool,
     started: bool,
@@ -80,7 +78,6 @@ impl Unit {
         };
         View {
             state: self.state(),
-            alive: process,
             leaving: process && asked,
             started: matches!(self.phase, Phase::Up(_) | Phase::External(_)),
             ready: self.ready(),
@@ -114,10 +111,10 @@ impl Unit {
         }
     }
 
-    pub(super) fn reading(&self) -> Reading {
+    pub(super) fn reading(&self) -> &Reading {
         match &self.phase {
-            Phase::Up(up) => up.watch.reading().clone(),
-            Phase::External(external) => external.watch.reading().clone(),
+            Phase::Up(up) => up.watch.reading(),
+            Phase::External(external) => external.watch.reading(),
             Phase::Rest(_)
             | Phase::Blocked(_)
             | Phase::Backoff { .. }
@@ -241,7 +238,7 @@ impl Unit {
             run: self.run(),
             pid: self.pid(),
             health: reading.health,
-            health_message: reading.message,
+            health_message: reading.message.clone(),
             health_latency_us: reading.latency.map(|l| u64::try_from(l.as_micros()).unwrap_or(u64::MAX)),
             ready: view.ready,
             completed: view.completed,

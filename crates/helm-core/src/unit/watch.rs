@@ -54,9 +54,12 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    const NONE: Self = Self { health: Health::Unknown, message: String::new(), latency: None };
+
     /// There is nobody to ask.
-    pub(super) fn none() -> Self {
-        Self { health: Health::Unknown, message: String::new(), latency: None }
+    pub(super) fn none() -> &'static Self {
+        static NONE: Reading = Reading::NONE;
+        &NONE
     }
 }
 
@@ -96,7 +99,7 @@ impl Watch {
             ready_since: None,
             has_been_ready: false,
             longest: Duration::ZERO,
-            reading: Reading { health, ..Reading::none() },
+            reading: Reading { health, ..Reading::NONE },
         };
         watch.consider(now);
         watch
@@ -110,7 +113,7 @@ impl Watch {
             said_ready: true,
             ready_since: Some(started),
             has_been_ready: true,
-            reading: Reading { message: message.into(), ..Reading::none() },
+            reading: Reading { message: message.into(), ..Reading::NONE },
             ..Self::started(probes, started)
         }
     }
