@@ -1,0 +1,1 @@
+//! Capture over real pipes and files.
