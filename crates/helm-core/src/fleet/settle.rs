@@ -11,6 +11,9 @@ impl Fleet {
     /// along Rest/Backoff -> Blocked -> Launching, or Up -> Ending, and each of these only once.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.round(now, out) {}
+        for unit in &mut self.units {
+            unit.settled(&mut Turn { now, out, next_run: &mut self.next_run });
+        }
     }
 
     fn round(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {

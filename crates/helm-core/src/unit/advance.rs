@@ -151,7 +151,6 @@ impl Unit {
         }
         let cause = gate.words();
         self.enter(Phase::Blocked(gate), cause);
-        self.refresh(turn);
         true
     }
 

@@ -145,6 +145,13 @@ impl Unit {
         turn.out.push(Effect::Retire { service: self.name().clone() });
     }
 
+    /// The step is over: what it waits for, if it waits, is final.
+    pub(crate) fn settled(&mut self, turn: &mut Turn<'_>) {
+        if self.stale {
+            self.refresh(turn);
+        }
+    }
+
     /// Records what others can see to have changed.
     fn refresh(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.phase, Phase::Blocked(Gate::Unknown)) {
