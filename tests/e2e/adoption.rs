@@ -1,1 +1,148 @@
-//! TODO
+//! Kills: of helmd, of keepers, of both, and what happened meanwhile.
+
+use harness::home::{Home, fixture, gone};
+use harness::journal::{self, faults};
+use harness::procs::Process;
+use harness::wait::{eventually, until};
+use serde_json::{Value, json};
+
+fn exits_when_told(code: u8) -> Value {
+    json!({
+        "command": format!("while [ ! -e go ]; do sleep 0.02; done; rm go; echo gone; exit {code}"), "shell": true, "path": "dir",
+        "backoff": {"initial": "50ms", "max": "50ms"},
+    })
+}
+
+fn home_with(name: &str, service: Value) -> Home {
+    let home = Home::new(&json!({name: service}));
+    std::fs::create_dir(home.path("dir")).unwrap();
+    home.ctl(&["up"]).code(0);
+    home
+}
+
+#[test]
+fn what_ended_while_helmd_was_away_is_handled_with_its_real_exit() {
+    let home = home_with("app", exits_when_told(7));
+    let before = home.status("app");
+    home.kill_helmd();
+    let service = Process::of(before.pid.unwrap()).unwrap();
+    home.write("dir/go", "");
+    gone(service);
+    home.ctl(&["daemon", "start"]).code(0);
+    let after = home.wait_for("app", "its next run", |s| s.state == "running" && s.run != before.run);
+    assert_eq!((after.last_exit.as_deref(), after.restarts), (Some("code 7"), 1));
+}
+
+#[test]
+fn a_killed_keeper_is_replaced_and_the_service_goes_on() {
+    let home = home_with("app", exits_when_told(9));
+    let before = home.status("app");
+    for _ in 0..5 {
+        let keeper = home.keeper("app").unwrap();
+        keeper.kill();
+        until("a new keeper", || home.keeper("app").is_some_and(|k| k != keeper));
+        let now = home.wait_for("app", "it runs", |s| s.state == "running");
+        assert_eq!((now.pid, &now.run, now.restarts), (before.pid, &before.run, 0));
+    }
+    home.write("dir/go", "");
+    let after = home.wait_for("app", "its next run", |s| s.run != before.run && s.state == "running");
+    assert_eq!(after.last_exit.as_deref(), Some("code 9"), "the exit is known although its parent is dead");
+}
+
+#[test]
+fn helmd_and_keeper_at_once() {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=200")}));
+    let before = home.status("app");
+    for _ in 0..5 {
+        home.keeper("app").unwrap().kill();
+        home.kill_helmd();
+        home.ctl(&["daemon", "start"]).code(0);
+        let now = home.wait_for("app", "it runs", |s| s.state == "running");
+        assert_eq!((now.pid, &now.run, now.restarts), (before.pid, &before.run, 0));
+        until("a keeper", || home.keeper("app").is_some());
+    }
+    home.ctl(&["down"]).code(0);
+    let journal = home.journal("app");
+    assert_eq!((journal.lives.len(), journal.clashes.len()), (1, 0));
+    let end = journal.lives[0].end.expect("it ended when it was told to");
+    let heard = journal::heard(&home.lines("app")).remove(&journal.lives[0].nonce).unwrap();
+    assert_eq!((faults(&heard.out, Some(end.out)), faults(&heard.err, Some(end.err))), (vec![], vec![]));
+}
+
+#[test]
+fn when_all_three_are_dead_the_exit_is_unknown_and_counts_as_a_failure() {
+    let home = home_with("app", exits_when_told(0));
+    let before = home.status("app");
+    let service = Process::of(before.pid.unwrap()).unwrap();
+    home.kill_helmd();
+    let keeper = home.keeper("app").unwrap();
+    keeper.kill();
+    gone(keeper);
+    home.write("dir/go", "");
+    gone(service);
+    home.ctl(&["daemon", "start"]).code(0);
+    let after = home.wait_for("app", "its next run", |s| s.run != before.run && s.state == "running");
+    assert_eq!(after.last_exit.as_deref(), Some("unknown"));
+}
+
+#[test]
+fn a_tree_is_ended_whole_after_its_keeper_was_killed() {
+    let home = home_with(
+        "tree",
+        json!({"command": fixture("forker", "depth=2 width=2 session deaf"), "stop": {"grace": "300ms"}}),
+    );
+    let keeper = home.keeper("tree").unwrap();
+    until("the tree has grown", || home.processes().len() == 7);
+    keeper.kill();
+    until("a new keeper", || home.keeper("tree").is_some_and(|k| k != keeper));
+    home.wait_for("tree", "it runs", |s| s.state == "running");
+    home.ctl(&["down"]).code(0);
+    assert_eq!(crate::left(&home), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_helmd_starts_nothing_twice_and_goes_on_with_a_stop() {
+    let home = home_with("deaf", json!({"command": fixture("stubborn", ""), "stop": {"grace": "1s"}}));
+    let pid = Process::of(home.status("deaf").pid.unwrap()).unwrap();
+    home.ctl(&["stop", "deaf", "--no-wait"]).code(0);
+    home.wait_for("deaf", "it is being stopped", |s| s.state == "stopping");
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    gone(pid);
+    home.wait_for("deaf", "the stop has ended", |s| s.state == "stopped");
+    assert_eq!(home.journal("deaf").lives.len(), 1);
+}
+
+#[test]
+fn a_helmd_beside_a_broken_file_goes_on_with_the_last_good_copy() {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=5")}));
+    let before = home.status("app");
+    home.kill_helmd();
+    home.write("services.json", "{\"app\": {");
+    home.ctl(&["daemon", "start"]).code(0);
+    let after = home.status("app");
+    assert_eq!((after.state.as_str(), after.pid), ("running", before.pid));
+    let said = home.ctl(&["daemon", "status"]).code(0);
+    assert!(said.out.to_lowercase().contains("last good"), "not said loudly: {}", said.out);
+    home.ctl(&["restart", "app"]).code(0);
+}
+
+#[test]
+fn a_hundred_services_are_adopted() {
+    let services: serde_json::Map<String, Value> =
+        (0..100).map(|n| (format!("s{n:03}"), json!({"command": ["sleep", "600"]}))).collect();
+    let home = Home::new(&Value::Object(services));
+    home.ctl(&["up"]).code(0);
+    let pids = |home: &Home| -> Vec<Option<u32>> { home.statuses().into_iter().map(|s| s.pid).collect() };
+    let before = pids(&home);
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    let after = eventually("all are known again", || {
+        let all = home.statuses();
+        let known = all.iter().filter(|s| s.state == "running").count();
+        if known == 100 { Ok(pids(&home)) } else { Err(format!("{known} of 100")) }
+    });
+    assert_eq!(before, after);
+    home.ctl(&["down"]).code(0);
+    assert_eq!(crate::left(&home), Vec::<String>::new());
+}

@@ -1,1 +1,203 @@
-//! TODO
+//! The API as a program sees it: slow readers, foreign users, errors that can be matched.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+use harness::bins::bin;
+use harness::home::{Home, Said, fixture};
+use harness::watch::block_on;
+use helm_client::{ClientError, Reason};
+use helm_proto::v1::{EventsRequest, OutputRequest, StartRequest, Wait};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+fn started() -> Home {
+    let home = Home::new(&json!({
+        "loop": {"command": fixture("exiter", "after=0 code=1 rate=20"), "backoff": {"initial": "5ms", "max": "5ms"}},
+        "talk": {"command": fixture("chatty", "rate=2000 burst=100")},
+        "calm": {"command": fixture("chatty", "rate=5")},
+    }));
+    home.ctl(&["up", "--no-wait"]).code(0);
+    home.wait_for("calm", "it runs", |s| s.state == "running");
+    home
+}
+
+#[test]
+fn two_hundred_streams_that_nobody_reads_delay_no_call() {
+    let home = started();
+    block_on(async {
+        let mut client = home.client().await.unwrap();
+        let (mut watches, mut events, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        let follow = EventsRequest { follow: true, ..EventsRequest::default() };
+        let talk = OutputRequest { name: "talk".into(), follow: true, ..OutputRequest::default() };
+        for n in 0..200 {
+            match n % 4 {
+                0 => events.push(client.events(follow.clone()).await.unwrap()),
+                1 => outputs.push(client.output(talk.clone()).await.unwrap()),
+                _ => watches.push(client.watch_status(Vec::new()).await.unwrap()),
+            }
+        }
+        // While they stand unread, and a crash loop and a chatty service fill them:
+        let mut revision = 0;
+        let mut changes = 0;
+        for _ in 0..500 {
+            let answer = timeout(Duration::from_secs(30), client.status(Vec::new()))
+                .await
+                .expect("a call hangs")
+                .unwrap();
+            assert_eq!(answer.services.len(), 3);
+            let now = answer.services[0].revision;
+            changes += u32::from(now != revision);
+            revision = now;
+        }
+        assert!(changes > 5, "the fleet stood still: {changes}");
+        let done = client
+            .start(StartRequest { names: vec!["calm".into()], ..StartRequest::default() })
+            .await
+            .unwrap();
+        drop(done);
+        // A late reader gets the present, and can tell that it missed something.
+        let mut stream = watches.swap_remove(0);
+        let first = stream.message().await.unwrap().unwrap();
+        assert!(first.complete);
+        let mut missed = 0;
+        for _ in 0..2000 {
+            let message = timeout(Duration::from_secs(30), stream.message()).await.unwrap().unwrap().unwrap();
+            missed += message.missed;
+            if missed > 0 {
+                break;
+            }
+        }
+        assert!(missed > 0, "it cannot tell that it missed something");
+        drop((watches, events, outputs));
+    });
+}
+
+#[test]
+fn a_watch_is_complete_first_and_changes_after() {
+    let home = Home::new(
+        &json!({"a": {"command": fixture("chatty", "rate=5")}, "b": {"command": fixture("chatty", "rate=5")}}),
+    );
+    home.ctl(&["up"]).code(0);
+    block_on(async {
+        let client = home.client().await.unwrap();
+        let mut stream = client.watch_status(Vec::new()).await.unwrap();
+        let first = stream.message().await.unwrap().unwrap();
+        assert_eq!((first.complete, first.services.len()), (true, 2));
+        drop(client.stop(helm_proto::v1::StopRequest { names: vec!["b".into()], wait: None }).await.unwrap());
+        loop {
+            let next = timeout(Duration::from_secs(30), stream.message()).await.unwrap().unwrap().unwrap();
+            assert!(next.services.iter().all(|s| s.name == "b"), "{:?}", next.services);
+            if next.services.iter().any(|s| s.state == "stopped") {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn errors_have_a_reason_to_match_and_a_sentence() {
+    let home = started();
+    block_on(async {
+        let mut client = home.client().await.unwrap();
+        let error = client.status(vec!["clam".into()]).await.unwrap_err();
+        let ClientError::Refused { reason, message } = &error else { panic!("{error}") };
+        assert_eq!(*reason, Reason::UnknownService(Some("calm".into())));
+        assert!(message.contains("clam"), "{message}");
+        let bad = StartRequest { names: vec!["calm".into()], mode: "staging".into(), wait: None };
+        let error = match client.start(bad).await {
+            Err(error) => error,
+            Ok(_) => panic!("`staging` is no mode"),
+        };
+        assert!(error.to_string().contains("staging"), "{error}");
+    });
+}
+
+#[test]
+fn an_operation_waits_ends_in_time_or_returns_at_once() {
+    let home = Home::new(&json!({
+        "never": {"command": ["sleep", "600"], "probes": {"startup": {"exec": ["false"], "interval": "50ms"}}},
+    }));
+    home.ctl(&["daemon", "start"]).code(0);
+    block_on(async {
+        let client = home.client().await.unwrap();
+        for (wait, expected) in [
+            (Wait { no_wait: true, timeout_ms: 0 }, "accepted"),
+            (Wait { no_wait: false, timeout_ms: 300 }, "timeout"),
+        ] {
+            let request = StartRequest { names: vec!["never".into()], mode: String::new(), wait: Some(wait) };
+            let mut stream = client.start(request).await.unwrap();
+            let mut outcome = None;
+            while let Some(progress) =
+                timeout(Duration::from_secs(30), stream.message()).await.unwrap().unwrap()
+            {
+                assert!(outcome.is_none(), "something came after the outcome");
+                outcome = progress.outcome;
+            }
+            assert_eq!(outcome.expect("an outcome").result, expected);
+        }
+    });
+}
+
+/// `helmctl status --json` as another user.
+fn as_nobody(home: &Home, groups: &[&str]) -> Said {
+    let output = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534"])
+        .args(groups)
+        .arg(bin("helmctl"))
+        .args(["--home", home.dir().to_str().unwrap(), "status", "--json"])
+        .output()
+        .unwrap();
+    Said::of(&output)
+}
+
+fn open_to_all(home: &Home) {
+    for dir in [home.dir().to_owned(), home.path("instance")] {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn other_users_are_refused() {
+    let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
+    home.ctl(&["up"]).code(0);
+    // Even where the modes of the directories would let them in.
+    open_to_all(&home);
+    std::fs::set_permissions(home.path("instance/run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let socket: Value = serde_json::from_str(&home.read("instance/helmd.lock")).unwrap();
+    std::fs::set_permissions(socket["socket"].as_str().unwrap(), std::fs::Permissions::from_mode(0o777))
+        .unwrap();
+    let said = as_nobody(&home, &["--clear-groups"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(
+        said.err.to_lowercase().contains("permission denied") && said.out.is_empty(),
+        "{}{}",
+        said.out,
+        said.err
+    );
+}
+
+#[test]
+fn a_configured_group_is_let_in() {
+    let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
+    home.write("instance/helm.conf", "[api]\ngroup = games\n");
+    home.ctl(&["up"]).code(0);
+    open_to_all(&home);
+    let games = Command::new("getent").args(["group", "games"]).output().unwrap();
+    let gid = String::from_utf8(games.stdout).unwrap().split(':').nth(2).unwrap().to_owned();
+    as_nobody(&home, &["--groups", &gid]).code(0).says("running");
+    let said = as_nobody(&home, &["--clear-groups"]);
+    assert_ne!(said.code, 0, "{}", said.out);
+}
+
+#[test]
+fn shutdown_leaves_the_services() {
+    let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
+    home.ctl(&["up"]).code(0);
+    let pid = home.status("web").pid;
+    block_on(async { home.client().await.unwrap().shutdown().await.unwrap() });
+    harness::wait::until("helmd is gone", || home.helmd().is_none());
+    home.ctl(&["daemon", "start"]).code(0);
+    assert_eq!(home.status("web").pid, pid);
+}

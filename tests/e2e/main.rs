@@ -13,3 +13,8 @@ mod lifecycle;
 mod order;
 mod probes;
 mod restart;
+
+/// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
+fn left(home: &harness::home::Home) -> Vec<String> {
+    home.processes().into_iter().map(harness::procs::Process::command).collect()
+}

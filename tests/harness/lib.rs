@@ -7,3 +7,4 @@ pub mod home;
 pub mod journal;
 pub mod procs;
 pub mod wait;
+pub mod watch;
