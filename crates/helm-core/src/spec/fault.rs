@@ -64,22 +64,33 @@ impl fmt::Display for Fault {
 pub(super) struct Doc<'a> {
     pub(super) path: &'a str,
     pub(super) text: &'a str,
-    /// First byte of each line.
-    lines: Vec<usize>,
+    /// Each line start, and places within long lines, so that finding a place costs no more in a file of one line.
+    marks: Vec<Mark>,
     pub(super) faults: Vec<Fault>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: usize,
+    line: u32,
+    column: u32,
+}
+
+/// More faults than anybody reads; what comes later is counted as one.
+const MOST_FAULTS: usize = 500;
+const MARK_EVERY: u32 = 1024;
+
 impl<'a> Doc<'a> {
     pub(super) fn new(path: &'a str, text: &'a str) -> Self {
-        let starts = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
-        Self { path, text, lines: std::iter::once(0).chain(starts).collect(), faults: Vec::new() }
+        Self { path, text, marks: marks(text), faults: Vec::new() }
     }
 
     /// Line and column of a byte offset, both from 1.
     pub(super) fn place(&self, at: usize) -> (u32, u32) {
-        let line = self.lines.partition_point(|start| *start <= at).max(1);
-        let column = self.text.get(self.lines[line - 1]..at).map_or(0, |before| before.chars().count());
-        (clamp(line), clamp(column + 1))
+        let near = self.marks.partition_point(|mark| mark.at <= at).saturating_sub(1);
+        let Some(mark) = self.marks.get(near) else { return (1, 1) };
+        let characters = self.text.get(mark.at..at).map_or(0, |between| between.chars().count());
+        (mark.line, mark.column.saturating_add(u32::try_from(characters).unwrap_or(u32::MAX)))
     }
 
     pub(super) fn error(
@@ -110,9 +121,20 @@ impl<'a> Doc<'a> {
         message: String,
         hint: String,
     ) {
+        if self.is_full() {
+            return;
+        }
         let (line, column) = self.place(at);
         let (file, field) = (self.path.to_owned(), field.to_owned());
         self.faults.push(Fault { file, line, column, field, severity, message, hint });
+        if self.faults.len() == MOST_FAULTS {
+            self.whole(format!("has more than {MOST_FAULTS} faults; the others are not shown"), "");
+        }
+    }
+
+    /// Nothing more will be reported: what only serves a report can be left out.
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.len() > MOST_FAULTS
     }
 
     /// A fault of the file as a whole.
@@ -129,8 +151,20 @@ impl<'a> Doc<'a> {
     }
 }
 
-fn clamp(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+fn marks(text: &str) -> Vec<Mark> {
+    let mut marks = vec![Mark { at: 0, line: 1, column: 1 }];
+    let (mut line, mut column) = (1_u32, 1_u32);
+    for (i, c) in text.char_indices() {
+        if c == '\n' {
+            (line, column) = (line.saturating_add(1), 1);
+        } else {
+            column = column.saturating_add(1);
+        }
+        if column % MARK_EVERY == 1 {
+            marks.push(Mark { at: i + c.len_utf8(), line, column });
+        }
+    }
+    marks
 }
 
 /// The known word that was probably meant, if one is near enough to say so.
@@ -141,8 +175,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     }
     let word = word.to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
-    let distance = |name: &&str| strsim::osa_distance(&word, &name.to_lowercase());
-    let near = known.into_iter().map(|name| (distance(&name), name)).filter(|(d, _)| *d <= allowed);
+    // The distance is at least the difference in length; four bytes are the longest character.
+    let possible = |name: &&str| name.len() <= 4 * (word.len() + allowed);
+    let distance = |name: &str| strsim::osa_distance(&word, &name.to_lowercase());
+    let known = known.into_iter().filter(possible);
+    let near = known.map(|name| (distance(name), name)).filter(|(d, _)| *d <= allowed);
     near.min_by_key(|(d, _)| *d).map(|(_, name)| name)
 }
 
@@ -185,6 +222,21 @@ mod tests {
         assert_eq!(doc.place(0), (1, 1));
         assert_eq!(doc.place(3), (2, 1));
         assert_eq!(doc.place(6), (2, 3));
-        assert_eq!(doc.place(999), (3, 1));
+        assert_eq!(doc.place(8), (3, 1));
+        let long = "é".repeat(5000);
+        let doc = Doc::new("f", &long);
+        for n in [0, 1, 1022, 1023, 1024, 1025, 3000] {
+            assert_eq!(doc.place(n * 2), (1, n as u32 + 1));
+        }
+    }
+
+    #[test]
+    fn faults_are_bounded_and_never_turn_into_a_good_file() {
+        let mut doc = Doc::new("f", "x");
+        for _ in 0..10_000 {
+            doc.warn(0, "x", "y", "");
+        }
+        assert_eq!(doc.faults.len(), MOST_FAULTS + 1);
+        assert_eq!(doc.faults[MOST_FAULTS].severity, Severity::Error);
     }
 }

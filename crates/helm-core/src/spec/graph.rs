@@ -65,7 +65,7 @@ impl Graph {
                     doc.error(edge.at, &place, message, "take it away, or say what it runs");
                 }
                 Some(&to) => edges.push(To { to, at: edge.at, condition: edge.condition }),
-                None if registry.outside(&edge.name).is_some() => {}
+                None if registry.outside(&edge.name).is_some() || doc.is_full() => {}
                 None => {
                     let names = self.index.keys().map(String::as_str).chain(registry.names());
                     let hint = super::nearest(&edge.name, names).map_or_else(

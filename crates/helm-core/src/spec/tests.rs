@@ -358,6 +358,34 @@ fn a_long_chain_and_many_services_are_read_in_time() {
 }
 
 #[test]
+fn a_file_of_faults_is_answered_in_time() {
+    let unknown = (0..40_000).map(|i| format!("\"zzz{i}\"")).collect::<Vec<_>>().join(",");
+    let many = (0..5_000).map(|i| format!(r#","s{i}":{{"command":["x"],"port":0}}"#)).collect::<String>();
+    let text = format!(r#"{{"a":{{"command":["x"],"depends_on":[{unknown}]}}{many}}}"#);
+    let reading = read("/h", &only(&text));
+    assert!(reading.config.is_none());
+    assert_eq!(reading.faults.len(), 501);
+}
+
+/// The seed's own example of a services.json, and of a master_services.json.
+#[test]
+fn the_seed_s_example_is_read_as_it_is() {
+    let services = r#"{
+  "keycloak": {"url": "http://localhost:8080", "path": "../keycloak-26.4.0", "port": 8080,
+    "start_command": "bin/kc.sh start-dev", "type": "keycloak", "visible": true, "admin_only": true},
+  "core": {"url": "http://localhost:5000", "path": "../hivematrix-core", "port": 5000,
+    "python_bin": "pyenv/bin/python", "run_script": "run.py", "visible": true, "admin_only": true},
+  "codex": {"url": "http://localhost:5010", "path": "../hivematrix-codex", "port": 5010,
+    "python_bin": "pyenv/bin/python", "run_script": "run.py", "visible": true}
+}"#;
+    let master = r#"{"keycloak": {"url": "http://localhost:8080", "port": 8080},
+  "core": {"url": "http://localhost:5000", "port": 5000}, "codex": {"url": "http://localhost:5010", "port": 5010}}"#;
+    let config = check_all(&Sources { master: Some(source("m", master)), ..only(services) }, &[]).unwrap();
+    assert!(config.services.iter().all(|s| s.program.is_some() && s.probes.readiness.is_some()));
+    check_all(&with_registry(services), &[]);
+}
+
+#[test]
 fn one_port_one_service() {
     check(
         r#"{
@@ -786,6 +814,28 @@ fn faults_of_every_file_are_reported() {
 fn the_schema_is_the_one_that_is_checked_in() {
     let checked_in = include_str!("../../../../services.schema.json");
     assert_eq!(schema(), checked_in, "see crates/helm-core/examples/services-schema.rs");
+}
+
+#[test]
+fn every_field_is_documented() {
+    let page = include_str!("../../../../docs/services.md");
+    let tables = [
+        table::RawService::NAMES,
+        table::RawBackoff::NAMES,
+        table::RawStop::NAMES,
+        table::RawProbes::NAMES,
+        table::RawProbe::NAMES,
+        table::RawLimits::NAMES,
+        table::RawLog::NAMES,
+        registry::RawDefaults::NAMES,
+    ];
+    for name in tables.concat() {
+        assert!(page.contains(&format!("| `{name}` |")), "docs/services.md has no row for `{name}`");
+    }
+    let page = include_str!("../../../../docs/configuration.md");
+    for name in conf::RawSettings::NAMES {
+        assert!(page.contains(&format!("| `{name}` |")), "docs/configuration.md has no row for `{name}`");
+    }
 }
 
 /// Pieces that a configuration is made of, and others that it should not be made of.
