@@ -181,7 +181,7 @@ fn other_users_are_refused() {
 #[test]
 fn a_configured_group_is_let_in() {
     let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
-    home.write("instance/helm.conf", "[api]\ngroup = games\n");
+    home.write("instance/helm.conf", "[helm]\npeer_group = games\n");
     home.ctl(&["up"]).code(0);
     open_to_all(&home);
     let games = Command::new("getent").args(["group", "games"]).output().unwrap();
