@@ -1,7 +1,8 @@
 //! `instance/helm.conf`: the seed's INI file, and Helm's own section in it.
 
 use super::fault::{Doc, Severity, meant, quoted};
-use super::shape::{One, Reader, Shape, Whole, fields};
+use super::plain::{One, Whole};
+use super::shape::{Reader, Shape, fields};
 use super::tree::{Kind, Member, Node, fits};
 use crate::wish::Mode;
 

@@ -125,7 +125,10 @@ impl<'a> Doc<'a> {
             return;
         }
         let (line, column) = self.place(at);
-        let (file, field) = (self.path.to_owned(), field.to_owned());
+        let file = self.path.to_owned();
+        // Names come from the file: they may hold what would move a terminal's cursor.
+        let field =
+            field.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
         self.faults.push(Fault { file, line, column, field, severity, message, hint });
         if self.faults.len() == MOST_FAULTS {
             self.whole(format!("has more than {MOST_FAULTS} faults; the others are not shown"), "");

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::fault::{Doc, meant, quoted};
+use super::group::Edge;
 use super::registry::Registry;
 use super::resolve::Entry;
-use super::shape::Edge;
 use super::{Condition, Dependency, OutsideCheck, Probes, RestartPolicy, ServiceSpec};
 
 /// Fills in `depends_on` and `outside` of every service, and reports what cannot be. `specs` and `entries` go together.
@@ -57,7 +57,7 @@ impl Graph {
                 Some(&to) if edges.iter().any(|e| e.to == to) => {
                     doc.error(edge.at, &place, format!("names {} twice", quoted(&edge.name)), "");
                 }
-                Some(&to) if specs[to].program.is_none() && !entries[to].raw.faulty => {
+                Some(&to) if is_directory(&specs[to], &entries[to]) => {
                     let message = format!(
                         "{} is a directory entry: Helm does not run it, so nobody can wait for it",
                         quoted(&edge.name)
@@ -92,6 +92,11 @@ impl Graph {
 
 fn default_edges<'r>(entry: &Entry, registry: &'r Registry) -> &'r [Edge] {
     registry.get(entry.name.as_str(), entry.kind()).map(|k| k.edges.as_slice()).unwrap_or_default()
+}
+
+/// An entry that was never meant to run; one whose program is faulty has its fault already.
+fn is_directory(spec: &ServiceSpec, entry: &Entry) -> bool {
+    spec.program.is_none() && !entry.raw.faulty && !entry.has_command()
 }
 
 /// Dependencies that nobody here runs, but that can be knocked at.

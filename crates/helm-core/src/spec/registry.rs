@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::fault::{Doc, Severity};
-use super::shape::{Edge, Edges, Named, Reader, Shape, Some1, Variables, fields};
+use super::group::{Edge, Edges, Named, Texts, Variables};
+use super::plain::Whole;
+use super::shape::{At, Reader, Shape, fields};
 use super::table::Port;
 use super::{Condition, tree};
 
@@ -38,9 +40,9 @@ fields! {
         /// An installation cannot do without.
         required: bool,
         /// Apps and system dependencies that it needs.
-        dependencies: Vec<super::shape::At<String>>,
+        dependencies: Vec<At<String>>,
         /// Order of installation.
-        install_order: super::shape::Whole<0, 1_000_000>,
+        install_order: Whole<0, 1_000_000>,
         /// Shown to billing and admins only.
         billing_or_admin_only: bool,
         /// Version of a system dependency.
@@ -69,9 +71,9 @@ fields! {
         /// Variables in development only.
         env_development: Variables,
         /// Variables that are `true` in development and `false` in production, above everything else.
-        mode_flags: Vec<super::shape::At<String>>,
+        mode_flags: Vec<At<String>>,
         /// Path of the health check beneath the url, instead of `/health`; more paths are tried in order.
-        health: Some1,
+        health: Texts,
     }
 }
 
@@ -150,7 +152,7 @@ fn known(app: RawApp, is_app: bool) -> Known {
     }
 }
 
-fn check_templates(doc: &mut Doc<'_>, name: &str, defaults: &Option<super::shape::At<RawDefaults>>) {
+fn check_templates(doc: &mut Doc<'_>, name: &str, defaults: &Option<At<RawDefaults>>) {
     let Some(defaults) = defaults else { return };
     let groups = [&defaults.it.env, &defaults.it.env_production, &defaults.it.env_development];
     for (variable, value) in groups.into_iter().flatten().flat_map(|g| &g.it.0) {

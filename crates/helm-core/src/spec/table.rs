@@ -3,10 +3,9 @@
 
 use super::RestartPolicy;
 use super::address::Address;
-use super::shape::{
-    Argv, Bytes, Choice, Command, Decimal, Edges, Inside, Knock, One, OrOff, Signal, Some1, Time, Variables,
-    Whole, fields,
-};
+use super::group::{Argv, Command, Edges, OrOff, Texts, Variables};
+use super::plain::{Bytes, Choice, Decimal, Inside, Knock, One, Signal, Time, Whole};
+use super::shape::fields;
 
 /// A TCP port.
 pub(super) type Port = Whole<1, 65535>;
@@ -131,7 +130,7 @@ fields! {
     /// One probe: one of `http`, `tcp`, `exec`, `log`, `notify`.
     RawProbe {
         /// A path (`/health`) beneath `url`, or a whole url. More paths of a list are tried while the answer is 404, 405, 401, 403 or a redirect.
-        http: Some1,
+        http: Texts,
         /// Something listens: a port of this host, or `host:port`.
         tcp: Knock,
         /// A program in the service's directory and environment: exit 0 is healthy, its last line is the message.

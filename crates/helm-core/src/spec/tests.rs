@@ -65,6 +65,10 @@ fn syntax_has_line_and_column() {
         ("{\"a\": {}", "services.json:1:1: not JSON: unterminated object"),
         ("{\"a\": {\"url\": \"x", "services.json:1:15: not JSON: "),
         ("{} {}", "services.json:1:4: not JSON: text cannot contain more than one"),
+        (
+            "{\"a\": {\"command\": [\"x\\\\\"], \"env\": {\"A\": \"1\n2\"}}}",
+            "services.json:1:43: not JSON: a text holds a line end",
+        ),
         ("[]", "services.json:1:1: services: must be an object, not a list"),
         ("null", "services.json:1:1: services: must be an object, not null"),
         ("{\"a\": 1}", "services.json:1:7: services.a: must be an object, not `1`"),
@@ -258,6 +262,10 @@ fn what_is_run() {
             r#"{"type": "pyton", "path": "x"}"#,
             "services.a.type: must be one of python, keycloak, command, not `pyton` (did you mean `python`?)",
         ),
+        (
+            r#"{"path": "x", "a\n\u001bb": 1}"#,
+            "services.a.a\u{fffd}\u{fffd}b: is not a field that Helm knows",
+        ),
         // One fault, not a second one that follows from it.
         (
             r#"{"comand": ["x"]}"#,
@@ -327,6 +335,10 @@ fn dependencies() {
         (
             r#""a": {"command": ["x"], "depends_on": ["b"]}, "b": {"url": "http://elsewhere"}"#,
             &["services.a.depends_on: `b` is a directory entry"],
+        ),
+        (
+            r#""a": {"command": ["x"], "depends_on": ["b"]}, "b": {"command": "one text"}"#,
+            &["services.b.command: is one text"],
         ),
         (
             r#""a": {"command": ["x"], "depends_on": ["b", "b"]}, "b": {"command": ["x"]}"#,

@@ -74,7 +74,13 @@ pub(super) fn parse(doc: &mut Doc<'_>) -> Option<Node> {
     }
     // A byte order mark is invisible to whoever looks at the file; editors on Windows write it.
     let bom = if doc.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    match parse_to_ast(&doc.text[bom..], &CollectOptions::default(), &strict()) {
+    let parsed = parse_to_ast(&doc.text[bom..], &CollectOptions::default(), &strict());
+    if let (Ok(_), Some(at)) = (&parsed, raw_control(doc.text)) {
+        let message = "not JSON: a text holds a line end or another control character as it is";
+        doc.error(at, "", message, "write it as \\n, \\t or \\u00XX");
+        return None;
+    }
+    match parsed {
         Ok(result) => match result.value {
             Some(value) => Some(node(&value, bom)),
             None => {
@@ -94,6 +100,20 @@ pub(super) fn parse(doc: &mut Doc<'_>) -> Option<Node> {
             None
         }
     }
+}
+
+/// The parser takes these as they are, JSON does not. Texts are known to be closed here.
+fn raw_control(text: &str) -> Option<usize> {
+    let (mut inside, mut escaped) = (false, false);
+    text.bytes().position(|byte| {
+        let bad = inside && byte < b' ';
+        match byte {
+            b'"' if !escaped => (inside, escaped) = (!inside, false),
+            b'\\' if inside => escaped = !escaped,
+            _ => escaped = false,
+        }
+        bad
+    })
 }
 
 fn strict() -> ParseOptions {
