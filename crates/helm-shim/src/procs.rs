@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
-use helm_core::status::RunId;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::rundir::RunDir;
 use crate::sys;
 
-/// The variable that marks the processes of a run. A hint only: setproctitle and file capabilities hide it.
-pub const MARKER: &str = "HELM_RUN";
+/// Tells a service its run id.
+pub const RUN_VARIABLE: &str = "HELM_RUN";
+
+/// The variable that marks the processes of a run: its run directory, because a run id is unique in its home only. A
+/// hint: setproctitle and file capabilities hide it.
+pub const MARKER: &str = "HELM_RUN_DIR";
 
 /// A process and when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,14 +136,16 @@ pub fn below(all: &[Stat], roots: &[u32]) -> Vec<Process> {
     }
 }
 
-/// The process was started as part of `run`, as far as its environment says.
-pub fn has_marker(pid: u32, run: RunId) -> bool {
+/// The process was started as part of the run in this directory, as far as its environment says.
+pub fn has_marker(pid: u32, run: &RunDir) -> bool {
     let mut environ = Vec::new();
     if File::open(format!("/proc/{pid}/environ")).and_then(|mut f| f.read_to_end(&mut environ)).is_err() {
         return false;
     }
-    let wanted = format!("{MARKER}={run}");
-    environ.split(|c| *c == 0).any(|entry| entry == wanted.as_bytes())
+    let wanted = run.path().as_os_str().as_bytes();
+    environ
+        .split(|c| *c == 0)
+        .any(|entry| entry.strip_prefix(MARKER.as_bytes()).and_then(|e| e.strip_prefix(b"=")) == Some(wanted))
 }
 
 /// Opens a pidfd of exactly this process; `None` if it is gone, reaped, or its number belongs to another one now.
@@ -179,7 +186,7 @@ mod tests {
 
     #[test]
     fn identity_is_pid_and_start_time() {
-        let mut child = Command::new("sleep").arg("60").env(MARKER, "000000000000002a").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let found = stat(child.id()).unwrap();
         assert_eq!(found.ppid, std::process::id());
         assert!(open(found.process).unwrap().is_some());
@@ -193,16 +200,20 @@ mod tests {
 
     #[test]
     fn descendants_both_ways() {
+        let name = helm_core::name::ServiceName::new("web").unwrap();
+        let place = |home: &str| crate::rundir::ServiceDir::new(std::path::Path::new(home), &name);
+        let run = place("/here").run(helm_core::status::RunId(1));
+        let elsewhere = place("/there").run(helm_core::status::RunId(1));
         let mut child = Command::new("sh")
             .args(["-c", "sleep 60 & echo $!; wait"])
-            .env(MARKER, "000000000000002a")
+            .env(MARKER, run.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut pid = [0; 16];
         let length = child.stdout.take().unwrap().read(&mut pid).unwrap();
         let grandchild: u32 = std::str::from_utf8(&pid[..length]).unwrap().trim().parse().unwrap();
-        assert!(has_marker(child.id(), RunId(0x2a)) && !has_marker(child.id(), RunId(0x2b)));
+        assert!(has_marker(child.id(), &run) && !has_marker(child.id(), &elsewhere));
         for found in [descendants(&[child.id()]), below(&all(), &[child.id()])] {
             assert_eq!(found.iter().map(|p| p.pid).collect::<Vec<_>>(), [grandchild]);
             assert!(descendants(&[std::process::id()]).contains(&found[0]));

@@ -1,5 +1,7 @@
 //! Start, end, signals, trees: over the real binary.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+
 mod common;
 
 use common::{Home, alive, exists, until};

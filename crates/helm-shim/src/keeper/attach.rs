@@ -41,7 +41,7 @@ impl Keeper {
                 self.run = Some(run);
             }
             Err(why) => {
-                sweep(order, &known);
+                sweep(&dir, &known);
                 self.capture.lost();
                 self.attach_failed = Some(why);
                 let _ = fs::remove_dir_all(dir.path());
@@ -148,14 +148,14 @@ fn find_main(record: &RunRecord) -> Main {
 }
 
 /// Ends what can be recognised of a run that nobody can attach to.
-fn sweep(order: &Attach, known: &[Process]) {
+fn sweep(dir: &RunDir, known: &[Process]) {
     for _ in 0..SWEEPS {
         let all = procs::all();
         let own = std::process::id();
         let mut found: BTreeSet<Process> = all
             .iter()
             .map(|s| s.process)
-            .filter(|p| p.pid != own && (known.contains(p) || procs::has_marker(p.pid, order.run)))
+            .filter(|p| p.pid != own && (known.contains(p) || procs::has_marker(p.pid, dir)))
             .collect();
         let roots: Vec<u32> = found.iter().map(|p| p.pid).collect();
         found.extend(procs::below(&all, &roots));

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use helm_core::status::RunId;
-use helm_shim::procs::{self, MARKER};
+use helm_shim::procs::{self, MARKER, RUN_VARIABLE};
 use helm_shim::record::{RUN_SLOT, RunRecord, Slots};
 use helm_shim::rundir::{Epoch, RunDir};
 use helm_shim::wire::{CgroupLeaf, Containment, Report, RunState, StartOrder};
@@ -75,7 +75,7 @@ impl Keeper {
             Err(e) => return Err(Failure::new("record", "cannot bind the notify socket", &e)),
         };
         record.state.notify = notify.as_ref().map(|n| n.address.clone());
-        let extra = extra_env(order, &record.state);
+        let extra = extra_env(order, &record.state, &dir);
         let prepared =
             Prepared::new(order, &extra, [&dir.pipe(0), &dir.pipe(1)], leaf, self.oom.clone(), self.umask)
                 .map_err(|_| Failure {
@@ -184,8 +184,9 @@ impl Keeper {
     }
 }
 
-fn extra_env(order: &StartOrder, state: &RunState) -> Vec<(&'static str, String)> {
-    let mut extra = vec![(MARKER, order.run.to_string())];
+fn extra_env(order: &StartOrder, state: &RunState, dir: &RunDir) -> Vec<(&'static str, String)> {
+    let mut extra =
+        vec![(RUN_VARIABLE, order.run.to_string()), (MARKER, dir.path().to_string_lossy().into_owned())];
     if let Some(address) = &state.notify {
         extra.push(("NOTIFY_SOCKET", address.clone()));
     }

@@ -48,7 +48,7 @@ impl Run {
                 known.contains(&s.process)
                     || (s.session == main.pid && s.process.start_ticks >= main.start_ticks)
                     || (s.process.start_ticks >= main.start_ticks
-                        && procs::has_marker(s.process.pid, self.state().run))
+                        && procs::has_marker(s.process.pid, &self.dir))
             })
             .map(|s| s.process)
             .collect();
@@ -78,7 +78,7 @@ impl Run {
                 Some(_) | None => break,
             }
         }
-        procs::has_marker(pid, self.state().run)
+        procs::has_marker(pid, &self.dir)
             || (self.state().containment == Containment::Cgroup
                 && self.cgroup_members().iter().any(|p| p.pid == pid))
     }

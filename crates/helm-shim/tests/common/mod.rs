@@ -1,5 +1,6 @@
 //! A helmd of a few lines: starts keepers, gives orders, waits for reports.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use std::collections::VecDeque;
 use std::fs;
@@ -239,16 +240,9 @@ impl Drop for Keeper {
         } else {
             vec![]
         };
-        if let Some((run, pid)) = self.live {
-            left.extend(procs::all().iter().map(|s| s.process).filter(|p| {
-                (p.pid == pid || procs::has_marker(p.pid, run))
-                    && procs::has_marker(p.pid, run)
-                    && fs::read(format!("/proc/{}/environ", p.pid)).is_ok_and(|e| {
-                        let home = self.place.path();
-                        let home = home.to_str().unwrap().split("/instance/").next().unwrap().to_owned();
-                        String::from_utf8_lossy(&e).contains(&format!("HOMEDIR={home}"))
-                    })
-            }));
+        if let Some((run, _)) = self.live {
+            let dir = self.place.run(run);
+            left.extend(procs::all().iter().map(|s| s.process).filter(|p| procs::has_marker(p.pid, &dir)));
         }
         for p in left {
             procs::signal(p, libc::SIGKILL);
