@@ -1,2 +1,28 @@
-//! See docs/ARCHITECTURE.md.
-fn main() {}
+//! helmctl: the command line of Helm. Thin: what it can do, any program can do over helmd's socket (docs/api.md).
+
+mod cli;
+mod commands;
+mod failure;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use render::Printer;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli.color.write_global();
+    let mut printer = Printer::new(cli.json);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            return failure::report(&failure::Failure::Failed(format!("the runtime cannot be started: {e}")));
+        }
+    };
+    match runtime.block_on(commands::run(cli, &mut printer)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure::report(&failure),
+    }
+}

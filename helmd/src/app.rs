@@ -10,7 +10,7 @@ use std::time::Duration;
 use helm_core::event::News;
 use helm_core::fleet::Fleet;
 use helm_core::name::ServiceName;
-use helm_core::spec::{Config, ServiceSpec, Severity};
+use helm_core::spec::{Config, Fault, ServiceSpec, Severity};
 use helm_core::status::RunId;
 use helm_core::wish::{Mode, Wish, Wishes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,19 +69,37 @@ fn context(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
 }
 
 /// `helmd --check`
-pub fn check(path: &Path) -> ExitCode {
+pub fn check(path: &Path, json: bool) -> ExitCode {
     let home = match Home::at(path) {
         Ok(home) => home,
         Err(e) => return fail(&e),
     };
     let (config, faults) = config::check(&home);
+    let ok = config.is_some();
+    let code = if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let mut out = io::stdout().lock();
+    if json {
+        let _ = writeln!(
+            out,
+            "{}",
+            serde_json::json!({ "ok": ok, "faults": faults.iter().map(fault_json).collect::<Vec<_>>() })
+        );
+        return code;
+    }
     for fault in &faults {
         let _ = writeln!(out, "{fault}");
     }
     let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
     let _ = writeln!(out, "{errors} error(s), {} warning(s)", faults.len() - errors);
-    if config.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    code
+}
+
+fn fault_json(fault: &Fault) -> serde_json::Value {
+    let f = helm_proto::convert::fault(fault);
+    serde_json::json!({
+        "file": f.file, "line": f.line, "column": f.column, "field": f.field,
+        "severity": f.severity, "message": f.message, "hint": f.hint,
+    })
 }
 
 /// Runs helmd until it is told to leave.

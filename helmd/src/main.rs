@@ -18,6 +18,9 @@ struct Cli {
     /// Check the configuration, print its faults, change nothing.
     #[arg(long)]
     check: bool,
+    /// With --check: print JSON.
+    #[arg(long, requires = "check")]
+    json: bool,
     /// Mode of services that are started without one.
     #[arg(long, value_name = "development|production", value_parser = parse_mode)]
     default_mode: Option<Mode>,
@@ -38,9 +41,9 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
-    let Cli { home, check, default_mode, foreground, detach } = Cli::parse();
+    let Cli { home, check, json, default_mode, foreground, detach } = Cli::parse();
     if check {
-        return app::check(&home);
+        return app::check(&home, json);
     }
     if detach {
         // Refused only where we lead a group already, and then nothing is lost.

@@ -15,12 +15,12 @@ use helm_proto::v1::{
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use crate::error::ClientError;
 use crate::home::{Home, LockInfo, Presence};
+use crate::stream::Stream;
 
 /// A Unix socket connects at once; a helmd that does not accept for this long is stuck.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -103,46 +103,43 @@ impl Client {
     }
 
     /// `WatchStatus`
-    pub async fn watch_status(
-        &self,
-        names: Vec<String>,
-    ) -> Result<Streaming<WatchStatusResponse>, ClientError> {
-        Ok(self.streams().await?.watch_status(WatchStatusRequest { names }).await?.into_inner())
+    pub async fn watch_status(&self, names: Vec<String>) -> Result<Stream<WatchStatusResponse>, ClientError> {
+        Ok(Stream(self.streams().await?.watch_status(WatchStatusRequest { names }).await?.into_inner()))
     }
 
     /// `Start`
-    pub async fn start(&self, request: StartRequest) -> Result<Streaming<Progress>, ClientError> {
-        Ok(self.streams().await?.start(request).await?.into_inner())
+    pub async fn start(&self, request: StartRequest) -> Result<Stream<Progress>, ClientError> {
+        Ok(Stream(self.streams().await?.start(request).await?.into_inner()))
     }
 
     /// `Stop`
-    pub async fn stop(&self, request: StopRequest) -> Result<Streaming<Progress>, ClientError> {
-        Ok(self.streams().await?.stop(request).await?.into_inner())
+    pub async fn stop(&self, request: StopRequest) -> Result<Stream<Progress>, ClientError> {
+        Ok(Stream(self.streams().await?.stop(request).await?.into_inner()))
     }
 
     /// `Restart`
-    pub async fn restart(&self, request: RestartRequest) -> Result<Streaming<Progress>, ClientError> {
-        Ok(self.streams().await?.restart(request).await?.into_inner())
+    pub async fn restart(&self, request: RestartRequest) -> Result<Stream<Progress>, ClientError> {
+        Ok(Stream(self.streams().await?.restart(request).await?.into_inner()))
     }
 
     /// `Up`
-    pub async fn up(&self, request: UpRequest) -> Result<Streaming<Progress>, ClientError> {
-        Ok(self.streams().await?.up(request).await?.into_inner())
+    pub async fn up(&self, request: UpRequest) -> Result<Stream<Progress>, ClientError> {
+        Ok(Stream(self.streams().await?.up(request).await?.into_inner()))
     }
 
     /// `Down`
-    pub async fn down(&self, request: DownRequest) -> Result<Streaming<Progress>, ClientError> {
-        Ok(self.streams().await?.down(request).await?.into_inner())
+    pub async fn down(&self, request: DownRequest) -> Result<Stream<Progress>, ClientError> {
+        Ok(Stream(self.streams().await?.down(request).await?.into_inner()))
     }
 
     /// `Output`
-    pub async fn output(&self, request: OutputRequest) -> Result<Streaming<OutputChunk>, ClientError> {
-        Ok(self.streams().await?.output(request).await?.into_inner())
+    pub async fn output(&self, request: OutputRequest) -> Result<Stream<OutputChunk>, ClientError> {
+        Ok(Stream(self.streams().await?.output(request).await?.into_inner()))
     }
 
     /// `Events`
-    pub async fn events(&self, request: EventsRequest) -> Result<Streaming<EventRecord>, ClientError> {
-        Ok(self.streams().await?.events(request).await?.into_inner())
+    pub async fn events(&self, request: EventsRequest) -> Result<Stream<EventRecord>, ClientError> {
+        Ok(Stream(self.streams().await?.events(request).await?.into_inner()))
     }
 }
 

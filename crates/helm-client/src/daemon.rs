@@ -56,7 +56,7 @@ pub async fn start(home: &Home) -> Result<(), ClientError> {
 }
 
 /// Beside our own program first: the versions belong together.
-fn find(name: &str) -> Result<PathBuf, ClientError> {
+pub(crate) fn find(name: &str) -> Result<PathBuf, ClientError> {
     let own = std::env::current_exe().map_err(|e| ClientError::Start(e.to_string()))?;
     let beside = own.with_file_name(name);
     if beside.is_file() {

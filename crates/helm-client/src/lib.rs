@@ -2,10 +2,12 @@
 //!
 //! Calls and streams use connections of their own: three unread streams on one HTTP/2 connection stop every call on it.
 
+pub mod config;
 pub mod connect;
 pub mod daemon;
 pub mod error;
 pub mod home;
+pub mod stream;
 
 pub use connect::Client;
 pub use error::{ClientError, Reason};

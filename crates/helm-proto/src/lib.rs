@@ -9,5 +9,7 @@ pub mod v1 {
 /// The encoded descriptor set of `helm.v1`, for server reflection.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 
+pub use prost_types::Timestamp;
+
 pub mod convert;
 pub mod reason;

@@ -51,7 +51,7 @@ impl Link {
     /// The next report. Cancel-safe: what was read stays in the decoder.
     pub async fn next(&mut self) -> io::Result<Report> {
         loop {
-            if let Some(report) = self.decoder.next().map_err(io::Error::other)? {
+            if let Some(report) = self.decoder.take().map_err(io::Error::other)? {
                 return Ok(report);
             }
             self.buffer.clear();

@@ -1,0 +1,210 @@
+//! What can be typed. Nothing is decided here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Start, stop and watch the services of a home.
+///
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 helmd not reachable, 4 unknown service, 5 out of time.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, infer_subcommands = false)]
+pub(crate) struct Cli {
+    /// The directory that holds services.json [default: the current directory]
+    #[arg(long, global = true, env = "HELM_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print data as JSON (streams: one object a line)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colours: NO_COLOR is obeyed
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Makes it the choice of the whole program.
+    pub(crate) fn write_global(self) {
+        let choice = match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Bring services up, in order (all of them without names); starts helmd if none runs
+    Up {
+        /// Services
+        names: Vec<String>,
+        /// Leave alone what an operator had stopped (used at boot)
+        #[arg(long)]
+        as_wanted: bool,
+        #[command(flatten)]
+        mode: ModeArg,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Stop services in reverse order; without names the whole fleet, leaving what was wanted as it was
+    Down {
+        /// Services
+        names: Vec<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Start services and what they depend on; starts helmd if none runs
+    Start {
+        /// Services
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        mode: ModeArg,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Stop services; they stay stopped
+    Stop {
+        /// Services
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Stop and start again
+    Restart {
+        /// Services
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        mode: ModeArg,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// State, health and process of services
+    Status {
+        /// Services; without names all
+        names: Vec<String>,
+        /// Stay and show changes as they come
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Configured services and what they depend on
+    List,
+    /// What a service printed, exactly as written
+    Output {
+        /// Service
+        name: String,
+        /// Lines from the end
+        #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
+        lines: u32,
+        /// Stay and print what comes
+        #[arg(short, long)]
+        follow: bool,
+        /// Only stdout or stderr
+        #[arg(long, value_parser = ["stdout", "stderr"])]
+        stream: Option<String>,
+    },
+    /// What happened to services, and why
+    Events {
+        /// Services; without names all
+        names: Vec<String>,
+        /// Events from the past
+        #[arg(short = 'n', long, default_value_t = 50, value_name = "N")]
+        last: u32,
+        /// Stay and print what happens
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// helmd itself
+    #[command(subcommand)]
+    Daemon(DaemonVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Check services.json and its companions; changes nothing
+    Check,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum DaemonVerb {
+    /// Start helmd for this home
+    Start,
+    /// Let helmd leave; services stay
+    Stop,
+    /// Which helmd runs, since when, and how it contains services
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModeArg {
+    /// development or production [default: as last time]
+    #[arg(long, value_parser = ["development", "production"])]
+    pub(crate) mode: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Return at once
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Longest wait: seconds, or 90s, 5m
+    #[arg(long, default_value = "120s", value_parser = parse_wait, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+}
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit() && c != '.') {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("use a number of seconds, or 500ms, 90s, 5m, 1h".into()),
+    };
+    let seconds: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    Duration::try_from_secs_f64((seconds * factor).max(0.001)).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn waits() {
+        assert_eq!(parse_wait("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_wait("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_wait("1.5m"), Ok(Duration::from_secs(90)));
+        assert!(parse_wait("soon").is_err());
+        assert!(parse_wait("5 parsecs").is_err());
+    }
+}

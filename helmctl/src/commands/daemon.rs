@@ -1,0 +1,98 @@
+//! `daemon start|stop|status`
+
+use std::time::Duration;
+
+use helm_client::{Client, ClientError, Home, Presence, daemon};
+use tokio::time::{Instant, interval, timeout_at};
+
+use crate::cli::DaemonVerb;
+use crate::failure::Failure;
+use crate::render::json::Daemon;
+use crate::render::{Printer, WARN, safe, styled};
+
+/// helmd waits a few seconds for its tasks when it leaves.
+const LEAVE_WITHIN: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(home: &Home, verb: DaemonVerb, printer: &mut Printer) -> Result<(), Failure> {
+    match verb {
+        DaemonVerb::Start => start(home, printer).await,
+        DaemonVerb::Stop => stop(home, printer).await,
+        DaemonVerb::Status => status(home, printer).await,
+    }
+}
+
+async fn start(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
+    if let Presence::Running(info) = home.presence()? {
+        let pid = info.map_or_else(String::new, |i| format!(" (pid {})", i.pid));
+        return say(
+            printer,
+            home,
+            true,
+            &format!("helmd is already running for {}{pid}", home.path().display()),
+        )
+        .await;
+    }
+    daemon::start(home).await?;
+    say(printer, home, true, &format!("helmd started for {}", home.path().display())).await
+}
+
+async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
+    if matches!(home.presence()?, Presence::Absent) {
+        return say(printer, home, false, &format!("helmd is not running for {}", home.path().display()))
+            .await;
+    }
+    Client::of(home).await?.shutdown().await?;
+    let until = Instant::now() + LEAVE_WITHIN;
+    let mut look = interval(Duration::from_millis(20));
+    while matches!(home.presence()?, Presence::Running(_)) {
+        if timeout_at(until, look.tick()).await.is_err() {
+            return Err(Failure::Timeout(format!("helmd is still there after {} s", LEAVE_WITHIN.as_secs())));
+        }
+    }
+    say(printer, home, false, "helmd stopped; services stay").await
+}
+
+async fn say(printer: &mut Printer, home: &Home, running: bool, words: &str) -> Result<(), Failure> {
+    if !printer.wants_json() {
+        return printer.line(words);
+    }
+    let value = if running { Client::of(home).await?.info().await?.into() } else { absent(home) };
+    printer.value(&value, true)
+}
+
+fn absent(home: &Home) -> Daemon {
+    Daemon { home: home.path().display().to_string(), ..Daemon::default() }
+}
+
+async fn status(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
+    let info: Daemon = match Client::of(home).await {
+        Ok(mut client) => client.info().await?.into(),
+        Err(e @ ClientError::NotRunning { .. }) => {
+            if printer.wants_json() {
+                printer.value(&absent(home), true)?;
+            }
+            return Err(e.into());
+        }
+        Err(e) => return Err(e.into()),
+    };
+    if printer.wants_json() {
+        return printer.value(&info, true);
+    }
+    let word = |text: &Option<String>| text.clone().unwrap_or_default();
+    let pid = info.pid.map_or_else(String::new, |pid| pid.to_string());
+    let rows = [
+        ("helmd", format!("running, pid {pid}, version {}", word(&info.version))),
+        ("home", info.home.clone()),
+        ("socket", word(&info.socket)),
+        ("since", word(&info.started_at)),
+        ("mode", format!("{} unless a start says otherwise", word(&info.default_mode))),
+        ("contains", format!("{} ({})", word(&info.containment), word(&info.containment_detail))),
+    ];
+    for (name, value) in rows {
+        printer.line(&format!("{name:9} {value}"))?;
+    }
+    if info.hold {
+        printer.line(&styled(WARN, "the fleet is held down; `helmctl up` lifts the hold"))?;
+    }
+    info.warnings.iter().try_for_each(|w| printer.line(&styled(WARN, &format!("warning: {}", safe(w)))))
+}

@@ -1,0 +1,73 @@
+//! The one place that tells a user what went wrong, and with which exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use helm_client::{ClientError, Reason};
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// What was asked for failed; it has been told already, or is said here.
+    #[error("{0}")]
+    Failed(String),
+    /// It took too long.
+    #[error("{0}")]
+    Timeout(String),
+    /// Between us and helmd.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Nobody reads our output any more: no reason to complain.
+    #[error("the output was closed")]
+    Closed,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Closed } else { Self::Failed(error.to_string()) }
+    }
+}
+
+impl From<helm_client::home::HomeError> for Failure {
+    fn from(error: helm_client::home::HomeError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl Failure {
+    /// 1 failed, 2 usage, 3 helmd not reachable, 4 unknown service, 5 out of time.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Timeout(_) => 5,
+            Self::Closed => 0,
+            Self::Client(error) => match error {
+                ClientError::Home(_) => 2,
+                ClientError::NotRunning { .. }
+                | ClientError::NotAnswering { .. }
+                | ClientError::Denied { .. }
+                | ClientError::Broken(_)
+                | ClientError::Start(_) => 3,
+                ClientError::Refused { reason, .. } => match reason {
+                    Reason::UnknownService(_) => 4,
+                    Reason::Denied | Reason::Leaving => 3,
+                    Reason::NotRunnable | Reason::Other(_) => 1,
+                },
+            },
+        }
+    }
+}
+
+/// Says it on standard error, with its causes.
+pub(crate) fn report(failure: &Failure) -> ExitCode {
+    if !matches!(failure, Failure::Closed) {
+        let mut err = anstream::stderr().lock();
+        let _ = writeln!(err, "helmctl: {failure}");
+        let mut cause = std::error::Error::source(failure);
+        while let Some(next) = cause {
+            let _ = writeln!(err, "  cause: {next}");
+            cause = next.source();
+        }
+    }
+    ExitCode::from(failure.code())
+}

@@ -1,0 +1,274 @@
+//! The documented JSON shapes (docs/api.md, "JSON of helmctl"). Fields are only ever added.
+
+use helm_proto::Timestamp;
+use helm_proto::v1;
+use serde::Serialize;
+
+use super::time::rfc3339;
+
+/// `status --json`
+#[derive(Debug, Serialize)]
+pub(crate) struct Statuses {
+    services: Vec<Status>,
+    hold: bool,
+}
+
+/// One service.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    name: String,
+    state: String,
+    status: String,
+    reason: String,
+    wanted: bool,
+    mode: String,
+    run: Option<String>,
+    pid: Option<u32>,
+    port: Option<u32>,
+    url: Option<String>,
+    health: String,
+    health_message: String,
+    health_latency_ms: Option<f64>,
+    ready: bool,
+    completed: bool,
+    started_at: Option<String>,
+    since: Option<String>,
+    restarts: u32,
+    last_exit: Option<String>,
+    next_start_ms: Option<u64>,
+    waits_for: Vec<String>,
+    holder: Option<Holder>,
+    notify_status: Option<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Holder {
+    pid: Option<u32>,
+    command: Option<String>,
+    uid: Option<u32>,
+}
+
+impl Statuses {
+    pub(crate) fn new(services: Vec<v1::ServiceStatus>, hold: bool) -> Self {
+        Self { services: services.into_iter().map(Status::from).collect(), hold }
+    }
+}
+
+fn time(at: Option<Timestamp>) -> Option<String> {
+    at.as_ref().map(rfc3339)
+}
+
+impl From<v1::ServiceStatus> for Status {
+    fn from(s: v1::ServiceStatus) -> Self {
+        Self {
+            name: s.name,
+            state: s.state,
+            status: s.status,
+            reason: s.reason,
+            wanted: s.wanted,
+            mode: s.mode,
+            run: Some(s.run).filter(|run| !run.is_empty()),
+            pid: s.pid,
+            port: s.port,
+            url: s.url,
+            health: s.health,
+            health_message: s.health_message,
+            health_latency_ms: s
+                .health_latency_us
+                .and_then(|us| u32::try_from(us).ok())
+                .map(|us| f64::from(us) / 1000.0),
+            ready: s.ready,
+            completed: s.completed,
+            started_at: time(s.started_at),
+            since: time(s.since),
+            restarts: s.restarts,
+            last_exit: s.last_exit,
+            next_start_ms: s.next_start_ms,
+            waits_for: s.waits_for,
+            holder: s.holder.map(|h| Holder { pid: h.pid, command: h.command, uid: h.uid }),
+            notify_status: s.notify_status,
+            warnings: s.warnings,
+        }
+    }
+}
+
+/// `events --json`, one a line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Event {
+    id: u64,
+    at: Option<String>,
+    service: String,
+    kind: String,
+    from: String,
+    to: String,
+    cause: String,
+    run: Option<String>,
+    pid: Option<u32>,
+    exit: Option<String>,
+    missed: u64,
+}
+
+impl From<v1::EventRecord> for Event {
+    fn from(e: v1::EventRecord) -> Self {
+        Self {
+            id: e.id,
+            at: time(e.at),
+            service: e.service,
+            kind: e.kind,
+            from: e.from,
+            to: e.to,
+            cause: e.cause,
+            run: Some(e.run).filter(|run| !run.is_empty()),
+            pid: e.pid,
+            exit: e.exit,
+            missed: e.missed,
+        }
+    }
+}
+
+/// `output --json`, one a line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    at: Option<String>,
+    stream: String,
+    text: String,
+    partial: bool,
+}
+
+impl From<v1::OutputLine> for Line {
+    fn from(l: v1::OutputLine) -> Self {
+        Self {
+            at: time(l.at),
+            stream: l.stream,
+            text: String::from_utf8_lossy(&l.text).into_owned(),
+            partial: l.partial,
+        }
+    }
+}
+
+/// `list --json`
+#[derive(Debug, Serialize)]
+pub(crate) struct Service {
+    name: String,
+    kind: String,
+    path: String,
+    url: Option<String>,
+    port: Option<u32>,
+    visible: bool,
+    admin_only: bool,
+    billing_or_admin_only: bool,
+    depends_on: Vec<Dependency>,
+    restart: String,
+    probes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Dependency {
+    service: String,
+    condition: String,
+}
+
+impl From<v1::ServiceInfo> for Service {
+    fn from(s: v1::ServiceInfo) -> Self {
+        let dependency = |d: v1::DependencyInfo| Dependency { service: d.service, condition: d.condition };
+        Self {
+            name: s.name,
+            kind: s.kind,
+            path: s.path,
+            url: s.url,
+            port: s.port,
+            visible: s.visible,
+            admin_only: s.admin_only,
+            billing_or_admin_only: s.billing_or_admin_only,
+            depends_on: s.depends_on.into_iter().map(dependency).collect(),
+            restart: s.restart,
+            probes: s.probes,
+        }
+    }
+}
+
+/// `config check --json`
+#[derive(Debug, Serialize)]
+pub(crate) struct Checked {
+    pub(crate) ok: bool,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// One fault.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fault {
+    pub(crate) file: String,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+    pub(crate) field: String,
+    pub(crate) severity: String,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl From<v1::Fault> for Fault {
+    fn from(f: v1::Fault) -> Self {
+        Self {
+            file: f.file,
+            line: f.line,
+            column: f.column,
+            field: f.field,
+            severity: f.severity,
+            message: f.message,
+            hint: f.hint,
+        }
+    }
+}
+
+/// `daemon status --json`
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Daemon {
+    pub(crate) running: bool,
+    pub(crate) home: String,
+    pub(crate) pid: Option<u32>,
+    pub(crate) version: Option<String>,
+    pub(crate) socket: Option<String>,
+    pub(crate) started_at: Option<String>,
+    pub(crate) containment: Option<String>,
+    pub(crate) containment_detail: Option<String>,
+    pub(crate) default_mode: Option<String>,
+    pub(crate) hold: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl From<v1::InfoResponse> for Daemon {
+    fn from(i: v1::InfoResponse) -> Self {
+        Self {
+            running: true,
+            home: i.home,
+            pid: Some(i.pid),
+            version: Some(i.version),
+            socket: Some(i.socket),
+            started_at: time(i.started_at),
+            containment: Some(i.containment),
+            containment_detail: Some(i.containment_detail),
+            default_mode: Some(i.default_mode),
+            hold: i.hold,
+            warnings: i.warnings,
+        }
+    }
+}
+
+/// What `up`, `start`, `stop`, `restart`, `down` came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) result: String,
+    pub(crate) message: String,
+    pub(crate) services: Vec<Step>,
+}
+
+/// One service of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) step: String,
+    pub(crate) message: String,
+    pub(crate) state: Option<String>,
+    pub(crate) pid: Option<u32>,
+}

@@ -1,0 +1,98 @@
+//! Everything that is printed. Data goes to standard output, the rest to standard error.
+
+pub(crate) mod json;
+pub(crate) mod list;
+pub(crate) mod progress;
+pub(crate) mod status;
+pub(crate) mod time;
+
+use std::io::{self, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Writes to standard output; a reader that leaves is no error (`helmctl status | head -1`).
+pub(crate) struct Printer {
+    out: AutoStream<io::Stdout>,
+    json: bool,
+}
+
+impl Printer {
+    /// For the whole program.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { out: anstream::stdout(), json }
+    }
+
+    /// Data is wanted as JSON.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json
+    }
+
+    /// One line.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{text}")?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Text as it is.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        // Past the colour filter: output of services is printed exactly as it was written.
+        let mut out = self.out.as_inner().lock();
+        out.write_all(bytes)?;
+        Ok(out.flush()?)
+    }
+
+    /// A text of several lines, written at once.
+    pub(crate) fn block(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+
+    /// One value: indented, or on one line (streams).
+    pub(crate) fn value(&mut self, value: &impl Serialize, indented: bool) -> Result<(), Failure> {
+        let text = if indented { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        self.line(&text.map_err(|e| Failure::Failed(e.to_string()))?)
+    }
+}
+
+/// A remark that is no data.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// `text` in a style.
+pub(crate) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const QUIET: Style = Style::new().dimmed();
+pub(crate) const HEAD: Style = Style::new().bold();
+
+/// What a service says may hold control characters: they are shown, not obeyed.
+pub(crate) fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Cut to `width` characters.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Columns of the terminal; 80 where there is none.
+pub(crate) fn width() -> usize {
+    rustix::termios::tcgetwinsize(io::stdout())
+        .ok()
+        .map_or(80, |size| usize::from(size.ws_col))
+        .clamp(40, 400)
+}

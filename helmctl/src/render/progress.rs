@@ -1,0 +1,153 @@
+//! What is shown while an operation goes on: on a terminal a block that is redrawn, else one line for each change.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
+
+use anstream::AutoStream;
+use helm_proto::v1::{Progress, ServiceProgress};
+
+use super::json::Step;
+use super::{BAD, GOOD, QUIET, WARN, cut, safe, styled, time, width};
+
+/// Services shown at once on a terminal; the others are counted.
+const ROWS: usize = 16;
+
+/// The state of an operation, as it is told.
+pub(crate) struct Board {
+    services: BTreeMap<String, Entry>,
+    order: Vec<String>,
+    out: AutoStream<io::Stderr>,
+    live: bool,
+    quiet: bool,
+    drawn: usize,
+}
+
+struct Entry {
+    step: String,
+    message: String,
+    state: Option<String>,
+    pid: Option<u32>,
+    since: Instant,
+}
+
+impl Board {
+    /// `quiet`: nothing is shown (the outcome is printed as JSON).
+    pub(crate) fn new(quiet: bool) -> Self {
+        let live = io::stderr().is_terminal() && !quiet;
+        Self { services: BTreeMap::new(), order: Vec::new(), out: anstream::stderr(), live, quiet, drawn: 0 }
+    }
+
+    /// The block is redrawn as time passes.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Takes news in and shows it.
+    pub(crate) fn take(&mut self, progress: &Progress) {
+        for service in &progress.services {
+            let changed = self.note(service);
+            if changed && !self.live && !self.quiet {
+                let _ = writeln!(self.out, "{}", line(&service.name, &service.step, &service.message));
+            }
+        }
+        self.redraw();
+    }
+
+    fn note(&mut self, service: &ServiceProgress) -> bool {
+        let state = service.status.as_ref().map(|s| s.state.clone());
+        let pid = service.status.as_ref().and_then(|s| s.pid);
+        let entry = Entry {
+            step: service.step.clone(),
+            message: service.message.clone(),
+            state,
+            pid,
+            since: Instant::now(),
+        };
+        match self.services.get_mut(&service.name) {
+            Some(old) => {
+                let changed = old.step != entry.step || old.message != entry.message;
+                let since = if changed { entry.since } else { old.since };
+                *old = Entry { since, ..entry };
+                changed
+            }
+            None => {
+                self.order.push(service.name.clone());
+                self.services.insert(service.name.clone(), entry);
+                true
+            }
+        }
+    }
+
+    /// Draws the block over the former one, in one write.
+    pub(crate) fn redraw(&mut self) {
+        if !self.live {
+            return;
+        }
+        let lines = self.lines();
+        let mut text = String::new();
+        if self.drawn > 0 {
+            text.push_str(&format!("\x1b[{}F", self.drawn));
+        }
+        for line in &lines {
+            text.push_str("\x1b[2K");
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push_str("\x1b[J");
+        self.drawn = lines.len();
+        let _ = self.out.write_all(text.as_bytes());
+        let _ = self.out.flush();
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let pending = |name: &&String| self.services.get(*name).is_some_and(|e| e.step == "pending");
+        let mut first: Vec<&String> = self.order.iter().filter(|n| !pending(n)).collect();
+        let waiting: Vec<&String> = self.order.iter().filter(pending).collect();
+        // Those that are still to come are never hidden by those that are done.
+        let room = ROWS.saturating_sub(waiting.len().min(ROWS));
+        let hidden = first.len().saturating_sub(room);
+        first.drain(..hidden);
+        let mut lines = Vec::new();
+        if hidden > 0 {
+            lines.push(styled(QUIET, &format!("  {hidden} more done")));
+        }
+        for name in first.into_iter().chain(waiting.iter().copied().take(ROWS)) {
+            let Some(entry) = self.services.get(name) else { continue };
+            let mut words = entry.message.clone();
+            let waited = entry.since.elapsed().as_secs();
+            if entry.step == "pending" && waited >= 2 {
+                words = format!("{words} ({})", time::span(waited));
+            }
+            lines.push(line(name, &entry.step, &words));
+        }
+        if waiting.len() > ROWS {
+            lines.push(styled(QUIET, &format!("  {} more waiting", waiting.len() - ROWS)));
+        }
+        lines
+    }
+
+    /// For the JSON outcome.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let entries = self.order.iter().filter_map(|name| self.services.get(name).map(|e| (name, e)));
+        entries
+            .map(|(name, e)| Step {
+                name: name.clone(),
+                step: e.step.clone(),
+                message: e.message.clone(),
+                state: e.state.clone(),
+                pid: e.pid,
+            })
+            .collect()
+    }
+}
+
+fn line(name: &str, step: &str, message: &str) -> String {
+    let (sign, style) = match step {
+        "done" => ("✓", GOOD),
+        "failed" => ("✗", BAD),
+        _ => ("…", WARN),
+    };
+    let words = cut(&safe(message), width().saturating_sub(20).max(20));
+    format!("{} {:16} {words}", styled(style, sign), cut(name, 24))
+}

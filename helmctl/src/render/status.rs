@@ -1,0 +1,172 @@
+//! Status for people: one line a service, a second one where something needs words.
+
+use std::fmt::Write;
+
+use anstyle::Style;
+use helm_proto::v1::{Holder, ServiceStatus};
+
+use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, safe, styled, time};
+
+/// The style of a state.
+pub(crate) fn state_style(state: &str) -> Style {
+    match state {
+        "running" | "external" => GOOD,
+        "starting" | "stopping" | "blocked" | "backoff" => WARN,
+        "failed" | "not_installed" => BAD,
+        _ => QUIET,
+    }
+}
+
+fn health_style(health: &str) -> Style {
+    match health {
+        "healthy" => GOOD,
+        "degraded" | "starting" => WARN,
+        "unhealthy" | "unreachable" => BAD,
+        _ => QUIET,
+    }
+}
+
+/// The whole table, at most `width` columns wide.
+pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> String {
+    let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(4).clamp(4, 24);
+    let mut text = String::new();
+    if hold {
+        let words = "The fleet is held down: nothing is started. `helmctl up` lifts the hold.";
+        let _ = writeln!(text, "{}", styled(WARN, words));
+    }
+    let head = format!(
+        "{:name_width$}  {:13}  {:11}  {:>7}  {:>5}  {:>5}  {:>8}",
+        "NAME", "STATE", "HEALTH", "PID", "PORT", "SINCE", "RESTARTS"
+    );
+    let _ = writeln!(text, "{}", styled(HEAD, &head));
+    for service in services {
+        let _ = writeln!(text, "{}", row(service, name_width));
+        for words in remarks(service) {
+            let line = format!("  {}", cut(&safe(&words), width.saturating_sub(2)));
+            let _ = writeln!(text, "{}", styled(QUIET, &line));
+        }
+    }
+    if services.is_empty() {
+        text.push_str("No services are configured: add them to services.json (docs/services.md).\n");
+    }
+    text
+}
+
+fn row(s: &ServiceStatus, name_width: usize) -> String {
+    let or_dash = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let health = if s.health == "unknown" { "-" } else { s.health.as_str() };
+    format!(
+        "{:name_width$}  {}  {}  {:>7}  {:>5}  {:>5}  {:>8}",
+        cut(&s.name, name_width),
+        styled(state_style(&s.state), &format!("{:13}", s.state)),
+        styled(health_style(&s.health), &format!("{health:11}")),
+        or_dash(s.pid.or(s.holder.as_ref().and_then(|h| h.pid))),
+        or_dash(s.port),
+        time::ago(s.since.as_ref()),
+        s.restarts,
+    )
+}
+
+/// What the row does not say: why, by whom, what is wrong.
+fn remarks(s: &ServiceStatus) -> Vec<String> {
+    let mut words = Vec::new();
+    let plain = matches!((s.state.as_str(), s.wanted), ("running", _) | ("stopped", false));
+    if !plain && !s.reason.is_empty() {
+        words.push(s.reason.clone());
+    }
+    if let Some(ms) = s.next_start_ms.filter(|_| s.state == "backoff") {
+        words.push(format!(
+            "next start in {}; at once: helmctl start {}",
+            time::span(ms.div_ceil(1000)),
+            s.name
+        ));
+    }
+    if let Some(holder) = &s.holder {
+        words.push(format!("not started by Helm: {}", holder_words(holder)));
+    }
+    if matches!(s.health.as_str(), "degraded" | "unhealthy" | "unreachable") {
+        words.push(s.health_message.clone());
+    }
+    words.extend(s.notify_status.iter().filter(|t| !t.is_empty()).map(|t| format!("says: {t}")));
+    words.extend(s.warnings.iter().cloned());
+    words
+}
+
+fn holder_words(holder: &Holder) -> String {
+    let mut parts = Vec::new();
+    parts.extend(holder.pid.map(|pid| format!("pid {pid}")));
+    parts.extend(holder.command.as_ref().map(|c| format!("`{}`", cut(c, 50))));
+    if holder.pid.is_none() {
+        parts.extend(holder.uid.map(|uid| format!("a process of uid {uid}")));
+    }
+    if parts.is_empty() { "its holder cannot be seen".into() } else { parts.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, state: &str) -> ServiceStatus {
+        ServiceStatus {
+            name: name.into(),
+            state: state.into(),
+            health: "unknown".into(),
+            ..Default::default()
+        }
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_table_of_every_kind() {
+        let running = ServiceStatus {
+            pid: Some(4711),
+            port: Some(5000),
+            health: "healthy".into(),
+            ..service("core", "running")
+        };
+        let waiting = ServiceStatus {
+            reason: "waits for core (starting)".into(),
+            wanted: true,
+            ..service("nexus", "blocked")
+        };
+        let again = ServiceStatus {
+            reason: "exited with code 7 after 3 s".into(),
+            next_start_ms: Some(2_500),
+            wanted: true,
+            restarts: 3,
+            ..service("codex", "backoff")
+        };
+        let foreign = ServiceStatus {
+            holder: Some(Holder { pid: Some(99), command: Some("python3 run.py".into()), uid: Some(0) }),
+            reason: "port 5030 is held by somebody else".into(),
+            ..service("ledger", "external")
+        };
+        let sick = ServiceStatus {
+            health: "degraded".into(),
+            health_message: "HTTP 503 from /health: status degraded".into(),
+            warnings: vec!["bad\u{1b}[31m".into()],
+            ..service("beacon", "running")
+        };
+        insta::assert_snapshot!(plain(&table(
+            &[running, waiting, again, foreign, sick, service("idle", "stopped")],
+            true,
+            80
+        )));
+    }
+
+    #[test]
+    fn nothing_configured_says_what_to_do() {
+        assert!(table(&[], false, 80).contains("services.json"));
+    }
+
+    #[test]
+    fn rows_fit_eighty_columns() {
+        let long = ServiceStatus { reason: "x".repeat(300), ..service(&"n".repeat(50), "not_installed") };
+        for line in plain(&table(&[long], false, 80)).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

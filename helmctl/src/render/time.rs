@@ -1,0 +1,60 @@
+//! Times for people and for programs.
+
+use helm_proto::Timestamp;
+use jiff::tz::TimeZone;
+
+fn moment(at: &Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::new(at.seconds, at.nanos).ok()
+}
+
+/// RFC 3339 in UTC.
+pub(crate) fn rfc3339(at: &Timestamp) -> String {
+    moment(at).map_or_else(String::new, |t| format!("{t:.3}"))
+}
+
+/// `14:03:07.120` in the local zone; with the date where it is not today's.
+pub(crate) fn local(at: &Timestamp) -> String {
+    let Some(moment) = moment(at) else { return String::new() };
+    let zone = TimeZone::system();
+    let (then, now) = (moment.to_zoned(zone.clone()), jiff::Timestamp::now().to_zoned(zone));
+    let form = if then.date() == now.date() { "%H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" };
+    then.strftime(form).to_string()
+}
+
+/// `3s`, `12m`, `5h`, `3d`: the time from then to now.
+pub(crate) fn ago(at: Option<&Timestamp>) -> String {
+    let Some(then) = at.and_then(moment) else { return "-".into() };
+    let seconds = jiff::Timestamp::now().as_second().saturating_sub(then.as_second()).max(0);
+    span(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// One number is enough.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7_199 => format!("{}m", seconds / 60),
+        7_200..=172_799 => format!("{}h", seconds / 3_600),
+        172_800.. => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        assert_eq!(span(7), "7s");
+        assert_eq!(span(180), "3m");
+        assert_eq!(span(7_200), "2h");
+        assert_eq!(span(200_000), "2d");
+    }
+
+    #[test]
+    fn utc() {
+        assert_eq!(
+            rfc3339(&Timestamp { seconds: 1_700_000_000, nanos: 120_000_000 }),
+            "2023-11-14T22:13:20.120Z"
+        );
+    }
+}
