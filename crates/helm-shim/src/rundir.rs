@@ -64,6 +64,11 @@ impl ServiceDir {
         RunDir { path: self.path().join(run.to_string()) }
     }
 
+    /// A directory that the keeper has made ahead for the next run.
+    pub fn spare(&self) -> RunDir {
+        RunDir { path: self.path().join("spare") }
+    }
+
     /// Runs that have a directory, oldest id first.
     pub fn runs(&self) -> io::Result<Vec<RunId>> {
         let mut runs: Vec<RunId> =

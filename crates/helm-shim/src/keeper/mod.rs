@@ -57,6 +57,8 @@ pub(crate) struct Keeper {
     run: Option<Run>,
     /// The start under way.
     starting: Option<Starting>,
+    /// The record of the directory that waits for the next run.
+    spare: Option<helm_shim::record::Slots>,
     /// The child could not exec; said when it has been reaped.
     failed: Option<start::Failure>,
     /// The one compressor, a child of ours that belongs to no run.
@@ -397,9 +399,10 @@ impl Keeper {
         self.retiring && self.run.as_ref().is_none_or(Run::over)
     }
 
-    fn leave(mut self) {
-        self.run = None;
+    /// The record of the last run stays: a later helmd reads there that a one-shot is done.
+    fn leave(self) {
         self.remove_other_runs();
+        let _ = std::fs::remove_dir_all(self.place.spare().path());
         let _ = std::fs::remove_file(self.place.socket());
     }
 }

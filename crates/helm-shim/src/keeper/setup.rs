@@ -79,6 +79,7 @@ pub(crate) fn set_up(home: &Path, name: &ServiceName) -> Result<Keeper, SetupErr
         capture,
         run: None,
         starting: None,
+        spare: None,
         failed: None,
         compressor: None,
         fresh: true,

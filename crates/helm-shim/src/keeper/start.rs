@@ -63,7 +63,9 @@ impl Keeper {
 
     fn begin(&mut self, order: &StartOrder) -> Result<Run, Failure> {
         let dir = self.place.run(order.run);
-        let (mut record, mut slots) = self.prepare_record(order, &dir)?;
+        let mut slots = self.make_dir(&dir)?;
+        let mut record = new_record(order);
+        slots.write(&record).map_err(|e| Failure::new("record", dir.record().display(), &e))?;
         let pipes = open_pipes(&dir, &mut record.pipe_sizes)?;
         let mut remarks = Vec::new();
         let leaf = match &order.cgroup {
@@ -99,39 +101,23 @@ impl Keeper {
         Ok(run)
     }
 
-    fn prepare_record(&self, order: &StartOrder, dir: &RunDir) -> Result<(RunRecord, Slots), Failure> {
-        let failed = |what: &Path, e: &io::Error| Failure::new("record", what.display(), e);
-        let made = DirBuilder::new().mode(0o700).create(dir.path());
-        if let Err(e) =
-            made.or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })
+    /// The directory of a run: the spare one under its name, or a new one.
+    fn make_dir(&mut self, dir: &RunDir) -> Result<Slots, Failure> {
+        if let Some(slots) = self.spare.take()
+            && fs::rename(self.place.spare().path(), dir.path()).is_ok()
         {
-            return Err(failed(dir.path(), &e));
+            return Ok(slots);
         }
-        let mut slots = Slots::create(&dir.record(), RUN_SLOT).map_err(|e| failed(&dir.record(), &e))?;
-        let containment = if order.cgroup.is_some() { Containment::Cgroup } else { Containment::Subreaper };
-        let record = RunRecord {
-            epoch: Epoch::current(),
-            state: RunState {
-                run: order.run,
-                mode: order.mode,
-                pid: 0,
-                start_ticks: 0,
-                started: clock::mono(),
-                started_wall: clock::wall(),
-                ready: false,
-                status: None,
-                ended: None,
-                over: false,
-                leftovers: 0,
-                containment,
-                cgroup: order.cgroup.as_ref().map(|c| c.dir.clone()),
-                notify: None,
-                watchdog: order.watchdog,
-            },
-            pipe_sizes: [0; 2],
-        };
-        slots.write(&record).map_err(|e| failed(&dir.record(), &e))?;
-        Ok((record, slots))
+        furnish(dir)
+    }
+
+    /// Makes the directory of the next run ahead of it: four new files are most of what a start costs.
+    pub(crate) fn make_spare(&mut self) {
+        if self.spare.is_none() {
+            let spare = self.place.spare();
+            let _ = fs::remove_dir_all(spare.path());
+            self.spare = furnish(&spare).ok();
+        }
     }
 
     /// The exec pipe has news (or main has ended, which it must have had before).
@@ -171,6 +157,7 @@ impl Keeper {
         });
         self.starting = None;
         self.remove_other_runs();
+        self.make_spare();
     }
 
     /// Directories of runs that are over. After the start, so that nobody waits for it.
@@ -181,6 +168,42 @@ impl Keeper {
                 let _ = fs::remove_dir_all(self.place.run(run).path());
             }
         }
+    }
+}
+
+/// Directory, record and pipes.
+fn furnish(dir: &RunDir) -> Result<Slots, Failure> {
+    let failed = |what: &Path, e: &io::Error| Failure::new("record", what.display(), e);
+    DirBuilder::new().mode(0o700).create(dir.path()).map_err(|e| failed(dir.path(), &e))?;
+    let slots = Slots::create(&dir.record(), RUN_SLOT).map_err(|e| failed(&dir.record(), &e))?;
+    for i in 0..2 {
+        rustix::fs::mkfifoat(CWD, dir.pipe(i), Mode::RUSR | Mode::WUSR)
+            .map_err(|e| Failure::new("pipe", dir.pipe(i).display(), &e.into()))?;
+    }
+    Ok(slots)
+}
+
+fn new_record(order: &StartOrder) -> RunRecord {
+    RunRecord {
+        epoch: Epoch::current(),
+        state: RunState {
+            run: order.run,
+            mode: order.mode,
+            pid: 0,
+            start_ticks: 0,
+            started: clock::mono(),
+            started_wall: clock::wall(),
+            ready: false,
+            status: None,
+            ended: None,
+            over: false,
+            leftovers: 0,
+            containment: if order.cgroup.is_some() { Containment::Cgroup } else { Containment::Subreaper },
+            cgroup: order.cgroup.as_ref().map(|c| c.dir.clone()),
+            notify: None,
+            watchdog: order.watchdog,
+        },
+        pipe_sizes: [0; 2],
     }
 }
 
@@ -196,15 +219,10 @@ fn extra_env(order: &StartOrder, state: &RunState, dir: &RunDir) -> Vec<(&'stati
     extra
 }
 
-/// Makes the pipes and opens their read ends.
+/// Opens our ends of the pipes, and makes them large.
 fn open_pipes(dir: &RunDir, sizes: &mut [usize; 2]) -> Result<[OwnedFd; 2], Failure> {
     let open = |i: usize| -> io::Result<(OwnedFd, usize)> {
-        let path = dir.pipe(i);
-        match rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let fd = open_pipe(&path)?;
+        let fd = open_pipe(&dir.pipe(i))?;
         let size = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES)
             .or_else(|_| rustix::pipe::fcntl_setpipe_size(&fd, SMALL_PIPE))
             .or_else(|_| rustix::pipe::fcntl_getpipe_size(&fd))?;
