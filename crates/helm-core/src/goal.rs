@@ -82,6 +82,7 @@ fn up_words(status: &ServiceStatus, at_begin: &ServiceStatus) -> String {
 }
 
 fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
+    let wanted_again = status.wanted && status.revision != at_begin.revision;
     match status.state {
         State::External => Verdict::Failed(not_ours(status)),
         State::Stopped if at_begin.run.is_some() => Verdict::Done("stopped".into()),
@@ -92,18 +93,14 @@ fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
         | State::Stopping
         | State::Backoff
         | State::Failed
-        | State::NotInstalled
-            if status.wanted && status.revision != at_begin.revision =>
-        {
-            Verdict::Failed(format!("is wanted again: {}", status.reason))
+        | State::NotInstalled => {
+            let reason = &status.reason;
+            if wanted_again {
+                Verdict::Failed(format!("is wanted again: {reason}"))
+            } else {
+                Verdict::Pending(reason.clone())
+            }
         }
-        State::Blocked
-        | State::Starting
-        | State::Running
-        | State::Stopping
-        | State::Backoff
-        | State::Failed
-        | State::NotInstalled => Verdict::Pending(status.reason.clone()),
     }
 }
 
