@@ -116,19 +116,16 @@ fn conclude(outcome: Outcome, board: &Board, printer: &mut Printer) -> Result<()
         let value =
             json::Outcome { result: result.clone(), message: message.clone(), services: board.steps() };
         printer.value(&value, true)?;
+    } else if !(board.is_live() && printer.is_terminal()) {
+        // On a terminal the board shows it already.
+        for step in board.steps() {
+            printer.line(&format!("{}: {}", step.name, step.message))?;
+        }
     }
     match result.as_str() {
-        "done" | "accepted" => {
-            if !printer.wants_json() {
-                for step in board.steps() {
-                    printer.line(&format!("{}: {}", step.name, step.message))?;
-                }
-                if result == "accepted" {
-                    printer.line(&message)?;
-                }
-            }
-            Ok(())
-        }
+        "done" => Ok(()),
+        "accepted" if printer.wants_json() => Ok(()),
+        "accepted" => printer.line(&message),
         "timeout" => Err(Failure::Timeout(message)),
         _ => Err(Failure::Failed(message)),
     }

@@ -6,7 +6,7 @@ pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod time;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
@@ -29,6 +29,11 @@ impl Printer {
     /// Data is wanted as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         self.json
+    }
+
+    /// Standard output is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// One line.

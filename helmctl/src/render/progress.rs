@@ -1,4 +1,4 @@
-//! What is shown while an operation goes on: on a terminal a block that is redrawn, else one line for each change.
+//! What is shown while an operation goes on: on a terminal a block that is redrawn, else nothing.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -19,7 +19,6 @@ pub(crate) struct Board {
     order: Vec<String>,
     out: AutoStream<io::Stderr>,
     live: bool,
-    quiet: bool,
     drawn: usize,
 }
 
@@ -32,10 +31,10 @@ struct Entry {
 }
 
 impl Board {
-    /// `quiet`: nothing is shown (the outcome is printed as JSON).
+    /// `quiet`: nothing is shown, also on a terminal (the outcome is printed as JSON).
     pub(crate) fn new(quiet: bool) -> Self {
         let live = io::stderr().is_terminal() && !quiet;
-        Self { services: BTreeMap::new(), order: Vec::new(), out: anstream::stderr(), live, quiet, drawn: 0 }
+        Self { services: BTreeMap::new(), order: Vec::new(), out: anstream::stderr(), live, drawn: 0 }
     }
 
     /// The block is redrawn as time passes.
@@ -46,15 +45,12 @@ impl Board {
     /// Takes news in and shows it.
     pub(crate) fn take(&mut self, progress: &Progress) {
         for service in &progress.services {
-            let changed = self.note(service);
-            if changed && !self.live && !self.quiet {
-                let _ = writeln!(self.out, "{}", line(&service.name, &service.step, &service.message));
-            }
+            self.note(service);
         }
         self.redraw();
     }
 
-    fn note(&mut self, service: &ServiceProgress) -> bool {
+    fn note(&mut self, service: &ServiceProgress) {
         let state = service.status.as_ref().map(|s| s.state.clone());
         let pid = service.status.as_ref().and_then(|s| s.pid);
         let entry = Entry {
@@ -69,12 +65,10 @@ impl Board {
                 let changed = old.step != entry.step || old.message != entry.message;
                 let since = if changed { entry.since } else { old.since };
                 *old = Entry { since, ..entry };
-                changed
             }
             None => {
                 self.order.push(service.name.clone());
                 self.services.insert(service.name.clone(), entry);
-                true
             }
         }
     }

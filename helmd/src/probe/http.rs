@@ -122,11 +122,12 @@ where
         let body = Limited::new(response.into_body(), BODY).collect().await;
         Ok((status, body.map(|b| b.to_bytes()).unwrap_or_default()))
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
         biased;
-        answer = exchange => answer,
-        // The connection ended without an answer; where there is one, the branch above has it.
-        ended = connection => Err(ended.map_or_else(|e| chain(&e), |()| "closed without an answer".to_owned())),
+        answer = &mut exchange => answer,
+        // A server may close with its answer: what came is still to be had.
+        _ = connection => exchange.await,
     }
 }
 
