@@ -18,7 +18,7 @@ struct Tree(PathBuf);
 impl Tree {
     fn new(name: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let line = mounts.lines().find(|l| l.contains(" - cgroup2 ")).expect("a cgroup2 mount");
+        let line = mounts.lines().find(|l| l.contains(" - cgroup2 ")).unwrap();
         let dir = PathBuf::from(line.split(' ').nth(4).unwrap())
             .join(format!("helm-shim-{}-{name}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();

@@ -11,7 +11,7 @@ use helm_shim::wire::{Order, Report};
 /// Reports that may wait for a slow reader, in bytes.
 const BACKLOG: usize = 1 << 20;
 /// Orders taken from one wake-up's bytes at most this many at a time.
-const CHUNK: usize = 16 << 10;
+const CHUNK: usize = 4 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Link {

@@ -59,6 +59,8 @@ pub(crate) struct Keeper {
     starting: Option<Starting>,
     /// The record of the directory that waits for the next run.
     spare: Option<helm_shim::record::Slots>,
+    /// When to tidy up and prepare the next start.
+    housekeeping: Option<Mono>,
     /// The child could not exec; said when it has been reaped.
     failed: Option<start::Failure>,
     /// The one compressor, a child of ours that belongs to no run.
@@ -165,7 +167,13 @@ impl Keeper {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        self.run.as_ref().and_then(Run::deadline).into_iter().chain(self.capture.deadline()).min()
+        self.run
+            .as_ref()
+            .and_then(Run::deadline)
+            .into_iter()
+            .chain(self.capture.deadline())
+            .chain(self.housekeeping)
+            .min()
     }
 
     /// SIGCHLD: takes dead children away until none is dead.
@@ -310,6 +318,9 @@ impl Keeper {
         let now = clock::mono();
         self.capture.tick(now);
         self.settle_run(now);
+        if self.housekeeping.is_some_and(|at| at <= now) {
+            self.keep_house();
+        }
         let trouble = self.capture.trouble();
         if trouble != self.told_trouble {
             self.told_trouble.clone_from(&trouble);

@@ -80,6 +80,7 @@ pub(crate) fn set_up(home: &Path, name: &ServiceName) -> Result<Keeper, SetupErr
         run: None,
         starting: None,
         spare: None,
+        housekeeping: None,
         failed: None,
         compressor: None,
         fresh: true,

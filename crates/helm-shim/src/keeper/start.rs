@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use helm_core::status::RunId;
 use helm_shim::procs::{self, MARKER, RUN_VARIABLE};
@@ -22,6 +23,10 @@ use crate::clock;
 
 /// A pipe that cannot be made larger is made of another size than a new one has: a size tells an old pipe from a new.
 const SMALL_PIPE: usize = 32 << 10;
+
+/// Pause after a start before the keeper tidies up: long enough that a fleet's start is not disturbed, short enough for
+/// a service that is killed again and again.
+const HOUSEKEEPING_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a run could not be started.
 #[derive(Debug)]
@@ -112,7 +117,7 @@ impl Keeper {
     }
 
     /// Makes the directory of the next run ahead of it: four new files are most of what a start costs.
-    pub(crate) fn make_spare(&mut self) {
+    fn make_spare(&mut self) {
         if self.spare.is_none() {
             let spare = self.place.spare();
             let _ = fs::remove_dir_all(spare.path());
@@ -156,11 +161,17 @@ impl Keeper {
             remarks: run.remarks.clone(),
         });
         self.starting = None;
+        self.housekeeping.get_or_insert_with(|| clock::mono() + HOUSEKEEPING_PAUSE);
+    }
+
+    /// What has to be done for the next start and after the last one, when nobody waits for it.
+    pub(crate) fn keep_house(&mut self) {
+        self.housekeeping = None;
         self.remove_other_runs();
         self.make_spare();
     }
 
-    /// Directories of runs that are over. After the start, so that nobody waits for it.
+    /// Directories of runs that are over.
     pub(crate) fn remove_other_runs(&self) {
         let current = self.run.as_ref().map(|r| r.state().run);
         for run in self.place.runs().unwrap_or_default() {
