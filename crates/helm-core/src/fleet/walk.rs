@@ -198,7 +198,11 @@ impl World {
                     self.live.get(&service).map(|(run, _)| *run).or(self.external.get(&service).copied());
                 assert!(known.is_none_or(|known| known == run), "{service}: a probe of another run");
             }
-            Effect::ProbeOff { .. } | Effect::WatchPort { .. } | Effect::Record(_) => {}
+            // Only from here on the world can tell that the port is free again.
+            Effect::WatchPort { service, run, .. } => {
+                self.external.insert(service, run);
+            }
+            Effect::ProbeOff { .. } | Effect::Record(_) => {}
         }
     }
 
@@ -217,10 +221,7 @@ impl World {
             }
             StartAnswer::Fails { permanent } => News::StartFailed { run, reason: "no".into(), permanent },
             StartAnswer::NotInstalled => News::NotInstalled { run, reason: "no".into() },
-            StartAnswer::Occupied => {
-                self.external.insert(service.clone(), run);
-                News::Occupied { run, holder }
-            }
+            StartAnswer::Occupied => News::Occupied { run, holder },
         };
         self.send(service, news);
     }
