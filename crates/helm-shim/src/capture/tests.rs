@@ -116,8 +116,7 @@ proptest! {
             }
         }
         capture.end_run();
-        for stream in 0..2 {
-            let mut wanted = std::mem::take(&mut sent[stream]);
+        for (stream, mut wanted) in sent.into_iter().enumerate() {
             if !wanted.is_empty() && !wanted.ends_with(b"\n") { wanted.push(b'\n'); }
             prop_assert_eq!(bench.text(stream), wanted);
         }
