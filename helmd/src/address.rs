@@ -75,7 +75,9 @@ fn group_dir(home: &Home, group: &str) -> Place {
     let gid = nix::unistd::Group::from_name(group)
         .map_err(|e| fail(e.into()))?
         .ok_or_else(|| {
-            fail(io::Error::other(format!("there is no group `{group}` ([api] group in instance/helm.conf)")))
+            fail(io::Error::other(format!(
+                "there is no group `{group}` (`peer_group` in instance/helm.conf)"
+            )))
         })?
         .gid
         .as_raw();

@@ -179,7 +179,8 @@ async fn run(
     let file = WishFile::of(&home);
     let (found, wishes) = adopt(&keepers, &file, &mut warnings).await;
 
-    let (journal, writer) = Journal::open(&home);
+    let (journal, writer) =
+        Journal::open(&home, usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX));
     let journal_thread = tokio::task::spawn_blocking(move || writer.run());
     let base_env = Arc::new(world.base_env.clone());
     let prober = Prober {

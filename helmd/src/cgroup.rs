@@ -16,7 +16,7 @@ pub struct Cgroups {
     pub detail: String,
 }
 
-/// Looks for the tree. `configured` is `[cgroup] tree` of helm.conf: a path below the cgroup2 mount, or an absolute one.
+/// Looks for the tree. `configured` is `cgroup_tree` of helm.conf: a path below the cgroup2 mount, or an absolute one.
 pub fn find(configured: Option<&str>) -> Cgroups {
     let Some(mount) = mount_of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()) else {
         return none("no cgroup v2 is mounted");
@@ -28,7 +28,7 @@ pub fn find(configured: Option<&str>) -> Cgroups {
             Some(path) => path,
             None => {
                 return none(
-                    "no cgroup tree is delegated to this helmd ([cgroup] tree in instance/helm.conf names one)",
+                    "no cgroup tree is delegated to this helmd (`cgroup_tree` in instance/helm.conf names one)",
                 );
             }
         },

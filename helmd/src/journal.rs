@@ -15,8 +15,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::home::Home;
 
-/// Events kept in memory.
-const RING: usize = 4096;
 /// The file is rotated (one former file is kept) beyond this many bytes.
 const FILE_BYTES: u64 = 4 << 20;
 /// Events that may wait for the file; further ones are in memory only, and counted.
@@ -36,6 +34,8 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Journal {
     ring: Arc<Mutex<VecDeque<Entry>>>,
+    /// Events kept in memory.
+    kept: usize,
     newest: watch::Sender<u64>,
     file: mpsc::Sender<Entry>,
 }
@@ -48,20 +48,21 @@ pub struct Writer {
 }
 
 impl Journal {
-    /// Reads what former helmds left. Blocking.
-    pub fn open(home: &Home) -> (Self, Writer) {
+    /// Reads what former helmds left, and keeps the newest `kept` events in memory. Blocking.
+    pub fn open(home: &Home, kept: usize) -> (Self, Writer) {
         let path = home.instance().join("events.jsonl");
-        let mut ring = VecDeque::with_capacity(RING);
+        let mut ring = VecDeque::new();
         for file in [former(&path), path.clone()] {
             // A torn last line (power cut, kill) is skipped; it was told to whoever listened.
             let lines = File::open(file).map(|f| BufReader::new(f).lines().map_while(Result::ok));
             for entry in lines.into_iter().flatten().filter_map(|l| serde_json::from_str::<Entry>(&l).ok()) {
-                push(&mut ring, entry);
+                push(&mut ring, kept, entry);
             }
         }
         let newest = ring.back().map_or(0, |e| e.id);
         let (file, queue) = mpsc::channel(QUEUE);
-        let journal = Self { ring: Arc::new(Mutex::new(ring)), newest: watch::Sender::new(newest), file };
+        let journal =
+            Self { ring: Arc::new(Mutex::new(ring)), kept, newest: watch::Sender::new(newest), file };
         (journal, Writer { path, queue })
     }
 
@@ -70,7 +71,7 @@ impl Journal {
         let entry = {
             let mut ring = self.lock();
             let entry = Entry { id: ring.back().map_or(0, |e| e.id) + 1, change };
-            push(&mut ring, entry.clone());
+            push(&mut ring, self.kept, entry.clone());
             entry
         };
         self.newest.send_replace(entry.id);
@@ -107,8 +108,8 @@ impl Journal {
     }
 }
 
-fn push(ring: &mut VecDeque<Entry>, entry: Entry) {
-    if ring.len() == RING {
+fn push(ring: &mut VecDeque<Entry>, kept: usize, entry: Entry) {
+    if ring.len() >= kept {
         ring.pop_front();
     }
     ring.push_back(entry);

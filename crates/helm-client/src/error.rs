@@ -31,7 +31,7 @@ pub enum ClientError {
     },
     /// The socket belongs to somebody else.
     #[error(
-        "permission denied at {socket}: helmd listens to its own user, root, and the members of `[api] group` in instance/helm.conf"
+        "permission denied at {socket}: helmd listens to its own user, root, and the members of `peer_group` in instance/helm.conf"
     )]
     Denied {
         /// Its socket.

@@ -66,7 +66,7 @@ pub fn admit<T>(request: Request<T>) -> Result<Request<T>, Status> {
     match request.extensions().get::<Arc<Peer>>() {
         Some(peer) if peer.admitted => Ok(request),
         Some(peer) => Err(reason::permission_denied(&format!(
-            "uid {} may not use this helmd; it listens to its own user, root, and the members of `[api] group` in instance/helm.conf",
+            "uid {} may not use this helmd; it listens to its own user, root, and the members of `peer_group` in instance/helm.conf",
             peer.uid
         ))),
         None => Err(reason::permission_denied("the other end of the socket is not known")),
