@@ -19,6 +19,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use helm_shim::rundir::ServiceDir;
+
 use crate::home::{Home, HomeError, HomeLock, LockInfo};
 use crate::journal::Journal;
 use crate::keeper::{Command, Keeper, World, base_environment};
@@ -178,6 +180,7 @@ async fn run(
     let keepers = spawn_keepers(&runnable, &world, &news, &tasks, &stop);
     let file = WishFile::of(&home);
     let (found, wishes) = adopt(&keepers, &file, &mut warnings).await;
+    warnings.extend(strays(&home, &keepers));
 
     let (journal, writer) =
         Journal::open(&home, usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX));
@@ -344,6 +347,22 @@ async fn adopt(
         }
     }
     (found, wishes)
+}
+
+/// Runs of services that are not configured any more. They are left alone until an operator decides.
+fn strays(home: &Home, keepers: &BTreeMap<ServiceName, Keeper>) -> Vec<String> {
+    let known = helm_shim::rundir::services(home.path()).unwrap_or_default();
+    let lives = |name: &ServiceName| {
+        let record = crate::keeper::last_record(&ServiceDir::new(home.path(), name));
+        record.filter(|state| !state.over).map(|state| state.pid)
+    };
+    let stray = |name: ServiceName| {
+        let pid = lives(&name)?;
+        Some(format!(
+            "`{name}` is not in services.json any more, and its process {pid} runs; put it back and stop it, or end the process"
+        ))
+    };
+    known.into_iter().filter(|name| !keepers.contains_key(name)).filter_map(stray).collect()
 }
 
 /// Run ids rise with the wall clock, so that they are new after every restart of helmd; the fleet counts on from here.

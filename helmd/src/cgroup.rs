@@ -16,14 +16,14 @@ pub struct Cgroups {
     pub detail: String,
 }
 
-/// Looks for the tree. `configured` is `cgroup_tree` of helm.conf: a path below the cgroup2 mount, or an absolute one.
+/// Looks for the tree. `configured` is `cgroup_tree` of helm.conf, an absolute path.
 pub fn find(configured: Option<&str>) -> Cgroups {
     let Some(mount) = mount_of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()) else {
         return none("no cgroup v2 is mounted");
     };
     let candidate = match configured {
-        Some(path) if path.starts_with(mount.to_string_lossy().as_ref()) => PathBuf::from(path),
-        Some(path) => mount.join(path.trim_start_matches('/')),
+        Some(path) if Path::new(path).starts_with(&mount) => PathBuf::from(path),
+        Some(path) => return none(&format!("cgroup_tree {path} is not below {}", mount.display())),
         None => match delegated_to_us(&mount) {
             Some(path) => path,
             None => {

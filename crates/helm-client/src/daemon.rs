@@ -25,6 +25,9 @@ pub async fn start(home: &Home) -> Result<(), ClientError> {
         .arg("--home")
         .arg(home.path())
         .arg("--detach")
+        // Somebody may type this inside a service: the daemon must not look like a part of it.
+        .env_remove("HELM_RUN")
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -6,6 +6,8 @@ pub mod link;
 mod live;
 mod task;
 
+pub(crate) use task::last_record;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -453,7 +453,7 @@ async fn hello(link: &mut Link) -> io::Result<KeeperState> {
 }
 
 /// The newest run of this boot whose program was forked.
-fn last_record(place: &ServiceDir) -> Option<RunState> {
+pub(crate) fn last_record(place: &ServiceDir) -> Option<RunState> {
     let runs = place.runs().ok()?;
     let records =
         runs.iter().rev().filter_map(|run| RunRecord::read(&place.run(*run).record()).ok().flatten());
