@@ -1,0 +1,98 @@
+//! What askers are told.
+
+use super::*;
+use crate::goal::Verdict::{Failed, Pending};
+
+#[test]
+fn words_of_a_start() {
+    let mut s = Script::new([probed("a")]);
+    s.start("a");
+    assert_eq!(s.verdict("a"), Pending("is being started".into()));
+    s.started("a").start("a");
+    assert_eq!(s.verdict("a"), Pending("not ready yet".into()));
+    s.answer("a", READINESS, Health::Healthy);
+    assert_eq!(s.done("a"), "running", "it ran before the ask, and was not ready");
+    s.start("a");
+    assert_eq!(s.done("a"), "already running");
+    s.answer("a", READINESS, Health::Degraded);
+    assert_eq!(s.done("a"), "already running, degraded: says degraded");
+    s.answer("a", READINESS, Health::Unhealthy).answer("a", READINESS, Health::Unhealthy);
+    assert_eq!(s.verdict("a"), Pending("not ready any more: says unhealthy".into()));
+}
+
+#[test]
+fn failures_of_a_start() {
+    let mut s = Script::new([svc("a")]);
+    s.start("a").start_failed("a", true);
+    assert_eq!(s.verdict("a"), Failed("could not be started: no such file".into()));
+    s.start("a");
+    assert_eq!(s.verdict("a"), Pending("is being started".into()), "the former failure is not this one");
+    s.start_failed("a", false);
+    assert!(matches!(s.verdict("a"), Pending(_)));
+    let wishes = Wishes::default();
+    s.event(Event::Wished { wishes, restart: vec![], kick: vec![], by: "uid 8".into() });
+    assert_eq!(s.verdict("a"), Failed("is not wanted any more: stopped by uid 8".into()));
+}
+
+#[test]
+fn a_status_from_before_the_ask_decides_nothing() {
+    let mut s = Script::new([svc("a")]);
+    s.start("a").start_failed("a", true);
+    let old = s.status("a").clone();
+    let up = Goal::Up { fresh_since: None };
+    assert_eq!(crate::goal::judge(&up, &old, &old), Pending(old.reason.clone()));
+    let mut stopping = Script::all([svc("a")]);
+    stopping.started("a").stop("a");
+    let old = stopping.status("a").clone();
+    assert!(matches!(crate::goal::judge(&up, &old, &old), Pending(_)));
+}
+
+#[test]
+fn a_stop_that_is_overtaken() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").stop("a");
+    assert_eq!(s.verdict("a"), Pending("stopped by uid 7; waits for it to end".into()));
+    let mut wishes = Wishes::default();
+    wishes.services.insert(name("a"), Wish { run: true, mode: Mode::Development });
+    s.event(Event::Wished { wishes, restart: vec![], kick: vec![], by: "uid 8".into() });
+    assert!(matches!(s.verdict("a"), Failed(why) if why.starts_with("is wanted again: ")));
+}
+
+#[test]
+fn a_restart_wants_a_newer_run() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a");
+    let fresh = Goal::Up { fresh_since: Some(RunId(1)) };
+    let begin = s.status("a").clone();
+    assert_eq!(crate::goal::judge(&fresh, &begin, &begin), Pending("ready".into()));
+    s.restart(&["a"]).died("a", Exit::Code(0)).started("a");
+    assert_eq!(s.done("a"), "started");
+}
+
+#[test]
+fn a_restart_of_what_became_external_fails() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").restart(&["a"]).died("a", Exit::Code(0)).occupied("a");
+    assert_eq!(s.verdict("a"), Failed("is not run by Helm: pid 123 (java) holds port 5000".into()));
+}
+
+#[test]
+fn holders_are_named_as_well_as_can_be() {
+    use crate::status::Holder;
+    let words = |pid, command: Option<&str>, uid| {
+        crate::unit::holder_words(&Holder { pid, command: command.map(Into::into), uid })
+    };
+    assert_eq!(words(Some(1), Some("x y"), Some(0)), "pid 1 (x y)");
+    assert_eq!(words(Some(1), None, None), "pid 1");
+    assert_eq!(words(None, Some("x"), Some(33)), "a process of uid 33");
+    assert_eq!(words(None, None, None), "another process");
+}
+
+#[test]
+fn a_service_without_a_port_can_be_external_too() {
+    let mut s = Script::all([ServiceSpec { port: None, ..svc("a") }]);
+    s.occupied("a")
+        .is("a", State::External, "pid 123 (java) holds its port and was not started by Helm")
+        .stop("a");
+    assert_eq!(s.verdict("a"), Failed("is not run by Helm: pid 123 (java) holds its port".into()));
+}

@@ -1,0 +1,143 @@
+//! What a new helmd finds of one service.
+
+use super::*;
+use crate::event::Event;
+
+fn home(spec: ServiceSpec, wanted: bool) -> Script {
+    Script::unadopted([spec], if wanted { &["a"] } else { &[] }, 9)
+}
+
+#[test]
+fn nothing_is_decided_before_all_are_asked() {
+    let mut s = home(svc("a"), true);
+    s.event(Event::Tick).after(secs(60)).expect(&[]);
+    assert_eq!(s.fleet.deadline(), None);
+    s.event(Event::Adopted).expect(&["start a#1"]);
+    s.event(Event::Adopted).expect(&[]);
+}
+
+#[test]
+fn what_runs_goes_on() {
+    let mut s = home(probed("a"), true);
+    s.found("a", 40, true, None).expect(&[]).event(Event::Adopted).expect(&["probe a#40 readiness"]);
+    s.is("a", State::Running, "ready");
+    let status = s.status("a");
+    assert_eq!((status.run, status.pid, status.mode), (Some(RunId(40)), Some(1_040), Mode::Production));
+    assert_eq!(status.started_at, Some(wall(s.mono - secs(100))));
+    assert_eq!(
+        (status.health, status.health_message.as_str()),
+        (Health::Unknown, "was ready; not asked again yet")
+    );
+    s.died("a", Exit::Code(1)).expect(&["unprobe a readiness", "stop a#40", "start a#41"]);
+}
+
+#[test]
+fn a_service_without_probes_needs_no_excuse() {
+    let mut s = home(svc("a"), true);
+    s.found("a", 40, true, None).event(Event::Adopted);
+    assert_eq!((s.status("a").ready, s.status("a").health_message.as_str()), (true, ""));
+}
+
+#[test]
+fn one_that_was_not_ready_gets_its_full_time() {
+    let mut s = home(ServiceSpec { start_timeout: Some(secs(30)), ..probed("a") }, true);
+    s.found("a", 40, false, None).event(Event::Adopted).expect(&["probe a#40 readiness"]);
+    s.is("a", State::Starting, "not ready yet").after(secs(29)).expect(&[]);
+    s.answer("a", READINESS, Health::Healthy).is("a", State::Running, "ready");
+}
+
+#[test]
+fn a_notifying_service_stays_ready() {
+    let probes = Probes { readiness: Some(probe(Check::Notify, 1, 1)), ..Probes::default() };
+    let mut s = home(with_probes("a", probes), true);
+    s.found("a", 40, true, None).event(Event::Adopted).says("a", false, false, None);
+    assert!(s.status("a").ready);
+}
+
+#[test]
+fn what_runs_and_is_not_wanted_is_stopped() {
+    let mut s = home(svc("a"), false);
+    s.found("a", 40, true, None).event(Event::Adopted).expect(&["stop a#40"]);
+    s.died("a", Exit::Signal(15)).expect(&["stop a#40", "retire a"]);
+}
+
+#[test]
+fn a_tree_without_its_main_process_is_ended() {
+    let mut s = home(svc("a"), true);
+    s.found("a", 40, true, Some(Exit::Code(2))).event(Event::Adopted).expect(&["stop a#40"]);
+    assert_eq!((s.status("a").state, s.status("a").last_exit), (State::Stopping, Some(Exit::Code(2))));
+    s.after(secs(10)).expect(&["kill a#40"]).empty("a").expect(&["start a#41"]);
+    assert_eq!(s.status("a").restarts, 1);
+}
+
+#[test]
+fn an_end_in_absence_is_handled_at_its_real_time() {
+    let mut s = home(svc("a"), true);
+    s.found_ended("a", Exit::Code(7), 3, 30, true).event(Event::Adopted).expect(&["start a#51"]);
+    let changes = s.changes();
+    let exit = changes.iter().find(|change| change.kind == ChangeKind::Exit).unwrap();
+    assert_eq!((exit.at, exit.exit), (wall(s.mono - secs(30)), Some(Exit::Code(7))));
+    assert_eq!(exit.cause, "exited with code 7 after 3 s while helmd was away");
+    assert_eq!((s.status("a").restarts, s.status("a").last_exit), (1, Some(Exit::Code(7))));
+
+    let backoff = Backoff { initial: secs(40), jitter: 0.0, ..Backoff::default() };
+    let mut s = home(ServiceSpec { backoff: backoff.clone(), ..svc("a") }, true);
+    s.found_ended("a", Exit::Code(7), 3, 30, true).event(Event::Adopted).expect(&[]);
+    s.after(Duration::from_millis(9_999)).expect(&[]).after(Duration::from_millis(1)).expect(&["start a#51"]);
+
+    let mut s = home(ServiceSpec { backoff: backoff.clone(), ..svc("a") }, true);
+    s.found_ended("a", Exit::Code(7), 10, 0, true).event(Event::Adopted).expect(&["start a#51"]);
+    let mut s = home(ServiceSpec { backoff, ..svc("a") }, true);
+    s.found_ended("a", Exit::Code(7), 10, 0, false).event(Event::Adopted).expect(&[]);
+}
+
+#[test]
+fn a_completed_one_shot_stays_completed_in_this_boot() {
+    let once = ServiceSpec { restart: RestartPolicy::OnFailure, ..svc("a") };
+    let mut s = home(once.clone(), true);
+    s.found_ended("a", Exit::Code(0), 3, 30, true).event(Event::Adopted).expect(&["retire a"]);
+    assert!(s.status("a").completed);
+    let mut s = home(once.clone(), true);
+    s.found_ended("a", Exit::Unknown, 3, 30, true).event(Event::Adopted).expect(&["start a#51"]);
+    let mut s = home(once, false);
+    s.found_ended("a", Exit::Code(0), 3, 30, true).event(Event::Adopted).expect(&["retire a"]);
+    s.is("a", State::Stopped, "exited with code 0 after 3 s while helmd was away");
+    assert!(!s.status("a").completed, "it was not wanted: it may have been stopped");
+    assert!(
+        s.changes().iter().all(|change| change.kind != ChangeKind::Exit),
+        "old history is not told again"
+    );
+}
+
+#[test]
+fn news_and_asks_before_adoption_are_taken_in_after_what_was_found() {
+    let mut s = home(svc("a"), true);
+    s.restart(&["a"]).found("a", 40, true, None).expect(&[]).event(Event::Adopted).expect(&["stop a#40"]);
+    s.died("a", Exit::Code(1)).expect(&["stop a#40", "start a#41"]);
+
+    let mut s = home(svc("a"), true);
+    s.found("a", 40, true, None).died("a", Exit::Code(1)).expect(&[]).event(Event::Adopted);
+    s.expect(&["stop a#40", "start a#41"]);
+}
+
+#[test]
+fn a_run_found_late_is_adopted_where_nothing_else_runs_else_killed() {
+    let mut s = Script::new([svc("a")]);
+    s.found("a", 40, true, None).expect(&["stop a#40"]);
+    s.found("a", 40, true, None).expect(&[]).died("a", Exit::Code(0)).expect(&["stop a#40", "retire a"]);
+    s.start("a").expect(&["start a#41"]).found("a", 40, true, None).expect(&["kill a#40"]);
+    let mut s = Script::new([svc("a")]);
+    s.start("a").started("a").found("a", 40, true, None).expect(&["start a#1", "kill a#40"]);
+    assert_eq!(s.status("a").run, Some(RunId(1)));
+    let mut s = Script::new([svc("a")]);
+    s.start("a").started("a").ended("a", Exit::Code(1)).found("a", 40, true, None);
+    s.expect(&["start a#1", "stop a#1", "kill a#40"]);
+}
+
+#[test]
+fn the_holder_of_the_port_may_turn_out_to_be_ours() {
+    let mut s = Script::new([probed("a")]);
+    s.start("a").occupied("a").expect(&["start a#1", "watch a#1", "probe a#1 readiness"]);
+    s.found("a", 40, true, None).expect(&["unwatch a", "unprobe a readiness", "probe a#40 readiness"]);
+    assert_eq!(s.status("a").state, State::Running);
+}
