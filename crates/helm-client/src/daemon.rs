@@ -27,6 +27,7 @@ pub async fn start(home: &Home) -> Result<(), ClientError> {
         .arg("--detach")
         // Somebody may type this inside a service: the daemon must not look like a part of it.
         .env_remove("HELM_RUN")
+        .env_remove("HELM_RUN_DIR")
         .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
-use helm_shim::codec::{Decoder, encode};
+use helm_shim::codec::{CodecError, Decoder, encode};
 use helm_shim::rundir::ServiceDir;
 use helm_shim::wire::{Order, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,8 +51,15 @@ impl Link {
     /// The next report. Cancel-safe: what was read stays in the decoder.
     pub async fn next(&mut self) -> io::Result<Report> {
         loop {
-            if let Some(report) = self.decoder.take().map_err(io::Error::other)? {
-                return Ok(report);
+            match self.decoder.take() {
+                Ok(Some(report)) => return Ok(report),
+                Ok(None) => {}
+                // A keeper of another version says something that we do not know: the rest is as good as ever.
+                Err(e @ CodecError::Unknown(_)) => {
+                    tracing::warn!("a keeper's message: {e}");
+                    continue;
+                }
+                Err(e @ CodecError::TooLong(_)) => return Err(io::Error::other(e)),
             }
             self.buffer.clear();
             if self.buffer.capacity() == 0 {
