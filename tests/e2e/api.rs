@@ -2,15 +2,17 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::bins::bin;
 use harness::home::{Home, Said, fixture};
+use harness::wait::BOUND;
 use harness::watch::block_on;
 use helm_client::{ClientError, Reason};
 use helm_proto::v1::{EventsRequest, OutputRequest, StartRequest, Wait};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tokio_stream::StreamExt;
 
 fn started() -> Home {
     let home = Home::new(&json!({
@@ -41,7 +43,10 @@ fn two_hundred_streams_that_nobody_reads_delay_no_call() {
         // While they stand unread, and a crash loop and a chatty service fill them:
         let mut revision = 0;
         let mut changes = 0;
-        for _ in 0..500 {
+        let end = Instant::now() + BOUND;
+        let mut calls = 0;
+        while (changes < 50 || calls < 500) && Instant::now() < end {
+            calls += 1;
             let answer = timeout(Duration::from_secs(30), client.status(Vec::new()))
                 .await
                 .expect("a call hangs")
@@ -51,7 +56,7 @@ fn two_hundred_streams_that_nobody_reads_delay_no_call() {
             changes += u32::from(now != revision);
             revision = now;
         }
-        assert!(changes > 5, "the fleet stood still: {changes}");
+        assert!(changes >= 50, "the fleet stood still: {changes} changes in {calls} calls");
         let done = client
             .start(StartRequest { names: vec!["calm".into()], ..StartRequest::default() })
             .await
@@ -59,11 +64,11 @@ fn two_hundred_streams_that_nobody_reads_delay_no_call() {
         drop(done);
         // A late reader gets the present, and can tell that it missed something.
         let mut stream = watches.swap_remove(0);
-        let first = stream.message().await.unwrap().unwrap();
+        let first = stream.next().await.unwrap().unwrap();
         assert!(first.complete);
         let mut missed = 0;
         for _ in 0..2000 {
-            let message = timeout(Duration::from_secs(30), stream.message()).await.unwrap().unwrap().unwrap();
+            let message = timeout(Duration::from_secs(30), stream.next()).await.unwrap().unwrap().unwrap();
             missed += message.missed;
             if missed > 0 {
                 break;
@@ -83,11 +88,11 @@ fn a_watch_is_complete_first_and_changes_after() {
     block_on(async {
         let client = home.client().await.unwrap();
         let mut stream = client.watch_status(Vec::new()).await.unwrap();
-        let first = stream.message().await.unwrap().unwrap();
+        let first = stream.next().await.unwrap().unwrap();
         assert_eq!((first.complete, first.services.len()), (true, 2));
         drop(client.stop(helm_proto::v1::StopRequest { names: vec!["b".into()], wait: None }).await.unwrap());
         loop {
-            let next = timeout(Duration::from_secs(30), stream.message()).await.unwrap().unwrap().unwrap();
+            let next = timeout(Duration::from_secs(30), stream.next()).await.unwrap().unwrap().unwrap();
             assert!(next.services.iter().all(|s| s.name == "b"), "{:?}", next.services);
             if next.services.iter().any(|s| s.state == "stopped") {
                 break;
@@ -129,9 +134,8 @@ fn an_operation_waits_ends_in_time_or_returns_at_once() {
             let request = StartRequest { names: vec!["never".into()], mode: String::new(), wait: Some(wait) };
             let mut stream = client.start(request).await.unwrap();
             let mut outcome = None;
-            while let Some(progress) =
-                timeout(Duration::from_secs(30), stream.message()).await.unwrap().unwrap()
-            {
+            while let Some(progress) = timeout(Duration::from_secs(30), stream.next()).await.unwrap() {
+                let progress = progress.unwrap();
                 assert!(outcome.is_none(), "something came after the outcome");
                 outcome = progress.outcome;
             }
@@ -169,9 +173,9 @@ fn other_users_are_refused() {
     std::fs::set_permissions(socket["socket"].as_str().unwrap(), std::fs::Permissions::from_mode(0o777))
         .unwrap();
     let said = as_nobody(&home, &["--clear-groups"]);
-    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert_eq!(said.code, 3, "{}{}", said.out, said.err);
     assert!(
-        said.err.to_lowercase().contains("permission denied") && said.out.is_empty(),
+        said.err.contains("uid 65534 may not use this helmd") && said.out.is_empty(),
         "{}{}",
         said.out,
         said.err

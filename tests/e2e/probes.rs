@@ -51,7 +51,7 @@ fn without_a_listener_it_is_unreachable_and_not_ready() {
         "probes": {"startup": {"http": "/health", "interval": "50ms"}},
     }}));
     home.ctl(&["up", "--no-wait"]).code(0);
-    let early = home.wait_for("web", "it starts", |s| s.state == "starting");
+    let early = home.wait_for("web", "it starts", |s| s.state == "starting" && s.pid.is_some());
     assert_eq!((early.health.as_str(), early.ready), ("starting", false));
     let late = home.wait_for("web", "it is ready", |s| s.ready);
     assert_eq!((late.state.as_str(), late.health.as_str()), ("running", "healthy"));
@@ -64,7 +64,7 @@ fn a_start_that_takes_too_long_is_a_failure() {
         "command": fixture("web", &format!("port={port} slow=100000")), "url": format!("http://127.0.0.1:{port}"),
         "start_timeout": "300ms", "backoff": {"initial": "1h", "max": "1h"},
     }}));
-    home.ctl(&["start", "web", "--timeout", "10"]).code(1);
+    home.ctl(&["start", "web", "--timeout", "3"]).code(5).says("was not ready");
     let status = home.wait_for("web", "backoff", |s| s.state == "backoff");
     assert!(status.reason.contains("ready"), "{}", status.reason);
 }

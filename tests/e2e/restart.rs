@@ -9,10 +9,10 @@ fn exits_are_told_as_they_were() {
     let home = Home::new(&json!({
         "code": {"command": fixture("exiter", "after=50 code=7"), "restart": "never"},
         "done": {"command": fixture("exiter", "after=50 code=0"), "restart": "on-failure"},
-        "signal": {"command": fixture("exiter", "after=50 signal=11"), "restart": "never"},
+        "signal": {"command": fixture("exiter", "after=50 signal=6"), "restart": "never"},
     }));
     home.ctl(&["up", "--no-wait"]).code(0);
-    for (name, exit) in [("code", "code 7"), ("done", "code 0"), ("signal", "signal 11 (SIGSEGV)")] {
+    for (name, exit) in [("code", "code 7"), ("done", "code 0"), ("signal", "signal 6 (SIGABRT)")] {
         let status = home.wait_for(name, exit, |s| s.last_exit.as_deref() == Some(exit) && s.pid.is_none());
         assert_eq!(status.restarts, 0, "{name}");
         assert_eq!(home.journal(name).lives.len(), 1, "{name}");
@@ -105,11 +105,13 @@ fn descendants_of_a_killed_service_are_gone_before_the_next_start() {
         "tree": {"command": fixture("forker", "depth=2 width=3 deaf"), "backoff": {"initial": "10ms", "max": "10ms"}, "stop": {"grace": "100ms"}},
     }));
     home.ctl(&["up"]).code(0);
-    for _ in 0..5 {
-        let before = home.wait_for("tree", "it runs", |s| s.state == "running");
+    for n in 1..=5 {
+        let before = home
+            .wait_for("tree", "it runs", |s| s.state == "running" && home.journal("tree").lives.len() == n);
         Process::of(before.pid.unwrap()).unwrap().kill();
         home.wait_for("tree", "its successor", |s| s.state == "running" && s.run != before.run);
     }
+    home.wait_for("tree", "its last life", |_| home.journal("tree").lives.len() == 6);
     let journal = home.journal("tree");
     assert_eq!((journal.lives.len(), journal.clashes), (6, Vec::<String>::new()));
 }

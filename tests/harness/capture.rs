@@ -23,8 +23,17 @@ impl Line {
     }
 }
 
-/// All lines of a service, from `logs/<service>/`, parts joined. A line that is not CRI is an error.
+/// All lines of a service, from `logs/<service>/`, parts joined. A line that is not CRI is an error, a torn one as well.
 pub fn read(dir: &Path) -> io::Result<Vec<Line>> {
+    lines(dir, false)
+}
+
+/// The lines that are there while more are being written: the last one may be torn.
+pub fn read_so_far(dir: &Path) -> io::Result<Vec<Line>> {
+    lines(dir, true)
+}
+
+fn lines(dir: &Path, torn: bool) -> io::Result<Vec<Line>> {
     let mut lines = Vec::new();
     let mut open: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for content in segments(dir)?.into_values() {
@@ -50,7 +59,7 @@ pub fn read(dir: &Path) -> io::Result<Vec<Line>> {
                 _ => return Err(not_cri(dir, line)),
             }
         }
-        if !rest.is_empty() {
+        if !rest.is_empty() && !torn {
             return Err(not_cri(dir, rest));
         }
     }

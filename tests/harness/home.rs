@@ -111,7 +111,9 @@ impl Home {
     pub fn write_services(&self, services: &Value) {
         let mut services = services.clone();
         for (name, service) in services.as_object_mut().into_iter().flatten() {
-            let Some(service) = service.as_object_mut().filter(|s| s.contains_key("command")) else {
+            let Some(service) =
+                service.as_object_mut().filter(|s| s.contains_key("command") || s.contains_key("path"))
+            else {
                 continue;
             };
             let env = service.entry("env").or_insert_with(|| Value::Object(Map::new()));
@@ -240,9 +242,9 @@ impl Home {
             .unwrap_or_else(|e| panic!("logs/{service}: {e}"))
     }
 
-    /// What was captured so far; nothing yet, or a line half written, is an error to wait on.
+    /// What was captured so far, while it is being written.
     pub fn lines_so_far(&self, service: &str) -> Result<Vec<Line>, String> {
-        capture::read(&self.path(&format!("logs/{service}"))).map_err(|e| e.to_string())
+        capture::read_so_far(&self.path(&format!("logs/{service}"))).map_err(|e| e.to_string())
     }
 
     /// For messages: what can be seen of this home from the outside.

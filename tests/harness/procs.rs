@@ -24,6 +24,11 @@ impl Process {
         stat(self.pid).is_some_and(|s| s.ticks == self.ticks && s.state != 'Z' && s.state != 'X')
     }
 
+    /// Gone, and its exit was taken by its parent (PID 1 may need seconds for that).
+    pub fn reaped(self) -> bool {
+        stat(self.pid).is_none_or(|s| s.ticks != self.ticks)
+    }
+
     /// Sends the signal, unless it is gone.
     pub fn signal(self, signal: Signal) {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };

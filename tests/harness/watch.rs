@@ -7,6 +7,7 @@ use helm_client::{Client, ClientError};
 use helm_proto::v1::ServiceStatus;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
+use tokio_stream::StreamExt;
 
 use crate::home::Home;
 use crate::wait::{BOUND, eventually, pause};
@@ -81,10 +82,10 @@ impl Home {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             // A fact may also depend on something beside the status: look at it again now and then.
-            let message = match timeout(left.min(Duration::from_millis(500)), stream.message()).await {
+            let message = match timeout(left.min(Duration::from_millis(500)), stream.next()).await {
                 Err(_) => return Err(last),
-                Ok(Ok(Some(message))) => message,
-                Ok(other) => return Err(format!("the stream ended: {:?}; before it: {last}", other.err())),
+                Ok(Some(Ok(message))) => message,
+                Ok(other) => return Err(format!("the stream ended: {other:?}; before it: {last}")),
             };
             for status in message.services {
                 if fact(&status) {
