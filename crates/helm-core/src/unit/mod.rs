@@ -1,15 +1,20 @@
 //! One service: what was asked of it and what became of it, as a machine without clock or IO.
 //!
 //! ```text
-//!              wanted                gate open                Started
-//!   Rest ----------------> Blocked ------------> Launching ------------> Up
-//!    ^  ^                     ^  ^                 |  |  |               | stop, restart, not well,
-//!    |  |                     |  |  (failed later) |  |  | Occupied      | or the main process ended
-//!    |  |     until           |  +---- Backoff <---+  |  v               v
-//!    |  +------- Backoff -----+           ^           | External       Ending
-//!    |                                    |           |    | Released    | TreeEmpty
-//!    |                                    +-----------|----|-------------+--> Blocked (at once)
-//!    +------------------------------------------------+----+-------------+    or Rest
+//!   Rest ---> Blocked ---> Launching ---> Up ---> Ending ---> Rest | Backoff ---> Blocked | Blocked at once
+//!                                `------> External ---> Blocked
+//!
+//!   from        by                                                            to
+//!   Rest        wanted (where it was stopped), kick (whatever it rests for)   Blocked
+//!   Blocked     gate open                                                     Launching, with Effect::Start
+//!   Backoff     its time, kick                                                Blocked
+//!   Launching   Started                                                       Up
+//!               StartFailed, NotInstalled                                     Backoff or Rest
+//!               Occupied                                                      External
+//!   Up          stop, restart, not well, main process ended                   Ending, with Effect::Stop
+//!   Ending      TreeEmpty                                                     Rest, Backoff or Blocked
+//!   External    Released                                                      Blocked or Rest
+//!   Blocked, Backoff, and Rest after a failure: not wanted any more           Rest
 //! ```
 //!
 //! What never happens here:
