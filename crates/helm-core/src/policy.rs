@@ -191,6 +191,7 @@ mod tests {
             0xcb36_df6c_bbc8_d7e0,
             "recorded events replay the same over releases"
         );
+        assert_eq!(mix(u64::MAX, &name("core")), 0x7742_69a6_7678_54ce);
         let ones = (0..64).map(|bit| mix(1 << bit, &name("core")).count_ones()).sum::<u32>() / 64;
         assert!((28..=36).contains(&ones), "bits are spread: {ones}");
     }

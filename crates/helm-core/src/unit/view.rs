@@ -243,7 +243,6 @@ impl Unit {
             ready: view.ready,
             completed: view.completed,
             started_at: self.started_at(),
-            since: self.shown.since,
             restarts: self.restarts,
             last_exit: self.last_exit,
             next_start: self.next_start(),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::Event;
+use crate::spec::Condition::Ready;
 
 fn home(spec: ServiceSpec, wanted: bool) -> Script {
     Script::unadopted([spec], if wanted { &["a"] } else { &[] }, 9)
@@ -140,4 +141,30 @@ fn the_holder_of_the_port_may_turn_out_to_be_ours() {
     s.start("a").occupied("a").expect(&["start a#1", "watch a#1", "probe a#1 readiness"]);
     s.found("a", 40, true, None).expect(&["unwatch a", "unprobe a readiness", "probe a#40 readiness"]);
     assert_eq!(s.status("a").state, State::Running);
+}
+
+#[test]
+fn what_was_ready_is_not_asked_whether_it_has_come_up() {
+    let probes = Probes {
+        startup: Some(probe(http("/started"), 1, 1)),
+        readiness: Some(probe(http("/ready"), 1, 1)),
+        liveness: None,
+    };
+    let mut s = home(with_probes("a", probes), true);
+    s.found("a", 40, true, None).event(Event::Adopted).expect(&["probe a#40 readiness"]);
+}
+
+#[test]
+fn an_end_in_absence_is_history_once_something_newer_is_known() {
+    let mut s = home(svc("a"), true);
+    s.event(Event::Adopted).started("a").stop("a").died("a", Exit::Code(4)).done_so_far();
+    s.found_ended("a", Exit::Code(9), 3, 30, true).expect(&[]);
+    assert_eq!((s.status("a").state, s.status("a").last_exit), (State::Stopped, Some(Exit::Code(4))));
+}
+
+#[test]
+fn an_end_in_absence_that_is_told_late_changes_no_plan() {
+    let mut s = Script::all([probed("b"), needs(svc("a"), &[("b", Ready)])]);
+    s.found_ended("a", Exit::Code(9), 3, 30, true).is("a", State::Blocked, "waits for b (starting)");
+    assert_eq!(s.status("a").last_exit, None);
 }

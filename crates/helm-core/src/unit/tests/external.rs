@@ -64,3 +64,12 @@ fn it_is_not_killed_unasked_nor_asked() {
     s.news("a", News::Released).expect(&["unwatch a", "retire a"]);
     s.is("a", State::Stopped, "who held its port is gone");
 }
+
+#[test]
+fn a_probe_of_another_run_says_nothing_about_the_holder() {
+    let mut s = Script::new([probed("a")]);
+    s.start("a").occupied("a");
+    let answer = Answer { health: Health::Healthy, message: String::new(), latency: secs(0) };
+    s.news("a", News::Probed { run: RunId(77), probe: READINESS, answer });
+    assert!(!s.status("a").ready);
+}
