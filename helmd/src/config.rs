@@ -104,12 +104,25 @@ fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
     faults.extend(reading.faults);
     let Some(config) = reading.config else { return (None, faults) };
     faults.extend(pattern_faults(&config));
+    faults.extend(missing_directories(&config));
     let broken = faults.iter().any(|f| f.severity == Severity::Error);
     (if broken { None } else { Some(config) }, faults)
 }
 
 fn source<'a>(text: &'a Option<String>, path: &'a str) -> Option<Source<'a>> {
     text.as_deref().map(|text| Source { path, text })
+}
+
+/// A missing directory is a warning: the service is `not_installed`, the others start.
+fn missing_directories(config: &Config) -> Vec<Fault> {
+    let runnable = config.services.iter().filter(|s| s.program.is_some() && !Path::new(&s.path).is_dir());
+    let warning = |s: &helm_core::spec::ServiceSpec| Fault {
+        severity: Severity::Warning,
+        field: format!("services.{}.path", s.name),
+        hint: "install it, or correct the path; until then it is not_installed".to_owned(),
+        ..file_fault(FILES[0], format!("the directory {} is not there", s.path))
+    };
+    runnable.map(warning).collect()
 }
 
 /// Patterns of log probes are checked by the engine that will run them, which the core does not link.

@@ -112,7 +112,7 @@ impl Home {
             .mode(0o644)
             .open(&path)
             .map_err(create)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock_soon(&file) {
             Ok(()) => Ok(HomeLock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
@@ -129,6 +129,22 @@ impl Home {
             Err(errno) => Err(create(errno.into())),
         }
     }
+}
+
+/// Takes the lock within a second: a client that looks whether somebody holds it has it for a moment, and a killed helmd
+/// has it until its last thread is gone.
+fn lock_soon(file: &File) -> rustix::io::Result<()> {
+    const LOOKS: u32 = 50;
+    const PAUSE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    for _ in 1..LOOKS {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                rustix::event::poll(&mut [], Some(&PAUSE))?;
+            }
+            done => return done,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// The held lock; it is released when the process ends, however it ends.

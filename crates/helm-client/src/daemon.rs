@@ -6,19 +6,57 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, timeout};
 
+use crate::connect::Client;
 use crate::error::ClientError;
-use crate::home::Home;
+use crate::home::{Home, Presence};
 
 /// Adoption of many services on a busy machine included.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What helmd says before it is ready is at most a list of faults.
 const ERRORS: u64 = 1 << 20;
 
+/// How long a helmd that holds the lock and does not answer may be on its way up, or down.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks at it.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The helmd of this home, started if none is there; whether it was.
+///
+/// A killed helmd holds its lock until its last thread is gone, a new one holds it before it listens: both are waited
+/// for, within a bound.
+pub async fn ensure(home: &Home) -> Result<(Client, bool), ClientError> {
+    let until = Instant::now() + SETTLE_WITHIN;
+    let mut look = interval(LOOK_EVERY);
+    let mut started = false;
+    loop {
+        look.tick().await;
+        if matches!(home.presence()?, Presence::Absent) {
+            match start(home).await {
+                Ok(()) => started = true,
+                // Somebody else was faster.
+                Err(_) if matches!(home.presence()?, Presence::Running(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let answered = match Client::of(home).await {
+            Ok(mut client) => client.info().await.map(|_| client),
+            Err(e) => Err(e),
+        };
+        match answered {
+            Ok(client) => return Ok((client, started)),
+            Err(
+                ClientError::NotRunning { .. } | ClientError::NotAnswering { .. } | ClientError::Broken(_),
+            ) if Instant::now() < until => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// Starts helmd in a session of its own and waits until it answers. helmd says `ready` on its standard output, or what
 /// is wrong on its standard error, and lets go of both.
-pub async fn start(home: &Home) -> Result<(), ClientError> {
+async fn start(home: &Home) -> Result<(), ClientError> {
     let program = find("helmd")?;
     // With --detach helmd makes a session of its own, so that the end of a terminal is nothing to it.
     let mut child = Command::new(&program)

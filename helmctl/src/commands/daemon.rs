@@ -22,18 +22,13 @@ pub(super) async fn run(home: &Home, verb: DaemonVerb, printer: &mut Printer) ->
 }
 
 async fn start(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
-    if let Presence::Running(info) = home.presence()? {
-        let pid = info.map_or_else(String::new, |i| format!(" (pid {})", i.pid));
-        return say(
-            printer,
-            home,
-            true,
-            &format!("helmd is already running for {}{pid}", home.path().display()),
-        )
-        .await;
-    }
-    daemon::start(home).await?;
-    say(printer, home, true, &format!("helmd started for {}", home.path().display())).await
+    let (mut client, started) = daemon::ensure(home).await?;
+    let words = if started {
+        format!("helmd started for {}", home.path().display())
+    } else {
+        format!("helmd is already running for {} (pid {})", home.path().display(), client.info().await?.pid)
+    };
+    say(printer, home, true, &words).await
 }
 
 async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ mod operate;
 mod output;
 mod status;
 
-use helm_client::{Client, ClientError, Home, daemon as start};
+use helm_client::{Client, Home, daemon as daemon_of};
 
 use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::failure::Failure;
@@ -49,13 +49,9 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
 
 /// The helmd of this home; one is started, and that is said, where none runs.
 async fn connect_or_start(home: &Home) -> Result<Client, Failure> {
-    match Client::of(home).await {
-        Ok(client) => Ok(client),
-        Err(ClientError::NotRunning { .. }) => {
-            start::start(home).await?;
-            crate::render::note(&format!("helmd started for {}", home.path().display()));
-            Ok(Client::of(home).await?)
-        }
-        Err(e) => Err(e.into()),
+    let (client, started) = daemon_of::ensure(home).await?;
+    if started {
+        crate::render::note(&format!("helmd started for {}", home.path().display()));
     }
+    Ok(client)
 }

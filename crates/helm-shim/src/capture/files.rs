@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use helm_core::spec::LogRules;
@@ -34,6 +34,16 @@ impl Files {
             file.set_len(offset + bytes.len() as u64)?;
         }
         Ok(())
+    }
+
+    /// The segment is there up to `offset`.
+    pub(crate) fn reaches(&self, segment: u64, offset: u64) -> bool {
+        offset == 0 || fs::metadata(self.dir.join(file_name(segment))).is_ok_and(|m| m.len() >= offset)
+    }
+
+    /// Somebody deleted the open segment, with its second name: what is written to it is lost.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.open.as_ref().is_some_and(|(_, file)| file.metadata().is_ok_and(|m| m.nlink() == 0))
     }
 
     fn segment(&mut self, number: u64) -> io::Result<&File> {

@@ -127,7 +127,12 @@ impl Capture {
     }
 
     /// Renders the intent of a predecessor again, over whatever it got to write.
-    fn repeat(&mut self, mark: Mark) -> io::Result<()> {
+    fn repeat(&mut self, mut mark: Mark) -> io::Result<()> {
+        if !self.files.reaches(mark.segment, mark.offset) {
+            // Somebody deleted or shortened the segment: nothing is written behind a hole.
+            (mark.segment, mark.offset) = (self.files.newest()?.max(mark.segment) + 1, 0);
+            self.put(mark.clone())?;
+        }
         self.mark = mark;
         if self.is_resetting() {
             self.finish_reset()?;
@@ -141,6 +146,13 @@ impl Capture {
         }
         self.unwritten = true;
         self.render();
+        // What a predecessor dropped and did not announce is announced as soon as there is space.
+        for (span, spool) in self.mark.spans.iter().zip(&mut self.spools) {
+            if span.dropped.bytes > 0 {
+                spool.dropping.get_or_insert(span.dropped.errno);
+                self.retry = Some(clock::mono());
+            }
+        }
         Ok(())
     }
 
@@ -366,7 +378,7 @@ impl Capture {
             return false;
         }
         let mut next = self.settled();
-        if self.is_full() {
+        if self.is_full() || self.files.is_deleted() {
             (next.segment, next.offset) = (next.segment + 1, 0);
         }
         let room =
