@@ -30,7 +30,7 @@ fn exit_codes_say_what_happened() {
 fn a_directory_that_is_no_home_is_told_so() {
     let output =
         Command::new(harness::bins::bin("helmctl")).args(["--home", "/proc", "status"]).output().unwrap();
-    Said::of(&output).code(1).says("services.json");
+    Said::of(&output).code(2).says("services.json");
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn status_json_has_its_documented_shape() {
     let all = home.ctl(&["status", "--json"]).code(0).json();
     let services = all["services"].as_array().unwrap();
     let names: Vec<&str> = services.iter().filter_map(|s| s["name"].as_str()).collect();
-    assert_eq!(names, ["web", "off"], "in the order of services.json");
-    let web = &services[0];
+    assert_eq!(names, ["off", "web"]);
+    let web = &services[1];
     for (key, value) in [
         ("state", json!("running")),
         ("status", json!("running")),
@@ -62,7 +62,7 @@ fn status_json_has_its_documented_shape() {
     let started = web["started_at"].as_str().unwrap();
     assert!(started.ends_with('Z') && started.as_bytes()[10] == b'T', "{started}");
     assert!(web["health_message"].is_string());
-    let off = &services[1];
+    let off = &services[0];
     assert_eq!(
         (&off["last_exit"], &off["pid"], &off["started_at"].is_null()),
         (&json!("code 7"), &Value::Null, &off["started_at"].is_null())
@@ -150,5 +150,21 @@ fn events_tell_the_story_with_causes() {
     let after = home.ctl(&["events", "web", "--json", "-n", "1000"]).code(0).out;
     for line in events.lines() {
         assert!(after.contains(line), "lost: {line}");
+    }
+}
+
+#[test]
+fn services_are_listed_in_the_order_of_the_file() {
+    let home = Home::new(&json!({}));
+    home.write(
+        "services.json",
+        r#"{"zeta": {"command": ["true"]}, "alpha": {"command": ["true"]}, "mid": {"command": ["true"]}}"#,
+    );
+    home.ctl(&["daemon", "start"]).code(0);
+    for verb in ["list", "status"] {
+        let all = home.ctl(&[verb, "--json"]).code(0).json();
+        let names: Vec<&str> =
+            all["services"].as_array().unwrap().iter().filter_map(|s| s["name"].as_str()).collect();
+        assert_eq!(names, ["zeta", "alpha", "mid"], "{verb}");
     }
 }

@@ -65,7 +65,7 @@ fn it_is_started_when_the_port_is_free_again() {
     home.ctl(&["up"]).code(0);
     drop(foreign);
     let status = home.wait_for("web", "our own runs", |s| s.state == "running");
-    assert_eq!(status.pid, Some(home.journal("web").lives[0].pid));
+    assert_eq!(status.pid, Some(home.life("web").pid));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn up_begins_a_helmd_starts_all_and_down_leaves_nothing() {
     assert!(said.says("started").code == 0);
     let two = home.status("two");
     assert_eq!((two.state.as_str(), two.restarts), ("running", 0));
-    assert_eq!(two.pid, Some(home.journal("two").lives[0].pid));
+    assert_eq!(two.pid, Some(home.life("two").pid));
     home.ctl(&["up"]).code(0).says("already running");
 
     home.ctl(&["down"]).code(0);
@@ -27,7 +27,7 @@ fn up_begins_a_helmd_starts_all_and_down_leaves_nothing() {
     until("no keeper is left", || home.keepers().is_empty());
     for name in ["one", "two"] {
         assert_eq!(home.status(name).state, "stopped");
-        assert!(home.journal(name).lives[0].end.is_some(), "{name} was not told to end");
+        assert!(home.life(name).end.is_some(), "{name} was not told to end");
     }
     home.ctl(&["daemon", "stop"]).code(0);
     home.ctl(&["daemon", "status"]).code(3);

@@ -12,7 +12,7 @@ fn a_chain_starts_in_order_and_stops_in_reverse() {
         "base": {"command": fixture("web", &format!("port={one} slow=300 settle=300")), "url": format!("http://127.0.0.1:{one}")},
     }));
     home.ctl(&["start", "shop"]).code(0);
-    let life = |name: &str| home.journal(name).lives[0].clone();
+    let life = |name: &str| home.life(name).clone();
     // base is up 600 ms after its start at the earliest, orders 200 ms.
     assert!(life("orders").at - life("base").at >= 600_000_000, "orders did not wait until base was ready");
     assert!(life("shop").at - life("orders").at >= 200_000_000, "shop did not wait until orders was ready");
@@ -65,7 +65,7 @@ fn completed_once_per_boot() {
     home.ctl(&["up"]).code(0);
     let prepare = home.status("prepare");
     assert_eq!((prepare.state.as_str(), prepare.completed), ("stopped", true));
-    assert!(home.journal("prepare").lives[0].end.unwrap().at < home.journal("app").lives[0].at);
+    assert!(home.life("prepare").end.unwrap().at < home.life("app").at);
     home.kill_helmd();
     home.ctl(&["daemon", "start"]).code(0);
     home.wait_for("prepare", "it is still known as completed", |s| s.completed);

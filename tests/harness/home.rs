@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::bins::bin;
 use crate::capture::{self, Line};
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Life};
 use crate::procs::{self, Process};
 use crate::wait::{eventually, pause};
 
@@ -233,6 +233,14 @@ impl Home {
     pub fn journal(&self, service: &str) -> Journal {
         journal::read(&self.path(&format!("journal/{service}")))
             .unwrap_or_else(|e| panic!("journal of {service}: {e}"))
+    }
+
+    /// The first life of a service, once it has told of it: its main function runs a moment after its exec.
+    #[track_caller]
+    pub fn life(&self, service: &str) -> Life {
+        eventually("a first life", || {
+            self.journal(service).lives.into_iter().next().ok_or_else(|| self.story(service))
+        })
     }
 
     /// What was captured of a service.

@@ -1,6 +1,8 @@
 //! The attack: `kill -9` to helmd, to keepers, to both at once, and helmd started again by the test.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
 use harness::fixture::{Dice, monotonic};
@@ -71,6 +73,8 @@ impl<'a> Attack<'a> {
         };
         let keepers = self.some_keepers(targets);
         let helmd = kind.starts_with("helmd");
+        let names: Vec<&str> = keepers.iter().map(|(name, _)| name.as_str()).collect();
+        self.note(&format!("kill {kind} {names:?}"));
         // At once: nobody waits for anybody between the signals.
         if helmd && self.dice.between(0, 1) == 0 {
             self.kill_helmd();
@@ -81,7 +85,7 @@ impl<'a> Attack<'a> {
                 self.kill_helmd();
             }
         }
-        if self.down.is_some() {
+        if self.helmd.is_none() {
             pause(Duration::from_millis(self.dice.between(0, 400)));
             self.observe();
             self.start_helmd();
@@ -91,6 +95,13 @@ impl<'a> Attack<'a> {
             }
         }
         self.observe();
+    }
+
+    /// For the person who looks at a broken run.
+    fn note(&self, text: &str) {
+        let log = OpenOptions::new().append(true).create(true).open(self.home.path("attack.log"));
+        // The test does not hang on its diary.
+        let _ = log.and_then(|mut log| writeln!(log, "{} {text}", monotonic()));
     }
 
     fn some_keepers(&mut self, count: usize) -> Vec<(String, Process)> {
@@ -127,6 +138,7 @@ impl<'a> Attack<'a> {
     }
 
     fn start_helmd(&mut self) {
+        self.note("start helmd");
         self.helmd = Some(self.home.spawn_helmd());
     }
 
@@ -140,8 +152,9 @@ impl<'a> Attack<'a> {
                 Err(format!("{}{}\n{}", said.out, said.err, self.home.read("helmd.err")))
             }
         });
-        self.down = None;
         self.observe();
+        self.down = None;
+        self.note("helmd answers");
     }
 
     /// Notes for whom nobody is there.
@@ -153,9 +166,11 @@ impl<'a> Attack<'a> {
             match (keeper, self.down, self.orphaned.get(name).copied()) {
                 // The deaths may have been a moment before they are seen.
                 (false, Some(_), None) => {
+                    self.note(&format!("nobody watches {name}"));
                     self.orphaned.insert(name.clone(), now.saturating_sub(SLACK));
                 }
                 (true, _, Some(since)) => {
+                    self.note(&format!("{name} is watched again"));
                     self.orphaned.remove(name);
                     self.alone.entry(name.clone()).or_default().push((since, now + SLACK));
                 }
