@@ -14,7 +14,7 @@ setsid env --default-signal=INT "$work/clone/scripts/start.sh" --demo >"$work/ou
 shell=$!
 show() { echo "--- what start.sh printed"; cat "$work/out"; }
 all_run() {
-    helmctl status --json | jq -e '[.services[] | select(.name != "prepare" and .name != "mailer") | .state == "running"] | length == 6 and all'
+    helmctl status --json | jq -e '[.services[] | select(.name != "prepare" and .name != "mailer") | .state == "running"] | length == 5 and all'
 }
 end=$((SECONDS + 1200))
 until all_run >/dev/null 2>&1; do
