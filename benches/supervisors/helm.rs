@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::place::Place;
 use crate::procs;
-use crate::rows::{Spread, seconds};
+use crate::rows::seconds;
 use crate::{Error, Result};
 
 /// Longest wait for a helmd.
@@ -50,9 +50,8 @@ impl<'a> Helm<'a> {
     }
 
     /// Seconds from the start of a helmd, whose predecessor was killed, until it knows every running service.
-    pub(crate) fn adopt(&self, helmd: &Path, times: usize) -> Result<Spread> {
-        let took: Result<Vec<f64>> = (0..times).map(|_| self.adopt_once(helmd)).collect();
-        Spread::of(took?).ok_or(Error::Nothing)
+    pub(crate) fn adopt(&self, helmd: &Path, times: usize) -> Result<Vec<f64>> {
+        (0..times).map(|_| self.adopt_once(helmd)).collect()
     }
 
     fn adopt_once(&self, helmd: &Path) -> Result<f64> {

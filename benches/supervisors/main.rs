@@ -19,7 +19,6 @@ use serde::Serialize;
 
 use crate::peers::Peer;
 use crate::report::{Column, Machine, Report};
-use crate::rows::Spread;
 
 /// Measures Helm and its peers, prints a table, and writes its JSON.
 #[derive(Debug, Parser)]
@@ -61,7 +60,7 @@ enum Row {
 struct Plan {
     /// Services of the row `restart`.
     victims: usize,
-    /// Kills of each of them.
+    /// Times that each of them is killed.
     rounds: usize,
     /// How long they are left alone before.
     healthy: Duration,
@@ -142,9 +141,9 @@ fn run(options: &Options) -> Result<Report> {
         bench.columns.push(Column { name, version: peer.version()?, note, ..Column::default() });
     }
     let wanted = |row: Row| options.rows.is_empty() || options.rows.contains(&row);
-    for (row, measure) in Bench::ROWS {
+    for row in [Row::Restart, Row::Start, Row::Many, Row::Lines] {
         if wanted(row) {
-            bench.row(row, &peers, measure);
+            bench.row(row, &peers);
         }
     }
     let report = bench.report(options.without.clone());
@@ -161,43 +160,46 @@ struct Bench {
     load: BTreeMap<String, String>,
 }
 
-type Measure = fn(&Bench, &dyn Peer, &mut Column) -> Result<()>;
+/// One measurement of one supervisor; its last argument is the repetition.
+type Measure = fn(&mut Bench, &dyn Peer, usize) -> Result<()>;
 
 impl Bench {
-    const ROWS: [(Row, Measure); 4] = [
-        (Row::Restart, Self::restart),
-        (Row::Start, Self::start),
-        (Row::Many, Self::many),
-        (Row::Lines, Self::lines),
-    ];
-
-    /// One row for all: they are measured one after the other, in the same minutes.
-    fn row(&mut self, row: Row, peers: &[Box<dyn Peer>], measure: Measure) {
+    /// One row for all. Each repetition is made with every supervisor before the next one: what else happens on the
+    /// machine happens to all of them.
+    fn row(&mut self, row: Row, peers: &[Box<dyn Peer>]) {
         let name = format!("{row:?}").to_lowercase();
         self.load.insert(name.clone(), procs::load());
-        let mut columns = std::mem::take(&mut self.columns);
-        for (peer, column) in peers.iter().zip(&mut columns) {
-            report::progress(&name, peer.name());
-            if let Err(error) = measure(self, peer.as_ref(), column) {
-                report::failure(&error);
-                column.failed.insert(name.clone(), error.to_string());
+        let (measure, times): (Measure, usize) = match row {
+            Row::Restart => (Self::restart, self.plan.rounds),
+            Row::Start => (Self::start, self.plan.times),
+            Row::Many => (Self::many, 1),
+            Row::Lines => (Self::lines, self.plan.times),
+        };
+        for time in 0..times {
+            for (at, peer) in peers.iter().enumerate() {
+                report::progress(&name, peer.name());
+                if let Err(error) = measure(self, peer.as_ref(), at) {
+                    report::failure(&error);
+                    self.columns[at].failed.insert(format!("{name}, time {time}"), error.to_string());
+                }
             }
         }
-        self.columns = columns;
     }
 
-    fn restart(&self, peer: &dyn Peer, column: &mut Column) -> Result<()> {
-        column.restart_ms = Some(rows::restart(peer, &self.child, &self.plan)?);
+    fn restart(&mut self, peer: &dyn Peer, at: usize) -> Result<()> {
+        let figures = rows::restart(peer, &self.child, &self.plan)?;
+        self.columns[at].restart_ms.extend(figures);
         Ok(())
     }
 
-    fn start(&self, peer: &dyn Peer, column: &mut Column) -> Result<()> {
-        let times = (0..self.plan.times).map(|_| Ok(rows::started(peer, &self.child, self.plan.services)?.1));
-        column.start_s = Spread::of(times.collect::<Result<_>>()?);
+    fn start(&mut self, peer: &dyn Peer, at: usize) -> Result<()> {
+        let (_, seconds) = rows::started(peer, &self.child, self.plan.services)?;
+        self.columns[at].start_s.extend([seconds]);
         Ok(())
     }
 
-    fn many(&self, peer: &dyn Peer, column: &mut Column) -> Result<()> {
+    fn many(&mut self, peer: &dyn Peer, at: usize) -> Result<()> {
+        let column = &mut self.columns[at];
         let (place, _) = rows::started(peer, &self.child, self.plan.services)?;
         // Past every start-up period (supervisord: 1 s, Helm: 10 s).
         procs::pause(self.plan.healthy);
@@ -207,17 +209,17 @@ impl Bench {
             let helm = helm::Helm::of(&place)?;
             let (p50, p99) = helm.status(self.plan.calls)?;
             (column.status_p50_ms, column.status_p99_ms) = (Some(p50), Some(p99));
-            column.adopt_s = Some(helm.adopt(&daemon, self.plan.times)?);
+            column.adopt_s.extend(helm.adopt(&daemon, self.plan.times)?);
         }
         Ok(())
     }
 
-    fn lines(&self, peer: &dyn Peer, column: &mut Column) -> Result<()> {
-        let floods = (0..self.plan.times).map(|_| lines::flood(peer, &self.child, self.plan.lines));
-        let floods: Vec<lines::Flood> = floods.collect::<Result<_>>()?;
-        column.lines_lost = Some(floods.iter().map(|flood| flood.lost).sum());
-        column.lines_doubled = Some(floods.iter().map(|flood| flood.doubled).sum());
-        column.lines_s = Spread::of(floods.iter().map(|flood| flood.seconds).collect());
+    fn lines(&mut self, peer: &dyn Peer, at: usize) -> Result<()> {
+        let flood = lines::flood(peer, &self.child, self.plan.lines)?;
+        let column = &mut self.columns[at];
+        column.lines_s.extend([flood.seconds]);
+        *column.lines_lost.get_or_insert(0) += flood.lost;
+        *column.lines_doubled.get_or_insert(0) += flood.doubled;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::rows::{Memory, Spread};
+use crate::rows::{Figures, Memory};
 use crate::{Error, Result};
 
 /// Everything that a run measured.
@@ -34,16 +34,16 @@ pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) note: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) restart_ms: Option<Spread>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) start_s: Option<Spread>,
+    #[serde(skip_serializing_if = "Figures::is_empty")]
+    pub(crate) restart_ms: Figures,
+    #[serde(skip_serializing_if = "Figures::is_empty")]
+    pub(crate) start_s: Figures,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wakeups_per_s: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) lines_s: Option<Spread>,
+    #[serde(skip_serializing_if = "Figures::is_empty")]
+    pub(crate) lines_s: Figures,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lines_lost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,8 +52,8 @@ pub(crate) struct Column {
     pub(crate) status_p50_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status_p99_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) adopt_s: Option<Spread>,
+    #[serde(skip_serializing_if = "Figures::is_empty")]
+    pub(crate) adopt_s: Figures,
     /// Rows that failed, with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) failed: BTreeMap<String, String>,
@@ -75,9 +75,9 @@ pub(crate) fn table(report: &Report) {
     println!("| work | {} |", names.join(" | "));
     println!("|{}", " --- |".repeat(names.len() + 1));
     let services = report.plan.services;
-    row(report, "kill -9 to the successor's exec, median / max, ms", |c| spread(c.restart_ms.as_ref(), 1));
+    row(report, "kill -9 to the successor's exec, median / max, ms", |c| spread(&c.restart_ms, 1));
     row(report, &format!("{services} services, command to all running, median / max, s"), |c| {
-        spread(c.start_s.as_ref(), 3)
+        spread(&c.start_s, 3)
     });
     row(report, &format!("PSS with {services} services, MB (processes)"), |c| {
         c.memory.as_ref().map(|m| format!("{:.1} ({})", m.pss_mb, m.processes))
@@ -87,14 +87,14 @@ pub(crate) fn table(report: &Report) {
         c.wakeups_per_s.map(|n| format!("{n:.1}"))
     });
     row(report, &format!("{} lines of 100 B to the file, median / max, s", report.plan.lines), |c| {
-        spread(c.lines_s.as_ref(), 2)
+        spread(&c.lines_s, 2)
     });
     row(report, "lines lost / doubled", |c| Some(format!("{} / {}", c.lines_lost?, c.lines_doubled?)));
     row(report, &format!("status of {services} over gRPC, p50 / p99, ms"), |c| {
         Some(format!("{:.2} / {:.2}", c.status_p50_ms?, c.status_p99_ms?))
     });
     row(report, &format!("daemon start with {services} to adopt, median / max, s"), |c| {
-        spread(c.adopt_s.as_ref(), 3)
+        spread(&c.adopt_s, 3)
     });
     println!();
     for column in &report.peers {
@@ -112,7 +112,7 @@ pub(crate) fn table(report: &Report) {
     );
 }
 
-fn row(report: &Report, name: &str, cell: impl Fn(&super::report::Column) -> Option<String>) {
+fn row(report: &Report, name: &str, cell: impl Fn(&Column) -> Option<String>) {
     let cells: Vec<String> =
         report.peers.iter().map(|column| cell(column).unwrap_or_else(|| "-".to_owned())).collect();
     if cells.iter().any(|cell| cell != "-") {
@@ -120,8 +120,8 @@ fn row(report: &Report, name: &str, cell: impl Fn(&super::report::Column) -> Opt
     }
 }
 
-fn spread(spread: Option<&Spread>, digits: usize) -> Option<String> {
-    spread.map(|s| format!("{:.digits$} / {:.digits$}", s.median, s.most))
+fn spread(figures: &Figures, digits: usize) -> Option<String> {
+    figures.spread().map(|(median, most)| format!("{median:.digits$} / {most:.digits$}"))
 }
 
 fn shares(memory: &Memory) -> String {

@@ -10,27 +10,31 @@ use serde::Serialize;
 use crate::peers::Peer;
 use crate::place::{Mark, Place, quiet};
 use crate::procs;
-use crate::{Error, Plan, Result};
+use crate::{Plan, Result};
 
 /// Longest wait for anything a supervisor should do by itself.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Figures of one kind.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-    pub(crate) n: usize,
-}
+/// Figures of one kind, as they came.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Figures(Vec<f64>);
 
-impl Spread {
-    pub(crate) fn of(mut figures: Vec<f64>) -> Option<Self> {
-        figures.sort_by(f64::total_cmp);
-        let (least, most) = (*figures.first()?, *figures.last()?);
-        let n = figures.len();
-        let median = (figures[(n - 1) / 2] + figures[n / 2]) / 2.0;
-        Some(Self { median, least, most, n })
+impl Figures {
+    pub(crate) fn extend(&mut self, figures: impl IntoIterator<Item = f64>) {
+        self.0.extend(figures);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Median and maximum.
+    pub(crate) fn spread(&self) -> Option<(f64, f64)> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let n = sorted.len();
+        let most = *sorted.last()?;
+        Some(((sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0, most))
     }
 }
 
@@ -61,18 +65,12 @@ pub(crate) fn started(peer: &dyn Peer, child: &Path, services: usize) -> Result<
     Ok((place, seconds(before, last)))
 }
 
-/// Milliseconds from `kill -9` of a service that has been well for a while to the `main` of its successor.
-pub(crate) fn restart(peer: &dyn Peer, child: &Path, plan: &Plan) -> Result<Spread> {
+/// Milliseconds from `kill -9` of services that have been well for a while to the `main` of their successors.
+pub(crate) fn restart(peer: &dyn Peer, child: &Path, plan: &Plan) -> Result<Vec<f64>> {
     let (place, _) = started(peer, child, plan.victims)?;
-    let mut figures = Vec::new();
-    for _ in 0..plan.rounds {
-        // Long enough for every supervisor to call them healthy (Helm: 10 s; runit, s6: 1 s).
-        procs::pause(plan.healthy);
-        for (name, victim) in place.marks() {
-            figures.push(kill(peer, &place, &name, victim)?);
-        }
-    }
-    Spread::of(figures).ok_or(Error::Nothing)
+    // Long enough for every supervisor to call them healthy (Helm: 10 s; runit, s6: 1 s).
+    procs::pause(plan.healthy);
+    place.marks().into_iter().map(|(name, victim)| kill(peer, &place, &name, victim)).collect()
 }
 
 fn kill(peer: &dyn Peer, place: &Place, name: &str, victim: Mark) -> Result<f64> {
