@@ -137,10 +137,26 @@ fn refusals_help() {
     };
     assert_eq!(refuse(&["core", "nexsu"]), "there is no service `nexsu`; did you mean `nexus`?");
     assert_eq!(refuse(&["Core"]), "there is no service `Core`; did you mean `core`?");
+    assert_eq!(refuse(&["keycloxxx"]), "there is no service `keycloxxx`; did you mean `keycloak`?");
     assert_eq!(refuse(&["postgresql"]), "there is no service `postgresql`");
     assert_eq!(refuse(&["kcl"]), "there is no service `kcl`");
     assert_eq!(refuse(&[]), "name at least one service");
     let none =
         plan(&Ask::Restart { names: vec![], mode: None }, &Wishes::default(), &fleet, Mode::Production);
     assert_eq!(none.unwrap_err(), Refusal::NoNames);
+}
+
+#[test]
+fn one_wrong_letter_of_two_is_still_alike() {
+    let fleet = Script::new([svc("ab")]).fleet;
+    let refusal = plan(&Ask::Stop { names: vec!["ax".into()] }, &Wishes::default(), &fleet, Mode::Production);
+    assert_eq!(refusal.unwrap_err().to_string(), "there is no service `ax`; did you mean `ab`?");
+}
+
+#[test]
+fn modes_outlive_a_hold() {
+    let mut s = Script::new([svc("a")]);
+    s.ask(Ask::Start { names: vec!["a".into()], mode: Some(Mode::Production) }).started("a");
+    s.down().died("a", Exit::Code(0)).done_so_far();
+    s.up().expect(&["start a#2 production"]);
 }

@@ -96,3 +96,10 @@ fn a_service_without_a_port_can_be_external_too() {
         .stop("a");
     assert_eq!(s.verdict("a"), Failed("is not run by Helm: pid 123 (java) holds its port".into()));
 }
+
+#[test]
+fn an_external_service_that_is_not_ready_is_waited_for() {
+    let mut s = Script::all([probed("a")]);
+    s.occupied("a");
+    assert_eq!(s.verdict("a"), Pending("pid 123 (java) holds port 5000 and was not started by Helm".into()));
+}
