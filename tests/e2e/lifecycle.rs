@@ -208,7 +208,7 @@ fn a_service_starts_from_a_clean_place() {
     let home = Home::new(&json!({
         "inside": {
             "command": concat!(
-                "ls -l /proc/self/fd | sed 's/.*[0-9] //' >fd; readlink /proc/$$/fd/0 >stdin; cat /proc/$$/status >status;",
+                "ls -l /proc/self/fd | sed 's/.*[0-9] //' >fd; readlink /proc/$$/fd/0 >stdin; cat /proc/self/status >status;",
                 " cat /proc/$$/stat >stat; pwd >pwd; env | cut -d= -f1 | sort >env; echo \"$SERVICE_NAME\" >name; sleep 600"
             ),
             "shell": true, "path": "dir", "env": {"OWN": "1"},
