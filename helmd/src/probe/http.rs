@@ -131,9 +131,32 @@ where
     }
 }
 
+/// Contract 8.1. What Helm does not need is not looked at, so that other shapes are as good.
 #[derive(Deserialize)]
 struct HealthBody {
     status: String,
+    #[serde(default)]
+    checks: serde_json::Value,
+}
+
+/// Most checks in a message, and the longest text of one.
+const CHECKS: usize = 8;
+const WHY: usize = 120;
+
+/// The checks that are not well, in words: `redis unhealthy (connection refused)`. Dependencies lie one level deeper.
+fn ailing(checks: &serde_json::Value) -> Vec<String> {
+    let Some(checks) = checks.as_object() else { return Vec::new() };
+    let one = |(name, check): (&String, &serde_json::Value)| match check["status"].as_str() {
+        Some("healthy") => Vec::new(),
+        Some(status) => {
+            let code = check["http_status"].as_u64().map(|code| format!("HTTP {code}"));
+            let why = check["error"].as_str().map(str::to_owned).or(code);
+            let why = why.map(|why| format!(" ({})", why.chars().take(WHY).collect::<String>()));
+            vec![format!("{name} {status}{}", why.unwrap_or_default())]
+        }
+        None => ailing(check),
+    };
+    checks.iter().flat_map(one).take(CHECKS).collect()
 }
 
 /// Contract 8.3 as a function.
@@ -148,7 +171,8 @@ fn read_answer(status: StatusCode, body: &[u8], path: &str) -> Answered {
             _ => None,
         };
         if let Some(health) = health {
-            return Answered::Said(Seen::new(health, format!("HTTP {code} from {path}: status {word}")));
+            let said = [vec![format!("HTTP {code} from {path}: status {word}")], ailing(&said.checks)].concat();
+            return Answered::Said(Seen::new(health, said.join("; ")));
         }
     }
     match code {
@@ -261,6 +285,24 @@ mod tests {
             Answered::Said(seen) => Some(seen.health),
             Answered::NoHealthEndpoint => None,
         }
+    }
+
+    #[test]
+    fn a_bad_answer_says_which_checks_are_bad() {
+        let body = r#"{"status":"degraded","checks":{
+            "disk":{"status":"healthy"},
+            "redis":{"status":"unhealthy","error":"connection refused"},
+            "dependencies":{"core":{"status":"unhealthy","http_status":503},"codex":{"status":"healthy"}}}}"#;
+        let Answered::Said(seen) = read_answer(StatusCode::SERVICE_UNAVAILABLE, body.as_bytes(), "/health") else {
+            panic!("an answer");
+        };
+        assert_eq!(seen.health, Health::Degraded);
+        assert_eq!(
+            seen.message,
+            "HTTP 503 from /health: status degraded; core unhealthy (HTTP 503); redis unhealthy (connection refused)"
+        );
+        let odd = read(503, r#"{"status":"degraded","checks":[1,{"a":null}]}"#);
+        assert_eq!(odd, Some(Health::Degraded), "checks of another shape do no harm");
     }
 
     #[test]

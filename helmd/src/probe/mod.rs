@@ -48,6 +48,8 @@ pub struct Prober {
 pub struct Probes {
     prober: Prober,
     running: BTreeMap<(ServiceName, ProbeKind), CancellationToken>,
+    /// The run of each service whose startup was asked for.
+    came_up: BTreeMap<ServiceName, RunId>,
 }
 
 /// TLS for probes.
@@ -58,23 +60,29 @@ pub fn tls() -> http::Tls {
 impl Probes {
     /// None run yet.
     pub fn new(prober: Prober) -> Self {
-        Self { prober, running: BTreeMap::new() }
+        Self { prober, running: BTreeMap::new(), came_up: BTreeMap::new() }
     }
 
     /// Begins a probe of a run that was begun at `begun`; one of the same kind is replaced.
     pub fn on(&mut self, spec: Arc<ServiceSpec>, run: RunId, kind: ProbeKind, begun: Wall) {
+        let probes = &spec.probes;
         let wanted = match kind {
-            ProbeKind::Startup => &spec.probes.startup,
-            ProbeKind::Readiness => &spec.probes.readiness,
-            ProbeKind::Liveness => &spec.probes.liveness,
+            ProbeKind::Startup => probes.startup.as_ref(),
+            // An external service without a readiness probe is asked what shows that it has come up.
+            ProbeKind::Readiness => probes.readiness.as_ref().or(probes.startup.as_ref()),
+            ProbeKind::Liveness => probes.liveness.as_ref(),
         };
-        let Some(probe) = wanted.clone() else { return };
+        let Some(probe) = wanted.cloned() else { return };
+        if kind == ProbeKind::Startup {
+            self.came_up.insert(spec.name.clone(), run);
+        }
+        let came_up = self.came_up.get(&spec.name) == Some(&run);
         let key = (spec.name.clone(), kind);
         let stop = CancellationToken::new();
         if let Some(former) = self.running.insert(key, stop.clone()) {
             former.cancel();
         }
-        let asking = Asking { prober: self.prober.clone(), spec, run, kind, probe, begun };
+        let asking = Asking { prober: self.prober.clone(), spec, run, kind, probe, begun, came_up };
         self.prober.tasks.spawn(async move {
             stop.run_until_cancelled(asking.go_on()).await;
         });
@@ -104,6 +112,8 @@ struct Asking {
     kind: ProbeKind,
     probe: Probe,
     begun: Wall,
+    /// A startup probe of this run was asked before.
+    came_up: bool,
 }
 
 impl Asking {
@@ -129,25 +139,21 @@ impl Asking {
         }
     }
 
-    /// Startup probes begin at once: somebody waits for them. The others are spread over their interval.
+    /// Somebody waits for the first answer, unless it is known already: then asking is spread over the interval, so that
+    /// a restarted helmd does not ask everybody at once.
     fn first_delay(&self) -> Duration {
-        let spread = match self.kind {
-            ProbeKind::Startup => Duration::ZERO,
-            ProbeKind::Readiness | ProbeKind::Liveness
-                if self.probe.initial_delay.is_zero() && !self.after_startup() =>
-            {
-                Duration::ZERO
+        let known = match self.kind {
+            ProbeKind::Startup => false,
+            // The success of an equal startup check of this run counted as the first one.
+            ProbeKind::Readiness => {
+                let startup = self.spec.probes.startup.as_ref();
+                self.came_up && startup.is_some_and(|s| s.check == self.probe.check)
             }
-            ProbeKind::Readiness | ProbeKind::Liveness => {
-                let share = f64::from(u32::try_from(clock::draw() >> 32).unwrap_or(0)) / f64::from(u32::MAX);
-                self.probe.interval.mul_f64(share)
-            }
+            ProbeKind::Liveness => true,
         };
+        let share = f64::from(u32::try_from(clock::draw() >> 32).unwrap_or(0)) / f64::from(u32::MAX);
+        let spread = if known { self.probe.interval.mul_f64(share) } else { Duration::ZERO };
         self.probe.initial_delay + spread
-    }
-
-    fn after_startup(&self) -> bool {
-        self.spec.probes.startup.is_some() || self.kind == ProbeKind::Liveness
     }
 
     async fn ask(&self, slow: &mut u32) -> Answer {
