@@ -37,7 +37,9 @@ call -d '{"names": ["beta"]}' "$socket" helm.v1.Helm/Restart | tee "$work/restar
 
 echo "--- the Python example watches changes"
 "$HELM_TEST_CACHE/venv/bin/python" -c 'import grpc; print("grpcio", grpc.__version__)'
-"$HELM_TEST_CACHE/venv/bin/python" "$root/examples/python/watch.py" "$home" >"$work/watch" 2>&1 &
+cp "$root/examples/python/watch.py" "$work/"
+"$HELM_TEST_CACHE/venv/bin/python" -m grpc_tools.protoc -I "$root/proto" --python_out="$work" --grpc_python_out="$work" helm/v1/helm.proto
+"$HELM_TEST_CACHE/venv/bin/python" "$work/watch.py" "$home" >"$work/watch" 2>&1 &
 watch=$!
 until_true 30 "the first status in Python" grep -q beta "$work/watch"
 helmctl stop beta
@@ -45,6 +47,10 @@ until_true 30 "the change in Python" grep -Eq 'beta.*stopped' "$work/watch"
 kill "$watch"
 wait "$watch" || true
 cat "$work/watch"
+
+echo "--- the grpcurl example"
+"$root/examples/grpcurl/status.sh" "$home" | tee "$work/example"
+grep -q alpha "$work/example" || fail "the example does not show the services"
 
 helmctl down
 [ -z "$(helmctl status --json | jq -r '.services[] | select(.state != "stopped") | .name')" ] || fail "something runs"

@@ -40,7 +40,7 @@ helmctl output keycloak -n 3
 pgrep -s "$(ps -o sid= -p "$pid" | tr -d ' ')" -a | cut -c1-120
 [ -n "$(pgrep -s "$(ps -o sid= -p "$pid" | tr -d ' ')" java)" ] || fail "no java in its session"
 
-echo "--- kill -9 of the wrapper: the JVM goes too, and one Keycloak comes back"
+echo "--- kill -9: one Keycloak comes back"
 kill -9 "$pid"
 came_back() { helmctl status --json | jq -e ".services[0] | .state == \"running\" and .ready and .pid != $pid"; }
 until_true 240 "Keycloak is back" came_back
