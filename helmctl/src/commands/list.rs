@@ -16,5 +16,5 @@ pub(super) async fn run(client: &mut Client, printer: &mut Printer) -> Result<()
     if printer.wants_json() {
         return printer.value(&Services { services: services.into_iter().map(Into::into).collect() }, true);
     }
-    printer.block(&list::services(&services, width()))
+    printer.block(&list::services(&services, width(std::io::stdout())))
 }

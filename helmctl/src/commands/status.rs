@@ -1,11 +1,13 @@
 //! `status`
 
+use std::io;
+
 use helm_client::{Client, ClientError};
 use helm_proto::v1::ServiceStatus;
-use std::io::IsTerminal;
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
+use crate::render::screen::Block;
 use crate::render::{Printer, json, status, width};
 
 /// How often relative times are redrawn.
@@ -20,15 +22,15 @@ pub(super) async fn once(
     if printer.wants_json() {
         return printer.value(&json::Statuses::new(answer.services, answer.hold), true);
     }
-    printer.block(&status::table(&answer.services, answer.hold, width()))
+    printer.block(&status::table(&answer.services, answer.hold, width(io::stdout())))
 }
 
 /// Stays: a table that is redrawn on a terminal, else (or as JSON) what changed.
 pub(super) async fn watch(client: &Client, names: Vec<String>, printer: &mut Printer) -> Result<(), Failure> {
-    let screen = std::io::stdout().is_terminal() && !printer.wants_json();
+    let screen = printer.can_redraw() && !printer.wants_json();
     let changes = client.watch_status(names).await?.timeout_repeating(tokio::time::interval(REDRAW));
     tokio::pin!(changes);
-    let (mut all, mut hold, mut drawn) = (Vec::new(), false, 0);
+    let (mut all, mut hold, mut block) = (Vec::new(), false, Block::default());
     loop {
         let next = tokio::select! {
             next = changes.next() => next,
@@ -48,12 +50,9 @@ pub(super) async fn watch(client: &Client, names: Vec<String>, printer: &mut Pri
             Some(Err(_)) => continue,
             None => return Err(ClientError::Broken("helmd has left; services stay".into()).into()),
         }
-        let table = status::table(&all, hold, width());
-        // Over the former table, in one write: no flicker.
-        let back = if drawn > 0 { format!("\x1b[{drawn}F") } else { String::new() };
-        drawn = table.lines().count();
-        let lines: String = table.lines().map(|line| format!("\x1b[2K{line}\n")).collect();
-        printer.block(&format!("{back}{lines}\x1b[J"))?;
+        let table = status::table(&all, hold, width(io::stdout()));
+        let lines: Vec<String> = table.lines().map(str::to_owned).collect();
+        printer.frame(&mut block, &lines)?;
     }
 }
 

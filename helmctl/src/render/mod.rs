@@ -3,6 +3,7 @@
 pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod progress;
+pub(crate) mod screen;
 pub(crate) mod status;
 pub(crate) mod time;
 
@@ -13,6 +14,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use screen::Block;
 
 /// Writes to standard output; a reader that leaves is no error (`helmctl status | head -1`).
 pub(crate) struct Printer {
@@ -56,6 +58,18 @@ impl Printer {
         Ok(self.out.flush()?)
     }
 
+    /// A frame of a block that is drawn again over itself.
+    pub(crate) fn frame(&mut self, block: &mut Block, lines: &[String]) -> Result<(), Failure> {
+        let stdout = io::stdout();
+        let frame = block.frame(lines, screen::height(&stdout), screen::colours(&stdout));
+        Ok(screen::write(&mut stdout.lock(), &frame)?)
+    }
+
+    /// Standard output is a terminal that can go back over its lines.
+    pub(crate) fn can_redraw(&self) -> bool {
+        screen::can_redraw(&io::stdout())
+    }
+
     /// One value: indented, or on one line (streams).
     pub(crate) fn value(&mut self, value: &impl Serialize, indented: bool) -> Result<(), Failure> {
         let text = if indented { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
@@ -95,9 +109,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
 }
 
 /// Columns of the terminal; 80 where there is none.
-pub(crate) fn width() -> usize {
-    rustix::termios::tcgetwinsize(io::stdout())
-        .ok()
-        .map_or(80, |size| usize::from(size.ws_col))
-        .clamp(40, 400)
+pub(crate) fn width(stream: impl std::os::fd::AsFd) -> usize {
+    let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 80 } else { columns.clamp(40, 400) }
 }

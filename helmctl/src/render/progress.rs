@@ -1,25 +1,26 @@
 //! What is shown while an operation goes on: on a terminal a block that is redrawn, else nothing.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::time::Instant;
 
-use anstream::AutoStream;
 use helm_proto::v1::{Progress, ServiceProgress};
 
 use super::json::Step;
+use super::screen::{self, Block};
 use super::{BAD, GOOD, QUIET, WARN, cut, safe, styled, time, width};
 
 /// Services shown at once on a terminal; the others are counted.
 const ROWS: usize = 16;
+/// Longest name shown whole.
+const NAME: usize = 24;
 
 /// The state of an operation, as it is told.
 pub(crate) struct Board {
     services: BTreeMap<String, Entry>,
     order: Vec<String>,
-    out: AutoStream<io::Stderr>,
     live: bool,
-    drawn: usize,
+    block: Block,
 }
 
 struct Entry {
@@ -33,8 +34,8 @@ struct Entry {
 impl Board {
     /// `quiet`: nothing is shown, also on a terminal (the outcome is printed as JSON).
     pub(crate) fn new(quiet: bool) -> Self {
-        let live = io::stderr().is_terminal() && !quiet;
-        Self { services: BTreeMap::new(), order: Vec::new(), out: anstream::stderr(), live, drawn: 0 }
+        let live = screen::can_redraw(&io::stderr()) && !quiet;
+        Self { services: BTreeMap::new(), order: Vec::new(), live, block: Block::default() }
     }
 
     /// The block is redrawn as time passes.
@@ -78,23 +79,13 @@ impl Board {
         if !self.live {
             return;
         }
-        let lines = self.lines();
-        let mut text = String::new();
-        if self.drawn > 0 {
-            text.push_str(&format!("\x1b[{}F", self.drawn));
-        }
-        for line in &lines {
-            text.push_str("\x1b[2K");
-            text.push_str(line);
-            text.push('\n');
-        }
-        text.push_str("\x1b[J");
-        self.drawn = lines.len();
-        let _ = self.out.write_all(text.as_bytes());
-        let _ = self.out.flush();
+        let stderr = io::stderr();
+        let frame =
+            self.block.frame(&self.lines(width(&stderr)), screen::height(&stderr), screen::colours(&stderr));
+        let _ = screen::write(&mut stderr.lock(), &frame);
     }
 
-    fn lines(&self) -> Vec<String> {
+    fn lines(&self, width: usize) -> Vec<String> {
         let pending = |name: &&String| self.services.get(*name).is_some_and(|e| e.step == "pending");
         let mut first: Vec<&String> = self.order.iter().filter(|n| !pending(n)).collect();
         let waiting: Vec<&String> = self.order.iter().filter(pending).collect();
@@ -113,7 +104,7 @@ impl Board {
             if entry.step == "pending" && waited >= 2 {
                 words = format!("{words} ({})", time::span(waited));
             }
-            lines.push(line(name, &entry.step, &words));
+            lines.push(line(name, &entry.step, &words, width));
         }
         if waiting.len() > ROWS {
             lines.push(styled(QUIET, &format!("  {} more waiting", waiting.len() - ROWS)));
@@ -136,12 +127,15 @@ impl Board {
     }
 }
 
-fn line(name: &str, step: &str, message: &str) -> String {
+fn line(name: &str, step: &str, message: &str, width: usize) -> String {
     let (sign, style) = match step {
         "done" => ("✓", GOOD),
         "failed" => ("✗", BAD),
         _ => ("…", WARN),
     };
-    let words = cut(&safe(message), width().saturating_sub(20).max(20));
-    format!("{} {:16} {words}", styled(style, sign), cut(name, 24))
+    // A line that wraps would spoil the count of lines to go back.
+    let name = format!("{:16}", cut(name, NAME));
+    let taken = 3 + name.chars().count();
+    let words = cut(&safe(message), width.saturating_sub(taken));
+    format!("{} {name} {words}", styled(style, sign))
 }

@@ -7,6 +7,11 @@ use helm_proto::v1::{Holder, ServiceStatus};
 
 use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, safe, styled, time};
 
+/// Columns of a row beside the name, with the gaps.
+const BESIDE_NAME: usize = 61;
+/// A name is never cut below this, even where the row is then too long.
+const NARROWEST_NAME: usize = 12;
+
 /// The style of a state.
 pub(crate) fn state_style(state: &str) -> Style {
     match state {
@@ -28,7 +33,8 @@ fn health_style(health: &str) -> Style {
 
 /// The whole table, at most `width` columns wide.
 pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> String {
-    let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(4).clamp(4, 24);
+    let room = width.saturating_sub(BESIDE_NAME).max(NARROWEST_NAME);
+    let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(0).clamp(4, room);
     let mut text = String::new();
     if hold {
         let words = "The fleet is held down: nothing is started. `helmctl up` lifts the hold.";
