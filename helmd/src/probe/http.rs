@@ -171,7 +171,8 @@ fn read_answer(status: StatusCode, body: &[u8], path: &str) -> Answered {
             _ => None,
         };
         if let Some(health) = health {
-            let said = [vec![format!("HTTP {code} from {path}: status {word}")], ailing(&said.checks)].concat();
+            let said =
+                [vec![format!("HTTP {code} from {path}: status {word}")], ailing(&said.checks)].concat();
             return Answered::Said(Seen::new(health, said.join("; ")));
         }
     }
@@ -293,7 +294,8 @@ mod tests {
             "disk":{"status":"healthy"},
             "redis":{"status":"unhealthy","error":"connection refused"},
             "dependencies":{"core":{"status":"unhealthy","http_status":503},"codex":{"status":"healthy"}}}}"#;
-        let Answered::Said(seen) = read_answer(StatusCode::SERVICE_UNAVAILABLE, body.as_bytes(), "/health") else {
+        let Answered::Said(seen) = read_answer(StatusCode::SERVICE_UNAVAILABLE, body.as_bytes(), "/health")
+        else {
             panic!("an answer");
         };
         assert_eq!(seen.health, Health::Degraded);
