@@ -26,6 +26,7 @@ stage() {
     printf '\n=== %s\n' "$name"
     # Not through a pipe: a process that a failed test left behind would keep it open for ever.
     # Not as a condition: `set -e` would not hold inside.
+    : >"$log"
     (set -euo pipefail; "$2") >"$log" 2>&1 </dev/null &
     local job=$!
     tail -n +1 -s 0.2 --pid=$job -f "$log" &
