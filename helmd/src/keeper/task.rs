@@ -325,8 +325,11 @@ impl Task {
         }
     }
 
-    /// A new keeper for the run; its first answer.
+    /// A new keeper for the run; its first answer. A helmd that was killed meanwhile may have started one already.
     async fn replace(&mut self, run: RunId) -> io::Result<KeeperState> {
+        if let Ok(state) = self.reach().await {
+            return Ok(state);
+        }
         let attach = Attach { run, known: Vec::new() };
         let mut link = self.new_keeper(Some(attach)).await?;
         let state = hello(&mut link).await?;
@@ -338,23 +341,33 @@ impl Task {
 
     /// Finds what former helmds left, and says it as news. Within the caller's bound.
     async fn adopt(&mut self) -> Vec<News> {
+        let record = self.last_record().await;
         match self.reach().await {
             Ok(state) => {
                 self.outdated = state.version != env!("CARGO_PKG_VERSION");
                 let mut news =
                     vec![News::Warning { topic: "output".into(), text: state.output_trouble.clone() }];
-                news.extend(state.run.as_ref().and_then(|run| self.adopted(run)));
+                // What it could not take over is ended.
+                let ended = state.attach_failed.and(record).map(|record| RunState { over: true, ..record });
+                news.extend(state.run.or(ended).and_then(|run| self.adopted(&run)));
                 news
             }
             Err(_) => self.adopt_without_keeper().await,
         }
     }
 
-    /// Connects to the keeper that should be there. One that holds the lock and does not answer is killed.
+    /// Connects to the keeper that should be there. One that holds the lock and does not answer is killed. One that was
+    /// started for a live run by a helmd that died before it could say so is told now; others ignore it.
     async fn reach(&mut self) -> io::Result<KeeperState> {
         let mut link = Link::connect(&self.place)?;
-        link.send(&Order::Hello { log: self.spec.log.clone(), attach: None }).await?;
+        let live = self.last_record().await.filter(|record| !record.over);
+        let attach = live.as_ref().map(|record| Attach { run: record.run, known: Vec::new() });
+        link.send(&Order::Hello { log: self.spec.log.clone(), attach }).await?;
         match hello(&mut link).await {
+            Ok(state) if live.is_some() && state.run.is_none() && state.attach_failed.is_none() => {
+                kill_stuck(&self.place);
+                Err(io::Error::other("the keeper knows nothing of the run that lives"))
+            }
             Ok(state) => {
                 self.link = Some(link);
                 Ok(state)
@@ -473,7 +486,7 @@ fn kill_stuck(place: &ServiceDir) {
     if let Some(pid) = pid.and_then(Pid::from_raw).filter(is_keeper) {
         tracing::warn!(
             process.pid = pid.as_raw_nonzero(),
-            "a keeper does not answer and is killed; its service is not touched"
+            "a keeper does not answer as it should and is killed; its service is not touched"
         );
         let _ = kill_process(pid, Signal::KILL);
     }
