@@ -92,3 +92,36 @@ impl Home {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("instance")).unwrap();
+        fs::write(dir.path().join("services.json"), "{}").unwrap();
+        let home = Home::find(Some(dir.path())).unwrap();
+        (dir, home)
+    }
+
+    #[test]
+    fn the_lock_decides_and_not_its_text() {
+        let (_dir, home) = home();
+        assert!(matches!(home.presence(), Ok(Presence::Absent)));
+        let path = home.path().join("instance/helmd.lock");
+        fs::write(&path, r#"{"pid":7,"boot_id":"b","socket":"/s","version":"1","started":0}"#).unwrap();
+        assert!(matches!(home.presence(), Ok(Presence::Absent)), "a file that nobody holds");
+        let held = File::open(&path).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        assert!(matches!(home.presence(), Ok(Presence::Running(Some(info))) if info.pid == 7));
+        fs::write(&path, "{").unwrap();
+        assert!(matches!(home.presence(), Ok(Presence::Running(None))), "not announced yet");
+    }
+
+    #[test]
+    fn a_directory_without_services_is_no_home() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Home::find(Some(dir.path())), Err(HomeError::NotAHome(_))));
+    }
+}

@@ -121,3 +121,21 @@ pub fn restart(policy: RestartPolicy) -> &'static str {
         RestartPolicy::Never => "never",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_the_epoch_have_positive_nanoseconds() {
+        assert_eq!(timestamp(Wall(-1)), Timestamp { seconds: -1, nanos: 999_999_999 });
+        assert_eq!(timestamp(Wall(1_500_000_000)), Timestamp { seconds: 1, nanos: 500_000_000 });
+    }
+
+    #[test]
+    fn modes_are_two_words_or_nothing() {
+        assert_eq!(mode(""), Ok(None));
+        assert_eq!(mode("production"), Ok(Some(Mode::Production)));
+        assert!(mode("prod").is_err_and(|why| why.contains("development or production")));
+    }
+}

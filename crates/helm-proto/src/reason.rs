@@ -76,3 +76,23 @@ pub fn of(error: &Status) -> &str {
 pub fn nearest(error: &Status) -> Option<&str> {
     error.metadata().get(NEAREST).and_then(|v| v.to_str().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use helm_core::name::ServiceName;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_carries_its_word_and_the_nearest_name() {
+        let nearest = ServiceName::new("core").ok();
+        let error = refused(&Refusal::UnknownService { name: "coer".into(), nearest });
+        assert_eq!(
+            (error.code(), of(&error), self::nearest(&error)),
+            (Code::NotFound, UNKNOWN_SERVICE, Some("core"))
+        );
+        assert!(error.message().contains("did you mean `core`?"));
+        let denied = permission_denied("no");
+        assert_eq!((of(&denied), self::nearest(&denied)), (PERMISSION_DENIED, None));
+    }
+}
