@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -80,7 +80,8 @@ fn files(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let files = entries.filter(|entry| {
         let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
-        named && entry.file_type().is_ok_and(|kind| kind.is_file())
+        let whole = entry.path().extension().is_none_or(|extension| extension != "tmp");
+        named && whole && entry.file_type().is_ok_and(|kind| kind.is_file())
     });
     files.map(|entry| entry.path()).collect()
 }
@@ -102,7 +103,12 @@ fn count(dir: &Path, prefix: &str, n: u64) -> Result<(u64, u64)> {
 fn count_once(dir: &Path, prefix: &str, n: u64) -> Result<(u64, u64)> {
     let mut seen = vec![0u8; usize::try_from(n).map_err(|_| Error::Nothing)?];
     for path in files(dir, prefix) {
-        let mut text = fs::read(&path).map_err(Error::at(&path))?;
+        let mut text = match fs::read(&path) {
+            Ok(text) => text,
+            // Compressed, and gone, since it was listed; the next count sees what came of it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::at(&path)(error)),
+        };
         if path.extension().is_some_and(|extension| extension == "gz") {
             let mut plain = Vec::new();
             MultiGzDecoder::new(&text[..]).read_to_end(&mut plain).map_err(Error::at(&path))?;

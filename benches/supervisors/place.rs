@@ -40,13 +40,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// An empty place for services that run `child`.
+    /// An empty place for services that run `child`, beside it. What is in it stays until the end of the whole run: for
+    /// five seconds after many files were removed, ext4 makes new ones very slowly, and the next measurement would pay.
     pub(crate) fn new(child: &Path) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("helm-bench-")
-            .tempdir()
-            .map_err(Error::at("a temporary directory"))?;
-        Ok(Self { dir, child: child.to_owned(), started: None })
+        let root = child.parent().unwrap_or(Path::new("/tmp"));
+        let made = tempfile::Builder::new().prefix("place-").disable_cleanup(true).tempdir_in(root);
+        Ok(Self { dir: made.map_err(Error::at(root))?, child: child.to_owned(), started: None })
     }
 
     pub(crate) fn dir(&self) -> &Path {
