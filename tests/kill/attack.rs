@@ -15,6 +15,9 @@ use crate::fleet::{Fleet, Kind};
 /// Time that a keeper which was just seen may need until it has attached.
 const SLACK: u64 = 500_000_000;
 
+/// Longest time that PID 1 is granted to reap an orphan.
+const REAPED_WITHIN: u64 = 5_000_000_000;
+
 /// The attacker, and what it knows of who was dead when.
 pub(crate) struct Attack<'a> {
     home: &'a Home,
@@ -28,6 +31,8 @@ pub(crate) struct Attack<'a> {
     orphaned: BTreeMap<String, u64>,
     /// Times during which nobody but the service lived.
     alone: BTreeMap<String, Vec<(u64, u64)>>,
+    /// When its keepers were killed.
+    widowed: BTreeMap<String, Vec<u64>>,
     /// helmds that ended by themselves.
     pub(crate) deserters: u32,
 }
@@ -44,6 +49,7 @@ impl<'a> Attack<'a> {
             down: None,
             orphaned: BTreeMap::new(),
             alone: BTreeMap::new(),
+            widowed: BTreeMap::new(),
             deserters: 0,
         };
         attack.start_helmd();
@@ -120,7 +126,8 @@ impl<'a> Attack<'a> {
     }
 
     fn kill_keepers(&mut self, keepers: &[(String, Process)]) {
-        for (_, keeper) in keepers {
+        for (name, keeper) in keepers {
+            self.widowed.entry(name.clone()).or_default().push(monotonic());
             keeper.kill();
         }
         self.observe();
@@ -177,6 +184,18 @@ impl<'a> Attack<'a> {
                 (false, _, Some(_)) | (_, _, None) => {}
             }
         }
+    }
+
+    /// Could nobody know how a life ended? True where nobody watched its end; and where its first keeper had been killed,
+    /// so that PID 1 reaps it and the kernel tells its exit to those alone who watch in that moment, up to seconds later.
+    pub(crate) fn unknowable(&self, name: &str, began: u64, ended: u64) -> bool {
+        let reaped = ended..=ended + REAPED_WITHIN;
+        let orphan =
+            self.widowed.get(name).is_some_and(|deaths| deaths.iter().any(|at| (began..=ended).contains(at)));
+        let alone = |from: u64| orphan && reaped.contains(&from);
+        self.unseen(name, ended)
+            || self.alone.get(name).is_some_and(|times| times.iter().any(|(from, _)| alone(*from)))
+            || self.orphaned.get(name).is_some_and(|from| alone(*from))
     }
 
     /// Was a death at this time seen by nobody?

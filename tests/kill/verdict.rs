@@ -111,7 +111,7 @@ impl<'a> Verdict<'a> {
         let code = format!("code {}", end.code);
         match self.exits.get(&life.run) {
             Some(exit) if *exit == code => self.known += 1,
-            Some(exit) if exit == "unknown" && attack.unseen(name, end.at) => self.unknown += 1,
+            Some(exit) if exit == "unknown" && attack.unknowable(name, life.at, end.at) => self.unknown += 1,
             other => {
                 self.faults.insert(format!(
                     "{name}: run {} ended with {code} at {}, Helm says {other:?}",
@@ -163,7 +163,7 @@ impl<'a> Verdict<'a> {
     /// The figures.
     pub(crate) fn summary(&self) -> String {
         format!(
-            "lives {}, exit codes known {} (seen as events {}), unknown with all three dead {}, lines {}, lost and announced {}, faults {}",
+            "lives {}, exit codes known {} (seen as events {}), unknown where nobody could know {}, lines {}, lost and announced {}, faults {}",
             self.lives,
             self.known,
             self.exits.len(),

@@ -1,8 +1,9 @@
 //! The keeper of one service (docs/keeper.md).
 //!
 //! ```text
-//! helm-shim keep --home HOME --service NAME    the keeper; descriptor 0 may be its first connection to helmd
-//! helm-shim compress FILE                      packs one closed segment, at idle priority
+//! helm-shim keep --home HOME --service NAME [--attach RUN]
+//!                            the keeper; descriptor 0 may be its first connection to helmd; takes a run over
+//! helm-shim compress FILE    packs one closed segment, at idle priority
 //! ```
 
 mod capture;
@@ -26,7 +27,12 @@ fn main() -> ExitCode {
         (Some("keep"), [home_flag, home, service_flag, service])
             if home_flag == "--home" && service_flag == "--service" =>
         {
-            keep(Path::new(home), &service.to_string_lossy())
+            keep(Path::new(home), &service.to_string_lossy(), None)
+        }
+        (Some("keep"), [home_flag, home, service_flag, service, attach_flag, run])
+            if home_flag == "--home" && service_flag == "--service" && attach_flag == "--attach" =>
+        {
+            keep(Path::new(home), &service.to_string_lossy(), Some(&run.to_string_lossy()))
         }
         (Some("compress"), [file]) => {
             sys::idle_priority();
@@ -34,7 +40,7 @@ fn main() -> ExitCode {
                 .map_err(|e| format!("cannot compress {}: {e}", file.to_string_lossy()))
         }
         _ => {
-            say("usage: helm-shim keep --home HOME --service NAME | helm-shim compress FILE");
+            say("usage: helm-shim keep --home HOME --service NAME [--attach RUN] | helm-shim compress FILE");
             return ExitCode::from(2);
         }
     };
@@ -47,10 +53,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn keep(home: &Path, service: &str) -> Result<(), String> {
+fn keep(home: &Path, service: &str, attach: Option<&str>) -> Result<(), String> {
     let name = ServiceName::new(service).map_err(|e| e.to_string())?;
+    let attach =
+        attach.map(str::parse).transpose().map_err(|e| format!("--attach: not the id of a run: {e}"))?;
     let home: PathBuf = home.canonicalize().map_err(|e| format!("home {}: {e}", home.display()))?;
-    keeper::keep(&home, &name).map_err(|e| format!("keeper of {name} in {}: {e}", home.display()))
+    keeper::keep(&home, &name, attach).map_err(|e| format!("keeper of {name} in {}: {e}", home.display()))
 }
 
 /// Standard error may be gone; that is no reason to fail.

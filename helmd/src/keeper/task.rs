@@ -156,6 +156,8 @@ impl Task {
             .arg(self.world.home.path())
             .arg("--service")
             .arg(self.name.as_str())
+            // Not by the order alone: we may be killed before it is sent.
+            .args(attach.iter().flat_map(|attach| ["--attach".to_owned(), attach.run.to_string()]))
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())

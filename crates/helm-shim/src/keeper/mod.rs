@@ -21,7 +21,7 @@ use helm_core::status::RunId;
 use helm_core::time::Mono;
 use helm_shim::rundir::ServiceDir;
 use helm_shim::sys::{self, Waited};
-use helm_shim::wire::{Ended, KeeperState, Order, Report};
+use helm_shim::wire::{Attach, Ended, KeeperState, Order, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::capture::Capture;
@@ -30,8 +30,13 @@ use link::Link;
 use run::{DRAIN, Killing, Main, Run};
 
 /// Runs the keeper of `name` until it is retired.
-pub(crate) fn keep(home: &Path, name: &ServiceName) -> Result<(), setup::SetupError> {
+pub(crate) fn keep(home: &Path, name: &ServiceName, attach: Option<RunId>) -> Result<(), setup::SetupError> {
     let mut keeper = setup::set_up(home, name)?;
+    // Before any order: the helmd that started us may be dead by now, and the output must be held by somebody.
+    if let Some(run) = attach {
+        keeper.attach(&Attach { run, known: Vec::new() });
+        keeper.fresh = false;
+    }
     while !keeper.done() {
         keeper.turn();
     }
@@ -65,7 +70,7 @@ pub(crate) struct Keeper {
     failed: Option<start::Failure>,
     /// The one compressor, a child of ours that belongs to no run.
     compressor: Option<u32>,
-    /// No order has come yet: the first may ask to attach.
+    /// Not attached, and no order has come yet: the first may ask to attach.
     fresh: bool,
     retiring: bool,
     attach_failed: Option<String>,
