@@ -44,6 +44,7 @@ stop() {
     [ -z "$child" ] || kill "$child" 2>/dev/null || true
     echo
     echo "Stopping the services in reverse order ..."
+    helmctl daemon start >/dev/null
     helmctl down
     helmctl daemon stop
     exit
@@ -54,7 +55,12 @@ code=0
 watch up "${mode[@]}" || code=$?
 case $code in
     # A service that does not come up in time is no reason to stop the others: the status shows it.
-    0 | 1 | 5) watch status --watch || true ;;
+    # helmd may be restarted or upgraded under us: the watch goes on with the next one, and only a signal ends it.
+    0 | 1 | 5)
+        while :; do
+            watch status --watch || sleep 1
+            until helmctl daemon status >/dev/null 2>&1; do sleep 1; done
+        done
+        ;;
     *) exit "$code" ;;
 esac
-stop

@@ -147,7 +147,10 @@ fn start(options: Options) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(context("the runtime cannot be started"))?;
-    runtime.block_on(run(options, home, &mut lock, loaded, nofile))
+    let result = runtime.block_on(run(options, home, &mut lock, loaded, nofile));
+    // A thread that hangs in a dead file system must not keep the lock.
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    result
 }
 
 /// helmd needs about four descriptors for each service.
@@ -252,9 +255,9 @@ async fn run(
     let serving = tokio::spawn(rpc::serve(api, socket.listener, socket.admission, stop.clone()));
     logging::announce_ready(options.foreground);
 
-    let served = serving.await;
+    let served = until_left(serving, &stop).await;
     stop.cancel();
-    if let Ok(Err(e)) = served {
+    if let Some(Ok(Err(e))) = served {
         tracing::error!("the API ended: {e}");
     }
     let _ = driving.await;
@@ -311,6 +314,24 @@ fn spawn_keepers(
     runnable.map(|spec| (spec.name.clone(), spawn(spec))).collect()
 }
 
+/// Waits for the end of the API. Once helmd leaves, a client that does not read keeps it no longer than a moment.
+async fn until_left<T>(
+    mut serving: tokio::task::JoinHandle<T>,
+    stop: &CancellationToken,
+) -> Option<Result<T, tokio::task::JoinError>> {
+    tokio::select! {
+        served = &mut serving => return Some(served),
+        () = stop.cancelled() => {}
+    }
+    match tokio::time::timeout(LEAVE_WITHIN, &mut serving).await {
+        Ok(served) => Some(served),
+        Err(_) => {
+            serving.abort();
+            None
+        }
+    }
+}
+
 /// Asks all keepers in parallel; what they answer is told to the fleet before it acts.
 async fn adopt(
     keepers: &BTreeMap<ServiceName, Keeper>,
@@ -339,6 +360,8 @@ async fn adopt(
     if let Some(warning) = loaded.warning {
         tracing::error!("{warning}");
         warnings.push(warning);
+    }
+    if !loaded.known {
         // What runs is taken for what is wanted.
         for (name, news) in &found {
             if let News::Found { mode, .. } = news {
@@ -353,7 +376,7 @@ async fn adopt(
 fn strays(home: &Home, keepers: &BTreeMap<ServiceName, Keeper>) -> Vec<String> {
     let known = helm_shim::rundir::services(home.path()).unwrap_or_default();
     let lives = |name: &ServiceName| {
-        let record = crate::keeper::last_record(&ServiceDir::new(home.path(), name));
+        let record = crate::keeper::last_record(&ServiceDir::new(home.path(), name)).ok().flatten();
         record.filter(|state| !state.over).map(|state| state.pid)
     };
     let stray = |name: ServiceName| {

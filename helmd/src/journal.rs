@@ -148,6 +148,12 @@ impl Writer {
             let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
             let size = opened.metadata()?.len();
             *file = Some((opened, size));
+            // A torn last line of a former helmd ends here; an empty line is skipped when the file is read.
+            if size > 0
+                && let Some((out, _)) = file
+            {
+                out.write_all(b"\n")?;
+            }
         }
         if let Some((out, size)) = file {
             out.write_all(batch)?;

@@ -19,8 +19,10 @@ pub struct WishFile {
 pub struct Loaded {
     /// The wishes; none if there was no file.
     pub wishes: Wishes,
-    /// Set when the file was there and could not be read: adoption then takes what runs for what is wanted.
+    /// What an operator should know.
     pub warning: Option<String>,
+    /// False where there was no file, or it could not be read: adoption then takes what runs for what is wanted.
+    pub known: bool,
 }
 
 impl WishFile {
@@ -34,12 +36,12 @@ impl WishFile {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Loaded { wishes: Wishes::default(), warning: None };
+                return Loaded { wishes: Wishes::default(), warning: None, known: false };
             }
-            Err(e) => return self.aside(&e.to_string()),
+            Err(e) => return self.unreadable(&e.to_string(), "left as it is"),
         };
         match serde_json::from_slice(&text) {
-            Ok(wishes) => Loaded { wishes, warning: None },
+            Ok(wishes) => Loaded { wishes, warning: None, known: true },
             Err(e) => self.aside(&e.to_string()),
         }
     }
@@ -60,12 +62,14 @@ impl WishFile {
             |e| format!("could not be moved aside: {e}"),
             |()| format!("kept as {}", bad.display()),
         );
-        Loaded {
-            wishes: Wishes::default(),
-            warning: Some(format!(
-                "{} cannot be read ({why}); {moved}. What runs goes on; say again what is to run: helmctl up",
-                self.path.display()
-            )),
-        }
+        self.unreadable(why, &moved)
+    }
+
+    fn unreadable(&self, why: &str, now: &str) -> Loaded {
+        let warning = format!(
+            "{} cannot be read ({why}); {now}. What runs goes on; say again what is to run: helmctl up",
+            self.path.display()
+        );
+        Loaded { wishes: Wishes::default(), warning: Some(warning), known: false }
     }
 }

@@ -25,6 +25,9 @@ use crate::stream::Stream;
 /// A Unix socket connects at once; a helmd that does not accept for this long is stuck.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// Calls are answered from memory; a helmd that does not answer one for this long is stuck.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+
 /// A client of one helmd.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -62,12 +65,15 @@ impl Client {
 
     /// Connects to a socket.
     pub async fn at(socket: &Path) -> io::Result<Self> {
-        Ok(Self { socket: socket.to_owned(), calls: HelmClient::new(channel(socket).await?) })
+        Ok(Self {
+            socket: socket.to_owned(),
+            calls: HelmClient::new(channel(socket, Some(CALL_WITHIN)).await?),
+        })
     }
 
     /// A connection of its own for a stream that may be read slowly.
     async fn streams(&self) -> Result<HelmClient<Channel>, ClientError> {
-        let channel = channel(&self.socket).await.map_err(|e| ClientError::Broken(e.to_string()))?;
+        let channel = channel(&self.socket, None).await.map_err(|e| ClientError::Broken(e.to_string()))?;
         Ok(HelmClient::new(channel))
     }
 
@@ -143,7 +149,7 @@ impl Client {
     }
 }
 
-async fn channel(socket: &Path) -> io::Result<Channel> {
+async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> {
     // A first connection by hand: its error is the plain one of the operating system.
     let first = connect(socket).await?;
     let mut first = Some(first);
@@ -159,11 +165,11 @@ async fn channel(socket: &Path) -> io::Result<Channel> {
         }
     });
     // The authority must be `localhost`: others fail against a Unix socket.
-    Endpoint::from_static("http://localhost")
-        .connect_timeout(CONNECT_WITHIN)
-        .connect_with_connector(connector)
-        .await
-        .map_err(io::Error::other)
+    let mut endpoint = Endpoint::from_static("http://localhost");
+    if let Some(limit) = limit {
+        endpoint = endpoint.timeout(limit);
+    }
+    endpoint.connect_timeout(CONNECT_WITHIN).connect_with_connector(connector).await.map_err(io::Error::other)
 }
 
 /// Connects through a descriptor of the directory: a path may be longer than a socket address allows.

@@ -33,6 +33,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// Pauses between attempts to replace a keeper (no memory, no processes left).
 const REPLACE_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
+/// Until a record that could not be read is read again.
+const RECORD_AGAIN: Duration = Duration::from_millis(500);
 /// errno of failures at exec that a later try cannot mend: EPERM, ENOENT, EACCES, ENOEXEC, ENOTDIR, ELOOP, ENAMETOOLONG.
 const FINAL_ERRNO: [i32; 7] = [1, 2, 13, 8, 20, 40, 36];
 
@@ -49,6 +51,8 @@ pub(super) struct Task {
     outdated: bool,
     /// Adoption found a run whose keeper could not be replaced yet.
     keeperless: bool,
+    /// A live run that was found when another one was to start.
+    stray: Option<RunState>,
 }
 
 impl Task {
@@ -71,6 +75,7 @@ impl Task {
             live: None,
             outdated: false,
             keeperless: false,
+            stray: None,
         }
     }
 
@@ -99,7 +104,12 @@ impl Task {
         match command {
             Command::Adopt(reply) => {
                 let found = self.adopt().await;
-                let _ = reply.send(found);
+                // Too late for the others: it is told as news.
+                if let Err(late) = reply.send(found) {
+                    for news in late {
+                        self.tell(news).await;
+                    }
+                }
             }
             Command::Start { run, mode } => self.start(run, mode).await,
             Command::Signal { run, signal } => self.give_pending(run, Order::Signal { run, signal }).await,
@@ -116,8 +126,13 @@ impl Task {
 
     async fn start(&mut self, run: RunId, mode: Mode) {
         if let Err(news) = self.try_start(run, mode).await {
-            self.live = None;
+            self.over(run);
             self.tell(news).await;
+            // A run that nobody here knew of lives: it is taken over instead.
+            let found = self.stray.take().and_then(|stray| self.adopted(&stray));
+            if let Some(found) = found {
+                self.tell(found).await;
+            }
         }
     }
 
@@ -128,6 +143,17 @@ impl Task {
             return Err(News::Occupied { run, holder });
         }
         let failed = |permanent, reason| News::StartFailed { run, reason, permanent };
+        if let Some(live) = &self.live {
+            return Err(failed(false, format!("run {} of it is not over", live.run)));
+        }
+        if self.link.is_none()
+            && let Ok(state) = self.reach().await
+            && let Some(stray) = state.run.filter(|stray| !stray.over)
+        {
+            let reason = format!("run {} of it lives, pid {}, and is taken over", stray.run, stray.pid);
+            self.stray = Some(stray);
+            return Err(failed(false, reason));
+        }
         let (world, spec) = (self.world.clone(), self.spec.clone());
         let prepared = tokio::task::spawn_blocking(move || prepare(&world, &spec, run, mode)).await;
         let order = match prepared.map_err(|e| failed(false, e.to_string()))? {
@@ -193,6 +219,9 @@ impl Task {
         if let Some(live) = self.live.as_mut().filter(|live| live.run == run) {
             live.pending = Some(order.clone());
             self.give(order).await;
+        } else if matches!(order, Order::Kill { .. }) && self.live.is_none() {
+            // Whoever waits for the end of a run that is not there is told that it is over.
+            self.tell(News::TreeEmpty { run, leftovers: 0 }).await;
         }
     }
 
@@ -205,6 +234,10 @@ impl Task {
                 self.tell(News::Warning { topic: "limits".into(), text }).await;
             }
             Report::StartFailed { run, stage, errno, message } => {
+                if self.live.as_ref().is_some_and(|live| live.run == run && live.started) {
+                    // Told as up while its exec was still to come.
+                    return self.vanished(run).await;
+                }
                 self.over(run);
                 let permanent = matches!(stage.as_str(), "exec" | "chdir") && FINAL_ERRNO.contains(&errno);
                 self.tell(News::StartFailed { run, reason: message, permanent }).await;
@@ -228,18 +261,7 @@ impl Task {
         let Some(run) = self.live.as_ref().map(|live| live.run) else { return };
         if let Some(why) = state.attach_failed {
             tracing::error!(service.name = %self.name, "a new keeper could not attach, the tree was ended: {why}");
-            let ended = Ended {
-                run,
-                exit: Exit::Unknown,
-                at: clock::mono(),
-                at_wall: clock::wall(),
-                user: Duration::ZERO,
-                system: Duration::ZERO,
-                max_rss: 0,
-            };
-            self.ended(&ended).await;
-            self.tree_empty(run, 0).await;
-            return;
+            return self.vanished(run).await;
         }
         let Some(seen) = state.run.filter(|seen| seen.run == run) else { return };
         self.started(run, main_of(&seen)).await;
@@ -249,6 +271,21 @@ impl Task {
         if seen.over {
             self.tree_empty(run, seen.leftovers).await;
         }
+    }
+
+    /// Nothing of the run is left, and nobody knows how it ended.
+    async fn vanished(&mut self, run: RunId) {
+        let ended = Ended {
+            run,
+            exit: Exit::Unknown,
+            at: clock::mono(),
+            at_wall: clock::wall(),
+            user: Duration::ZERO,
+            system: Duration::ZERO,
+            max_rss: 0,
+        };
+        self.ended(&ended).await;
+        self.tree_empty(run, 0).await;
     }
 
     async fn started(&mut self, run: RunId, main: Process) {
@@ -298,7 +335,19 @@ impl Task {
         loop {
             sleep_until(Instant::now() + REPLACE_AFTER[attempt.min(REPLACE_AFTER.len() - 1)]).await;
             attempt += 1;
-            let Some(record) = self.record_of(run).await else {
+            let record = match self.record_of(run).await {
+                Ok(record) => record,
+                Err(e) => {
+                    let text =
+                        format!("its keeper was killed, and the record of its run cannot be read yet: {e}");
+                    self.tell(News::Warning { topic: "keeper".into(), text }).await;
+                    continue;
+                }
+            };
+            let Some(record) = record else {
+                if self.live.as_ref().is_some_and(|live| live.started) {
+                    return self.vanished(run).await;
+                }
                 // It never came to the gate: the child saw the end of its pipe and left before exec.
                 self.live = None;
                 let reason = "its keeper was killed before the program was started".to_owned();
@@ -343,7 +392,7 @@ impl Task {
 
     /// Finds what former helmds left, and says it as news. Within the caller's bound.
     async fn adopt(&mut self) -> Vec<News> {
-        let record = self.last_record().await;
+        let record = self.last_record_surely().await;
         match self.reach().await {
             Ok(state) => {
                 self.outdated = state.version != env!("CARGO_PKG_VERSION");
@@ -362,7 +411,7 @@ impl Task {
     /// started for a live run by a helmd that died before it could say so is told now; others ignore it.
     async fn reach(&mut self) -> io::Result<KeeperState> {
         let mut link = Link::connect(&self.place)?;
-        let live = self.last_record().await.filter(|record| !record.over);
+        let live = self.last_record().await?.filter(|record| !record.over);
         let attach = live.as_ref().map(|record| Attach { run: record.run, known: Vec::new() });
         link.send(&Order::Hello { log: self.spec.log.clone(), attach }).await?;
         match hello(&mut link).await {
@@ -384,7 +433,7 @@ impl Task {
     }
 
     async fn adopt_without_keeper(&mut self) -> Vec<News> {
-        let Some(record) = self.last_record().await else { return Vec::new() };
+        let Some(record) = self.last_record_surely().await else { return Vec::new() };
         if record.over {
             return self.adopted(&record).into_iter().collect();
         }
@@ -440,13 +489,28 @@ impl Task {
 
     // The run directory.
 
-    async fn record_of(&self, run: RunId) -> Option<RunState> {
-        self.last_record().await.filter(|record| record.run == run)
+    async fn record_of(&self, run: RunId) -> io::Result<Option<RunState>> {
+        Ok(self.last_record().await?.filter(|record| record.run == run))
     }
 
-    async fn last_record(&self) -> Option<RunState> {
+    async fn last_record(&self) -> io::Result<Option<RunState>> {
         let place = self.place.clone();
-        tokio::task::spawn_blocking(move || last_record(&place)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || last_record(&place))
+            .await
+            .unwrap_or_else(|e| Err(io::Error::other(e)))
+    }
+
+    /// The record, where nothing may be decided without it: an error is no proof that there is none.
+    async fn last_record_surely(&self) -> Option<RunState> {
+        loop {
+            match self.last_record().await {
+                Ok(record) => return record,
+                Err(e) => {
+                    tracing::error!(service.name = %self.name, "the record of its run cannot be read yet: {e}")
+                }
+            }
+            sleep_until(Instant::now() + RECORD_AGAIN).await;
+        }
     }
 
     async fn tell(&self, news: News) {
@@ -458,8 +522,18 @@ impl Task {
 async fn hello(link: &mut Link) -> io::Result<KeeperState> {
     timeout(HELLO_WITHIN, async {
         loop {
-            if let Report::Hello(state) = link.next().await? {
-                return Ok(*state);
+            match link.next().await? {
+                Report::Hello(state) => return Ok(*state),
+                // A second keeper is refused by the first one's lock, and says so before it leaves.
+                Report::Output { trouble } if !trouble.is_empty() => return Err(io::Error::other(trouble)),
+                // Told again, if it still holds, by the state that Hello answers with.
+                Report::Started { .. }
+                | Report::StartFailed { .. }
+                | Report::Ended(_)
+                | Report::TreeEmpty { .. }
+                | Report::Notify { .. }
+                | Report::WatchdogMissed { .. }
+                | Report::Output { .. } => {}
             }
         }
     })
@@ -468,11 +542,16 @@ async fn hello(link: &mut Link) -> io::Result<KeeperState> {
 }
 
 /// The newest run of this boot whose program was forked.
-pub(crate) fn last_record(place: &ServiceDir) -> Option<RunState> {
-    let runs = place.runs().ok()?;
-    let records =
-        runs.iter().rev().filter_map(|run| RunRecord::read(&place.run(*run).record()).ok().flatten());
-    records.map(|record| record.state).find(|state| state.pid != 0)
+pub(crate) fn last_record(place: &ServiceDir) -> io::Result<Option<RunState>> {
+    for run in place.runs()?.iter().rev() {
+        match RunRecord::read(&place.run(*run).record()) {
+            Ok(Some(record)) if record.state.pid != 0 => return Ok(Some(record.state)),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
 }
 
 fn main_of(state: &RunState) -> Process {

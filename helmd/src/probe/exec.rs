@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::Prober;
 use crate::reaper::RuntimeChild;
 
-/// Output that is read; the rest is thrown away with the pipe.
+/// Output that is kept.
 const OUTPUT: u64 = 8 << 10;
 
 pub(super) async fn ask(
@@ -59,7 +59,10 @@ pub(super) async fn ask(
 async fn finish(running: &mut RuntimeChild) -> (Health, String) {
     let mut text = Vec::new();
     if let Some(out) = running.child.stdout.take() {
-        let _ = out.take(OUTPUT).read_to_end(&mut text).await;
+        let mut out = out.take(OUTPUT);
+        let _ = out.read_to_end(&mut text).await;
+        // The rest is read too: a program that prints a lot must not end by SIGPIPE.
+        let _ = tokio::io::copy(&mut out.into_inner(), &mut tokio::io::sink()).await;
     }
     let last =
         String::from_utf8_lossy(&text).lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("").to_owned();

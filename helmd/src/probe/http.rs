@@ -46,7 +46,8 @@ pub(super) async fn ask(tls: &Tls, url: &str, fallback: &[String], within: Durat
         return Seen::new(Health::Unreachable, format!("`{url}` is not an address"));
     };
     let deadline = Instant::now() + within;
-    let mut seen = ask_one(tls, &uri, uri.path(), deadline, within).await;
+    let mut seen =
+        ask_one(tls, &uri, uri.path_and_query().map_or("/", |p| p.as_str()), deadline, within).await;
     for path in fallback {
         if seen != Answered::NoHealthEndpoint {
             break;

@@ -123,8 +123,15 @@ impl Asking {
             return;
         }
         if let Check::Log { pattern } = &self.probe.check {
-            let answer = log::wait_for(&self.prober.logs, &self.spec.name, self.begun, pattern).await;
-            return self.tell(answer).await;
+            loop {
+                let answer = log::wait_for(&self.prober.logs, &self.spec.name, self.begun, pattern).await;
+                let found = answer.health == Health::Healthy;
+                self.tell(answer).await;
+                if found {
+                    return;
+                }
+                pause(self.probe.interval).await;
+            }
         }
         pause(self.first_delay()).await;
         let mut slow = 0;

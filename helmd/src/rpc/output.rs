@@ -14,6 +14,8 @@ use crate::follow::{self, Changes, Follower, Line};
 /// Lines in one message, and their bytes (a message stays below gRPC's usual 4 MiB).
 const CHUNK_LINES: usize = 2000;
 const CHUNK_BYTES: usize = 1 << 20;
+/// Most bytes from the past: what `lines` asks for beyond that is in the files.
+const PAST_BYTES: usize = 32 << 20;
 
 /// Which output.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,7 +105,7 @@ async fn try_send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: 
 fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, VecDeque<Line>)> {
     let first = follow::segment_of_last(&dir, |l| stream.has(l), lines)?;
     let mut follower = Follower::from_segment(dir, first);
-    let (mut last, mut complete) = (VecDeque::new(), 0_usize);
+    let (mut last, mut complete, mut bytes) = (VecDeque::<Line>::new(), 0_usize, 0_usize);
     loop {
         let read = follower.read()?;
         if read.is_empty() {
@@ -111,12 +113,14 @@ fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, Vec
         }
         for line in read.into_iter().filter(|l| stream.has(l)) {
             complete += usize::from(!line.partial);
+            bytes += line.text.len();
             last.push_back(line);
             // Pieces of a long line count as one with their end.
-            while complete > lines
+            while (complete > lines || bytes > PAST_BYTES)
                 && let Some(old) = last.pop_front()
             {
                 complete -= usize::from(!old.partial);
+                bytes -= old.text.len();
             }
         }
     }

@@ -33,6 +33,8 @@ pub type NewsReceiver = mpsc::Receiver<(ServiceName, News)>;
 pub struct Driver {
     fleet: Fleet,
     wishes: Wishes,
+    /// The file says the same.
+    saved: bool,
     file: WishFile,
     default_mode: Mode,
     performer: Performer,
@@ -64,7 +66,8 @@ impl Driver {
     ) -> (Self, Supervisor) {
         let (asks, asked) = mpsc::channel(ASK_QUEUE);
         let (view, seen) = watch::channel(Arc::new(FleetView::default()));
-        let driver = Self { fleet, wishes, file, default_mode, performer, asks: asked, news, view, stop };
+        let driver =
+            Self { fleet, wishes, saved: true, file, default_mode, performer, asks: asked, news, view, stop };
         (driver, Supervisor { asks, view: seen })
     }
 
@@ -81,8 +84,8 @@ impl Driver {
         let mut saving: Option<Saving> = None;
         loop {
             let deadline = self.fleet.deadline().map(|(at, _)| at);
+            // Without a fixed order: news that never ends must not keep deadlines and requests waiting.
             tokio::select! {
-                biased;
                 () = self.stop.cancelled() => break,
                 Some((name, news)) = self.news.recv() => self.take_news(name, news),
                 () = until(deadline) => self.step(Event::Tick),
@@ -125,7 +128,8 @@ impl Driver {
                 return None;
             }
         };
-        let (file, wishes, same) = (self.file.clone(), plan.wishes.clone(), plan.wishes == self.wishes);
+        let (file, wishes, same) =
+            (self.file.clone(), plan.wishes.clone(), self.saved && plan.wishes == self.wishes);
         let write = tokio::task::spawn_blocking(move || if same { Ok(()) } else { file.save(&wishes) });
         Some(Saving { plan, ask, by, reply, write })
     }
@@ -134,6 +138,7 @@ impl Driver {
     fn recorded(&mut self, saving: Saving, written: std::io::Result<()>) {
         let Saving { plan, ask, by, reply, .. } = saving;
         let mut warning = None;
+        self.saved = written.is_ok();
         if let Err(e) = written {
             let path = self.file.path().display().to_string();
             let stops = matches!(ask, Ask::Stop { .. } | Ask::Down { .. });

@@ -22,6 +22,9 @@ use crate::clock;
 pub(crate) const EXIT_WAIT: Duration = Duration::from_secs(5);
 /// The same where we have no pidfd: only helmd can know then, and it tells at once if it does.
 const TOLD_WAIT: Duration = Duration::from_secs(1);
+/// Attempts to get a pidfd where that fails for want of descriptors or memory, and the pause between two.
+const OPEN_ATTEMPTS: usize = 100;
+const OPEN_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Attempts to end what is left of a run that cannot be attached to, and the pause between two.
 const SWEEPS: usize = 100;
 const SWEEP_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -141,10 +144,18 @@ fn find_main(record: &RunRecord) -> Main {
         return Main::Gone;
     }
     let process = Process { pid: record.state.pid, start_ticks: record.state.start_ticks };
-    match procs::open(process) {
-        Ok(Some(pidfd)) => Main::Foreign(pidfd),
-        Ok(None) | Err(_) => Main::Leaving { pidfd: None, until: clock::mono() + TOLD_WAIT },
+    for _ in 0..OPEN_ATTEMPTS {
+        match procs::open(process) {
+            Ok(Some(pidfd)) => return Main::Foreign(pidfd),
+            Ok(None) => break,
+            // No descriptor or no memory left: that says nothing about the process.
+            Err(_) => {
+                let none: &mut [PollFd<'_>] = &mut [];
+                let _ = poll(none, Some(&OPEN_PAUSE));
+            }
+        }
     }
+    Main::Leaving { pidfd: None, until: clock::mono() + TOLD_WAIT }
 }
 
 /// Ends what can be recognised of a run that nobody can attach to.

@@ -29,6 +29,8 @@ use crate::clock;
 use link::Link;
 use run::{DRAIN, Killing, Main, Run};
 
+/// Datagrams of the service that are heard in one round.
+const DATAGRAMS: usize = 16;
 /// Runs the keeper of `name` until it is retired.
 pub(crate) fn keep(home: &Path, name: &ServiceName, attach: Option<RunId>) -> Result<(), setup::SetupError> {
     let mut keeper = setup::set_up(home, name)?;
@@ -289,7 +291,11 @@ impl Keeper {
     fn hear(&mut self) {
         let now = clock::mono();
         let Some(run) = &mut self.run else { return };
-        while let Some((sender, said)) = run.notify.as_ref().and_then(notify::NotifySocket::receive) {
+        // A service that never stops talking must not keep us from its end: the rest is heard in the next round.
+        for _ in 0..DATAGRAMS {
+            let Some((sender, said)) = run.notify.as_ref().and_then(notify::NotifySocket::receive) else {
+                break;
+            };
             let ours = sender.uid == rustix::process::geteuid() || sender.uid.is_root();
             let pid = sender.pid.as_raw_nonzero().get().unsigned_abs();
             // A service may change its user: then it has to be alive and found in the tree.

@@ -101,8 +101,8 @@ fn lock(place: &ServiceDir) -> Result<File, SetupError> {
     for _ in 0..LOCK_ATTEMPTS {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                let pid = format!("{}\n", std::process::id());
-                file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(at(path.display()))?;
+                // Of one length, in place: a full disk must not keep a successor out. It only names us.
+                let _ = file.write_all(format!("{:>10}\n", std::process::id()).as_bytes());
                 return Ok(file);
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
