@@ -26,6 +26,8 @@ pub(super) struct Live {
     pub(super) ended: bool,
     /// The last signal or kill: given again to a new keeper.
     pub(super) pending: Option<Order>,
+    /// Read ends of its pipes, held since before it was ordered: its keeper may die before it has told of the start.
+    ahead: Vec<OwnedFd>,
     /// What is held of its main process.
     hold: Option<Hold>,
     /// Once its keeper was replaced: the exit, as far as helmd can learn it.
@@ -42,7 +44,12 @@ struct Hold {
 impl Live {
     /// A run that has been ordered.
     pub(super) fn new(run: RunId) -> Self {
-        Self { run, started: false, ended: false, pending: None, hold: None, exit: None }
+        Self { run, started: false, ended: false, pending: None, ahead: Vec::new(), hold: None, exit: None }
+    }
+
+    /// Takes hold of the pipes that were made ahead and become those of the run. A first run has none.
+    pub(super) fn hold_ahead(&mut self, spare: &RunDir) {
+        self.ahead = pipes(spare).unwrap_or_default();
     }
 
     /// Takes hold of the main process and the pipes, once. Where that fails the run goes on with less protection.
@@ -51,7 +58,10 @@ impl Live {
             return;
         }
         match hold(dir, main) {
-            Ok(hold) => self.hold = Some(hold),
+            Ok(hold) => {
+                self.hold = Some(hold);
+                self.ahead = Vec::new();
+            }
             Err(e) => {
                 tracing::debug!(run.id = %self.run, process.pid = main.pid, "no hold of the main process: {e}")
             }
@@ -89,7 +99,11 @@ async fn reaped(process: Readable) -> Exit {
 
 fn hold(dir: &RunDir, main: Process) -> io::Result<Hold> {
     let process = procs::open(main)?.ok_or_else(|| io::Error::other("the process is gone"))?;
+    Ok(Hold { pid: main.pid, process, _pipes: pipes(dir)? })
+}
+
+fn pipes(dir: &RunDir) -> io::Result<Vec<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let pipes = [0, 1].map(|stream| rustix::fs::open(dir.pipe(stream), flags, Mode::empty()));
-    Ok(Hold { pid: main.pid, process, _pipes: pipes.into_iter().collect::<Result<_, _>>()? })
+    let open = |stream| rustix::fs::open(dir.pipe(stream), flags, Mode::empty());
+    Ok([0, 1].map(open).into_iter().collect::<Result<_, _>>()?)
 }

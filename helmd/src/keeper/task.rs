@@ -167,7 +167,9 @@ impl Task {
             self.link =
                 Some(link.map_err(|e| failed(false, format!("the keeper could not be started: {e}")))?);
         }
-        self.live = Some(Live::new(run));
+        let mut live = Live::new(run);
+        live.hold_ahead(&self.place.spare());
+        self.live = Some(live);
         self.give(Order::Start(Box::new(order))).await;
         Ok(())
     }
