@@ -1,0 +1,95 @@
+//! What one transaction holds. Made by the writer, carried out by an engine: all of it or nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain::Head;
+use crate::entry::{Entry, Level};
+use crate::id::PartitionId;
+use crate::partition::{Class, Contents};
+
+/// Where the capture of one service stands: a segment of its log files and an offset in plain bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// Number of the segment.
+    pub segment: u64,
+    /// Plain bytes into it that are stored.
+    pub offset: u64,
+}
+
+/// What makes a repeated append harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Once {
+    /// The sender numbers its batches, rising; a batch at or below the last one kept is there already.
+    Sequence {
+        /// Who sends.
+        sender: String,
+        /// The batch's number.
+        number: u64,
+    },
+    /// A key of the sender's choice, remembered for a day.
+    Key(String),
+}
+
+/// One minute of one service at one level.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CountKey {
+    /// Minutes since 1970 of the entries' own time.
+    pub minute: i64,
+    /// Name of the service.
+    pub service: String,
+    /// Level.
+    pub level: Level,
+}
+
+/// One transaction on one class of one instance.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// Which class.
+    pub class: Class,
+    /// The partition that takes the entries.
+    pub partition: PartitionId,
+    /// Number of this transaction in its class, rising by one: an engine refuses any other than the next, so that a repeated commit whose
+    /// answer was lost is found out.
+    pub number: u64,
+    /// The entries, in the order of the chain.
+    pub entries: Vec<Entry>,
+    /// The chain after them.
+    pub head: Head,
+    /// Latest time of arrival given, nanoseconds since 1970.
+    pub arrived: i64,
+    /// The partition's contents after them.
+    pub contents: Contents,
+    /// What they add to the counts per minute.
+    pub counts: BTreeMap<CountKey, u64>,
+    /// Cursors of captured services after them, by name.
+    pub cursors: BTreeMap<String, Position>,
+    /// What is to be remembered of senders.
+    pub once: Vec<Once>,
+    /// Position of the local queue after them, where they come from there.
+    pub queue: Option<u64>,
+}
+
+/// What an instance needs to know to go on in one class.
+#[derive(Debug, Clone)]
+pub struct ClassState {
+    /// Which class.
+    pub class: Class,
+    /// Number of the last transaction.
+    pub number: u64,
+    /// The chain's end.
+    pub head: Head,
+    /// Latest time of arrival given.
+    pub arrived: i64,
+    /// The open partition, if there is one.
+    pub open: Option<PartitionId>,
+    /// Cursors, by name.
+    pub cursors: BTreeMap<String, Position>,
+    /// Last number of each sender.
+    pub senders: BTreeMap<String, u64>,
+    /// Keys that are remembered.
+    pub keys: Vec<String>,
+    /// Position of the local queue.
+    pub queue: u64,
+}

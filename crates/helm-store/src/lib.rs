@@ -1,0 +1,28 @@
+//! What happened, kept: every log entry exactly once, in a chain that shows alteration.
+//!
+//! ```text
+//!  append ---> writer ----.            .---- reader <--- queries, follow, export
+//!              numbers,    \          /      order, merging, texts
+//!              chain, counts \      /
+//!                           LogEngine   (carries out, decides nothing)
+//!                           /      \
+//!                       sqlite    postgres
+//! ```
+//!
+//! This crate is the only one that names sqlx.
+
+pub mod chain;
+pub mod commit;
+pub mod engine;
+pub mod entry;
+pub mod id;
+pub mod metrics;
+pub mod partition;
+pub mod postgres;
+pub mod query;
+pub mod queue;
+pub mod reader;
+pub mod retention;
+pub mod sqlite;
+pub mod verify;
+pub mod writer;

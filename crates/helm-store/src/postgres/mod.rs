@@ -1,0 +1,1 @@
+//! PostgreSQL: a table a partition.

@@ -1,0 +1,1 @@
+//! Appends that wait for a database that is away.

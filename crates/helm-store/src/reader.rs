@@ -1,0 +1,1 @@
+//! Reads: order, merging, texts.

@@ -1,0 +1,1 @@
+//! What may go: by age, by bytes, by free disk.

@@ -1,0 +1,1 @@
+//! Appends: numbers, chain and counts; concurrent ones share a transaction.
