@@ -15,6 +15,7 @@ pub mod chain;
 pub mod commit;
 pub mod engine;
 pub mod entry;
+pub mod history;
 pub mod id;
 pub mod metrics;
 pub mod partition;

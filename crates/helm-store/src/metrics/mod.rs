@@ -5,4 +5,6 @@
 
 mod bits;
 pub mod block;
+pub mod engine;
+pub mod keep;
 pub mod rollup;

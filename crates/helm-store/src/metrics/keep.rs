@@ -1,0 +1,224 @@
+//! What is in hand before it is stored: the samples of the current hour. Pure: samples in, batches out.
+
+use std::collections::BTreeMap;
+
+use super::block::{Sample, pack};
+use super::engine::{Batch, Block, SeriesId, SeriesKey};
+use super::rollup::{HOUR, MINUTE, Rollup, roll};
+
+/// Series that one helmd keeps at most: each costs memory.
+pub const MAX_SERIES: usize = 10_000;
+
+/// Why a sample is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Too many series.
+    #[error("there are {MAX_SERIES} series already; use fewer different tags")]
+    TooMany,
+    /// NaN or infinite.
+    #[error("the value is not a finite number")]
+    NotFinite,
+    /// Not after the last one of its series.
+    #[error("an older sample than the last one of its series")]
+    Late,
+}
+
+/// Samples of the current hour, by series.
+#[derive(Debug)]
+pub struct Keep {
+    ids: BTreeMap<SeriesKey, SeriesId>,
+    hands: BTreeMap<SeriesId, Hand>,
+    fresh: Vec<(SeriesId, SeriesKey)>,
+    next: SeriesId,
+}
+
+/// One series.
+#[derive(Debug, Default)]
+struct Hand {
+    /// Of the current hour.
+    samples: Vec<Sample>,
+    /// So many of them are stored in minutes.
+    rolled: usize,
+    /// Something came since the block was stored.
+    changed: bool,
+}
+
+impl Keep {
+    /// Goes on with the series that are known.
+    pub fn with(series: impl IntoIterator<Item = (SeriesId, SeriesKey)>) -> Keep {
+        let ids: BTreeMap<SeriesKey, SeriesId> = series.into_iter().map(|(id, key)| (key, id)).collect();
+        let next = ids.values().max().map_or(1, |last| last + 1);
+        Keep { ids, next, hands: BTreeMap::new(), fresh: Vec::new() }
+    }
+
+    /// Goes on with the stored samples of the current hour.
+    pub fn resume(&mut self, series: SeriesId, samples: Vec<Sample>) {
+        // Minutes that are over are stored, or rolled up again to the same.
+        self.hands.insert(series, Hand { samples, rolled: 0, changed: false });
+    }
+
+    /// Known series.
+    pub fn series(&self) -> impl Iterator<Item = (&SeriesKey, SeriesId)> {
+        self.ids.iter().map(|(key, id)| (key, *id))
+    }
+
+    /// Number of a series.
+    pub fn id(&self, key: &SeriesKey) -> Option<SeriesId> {
+        self.ids.get(key).copied()
+    }
+
+    /// Samples in hand of a series, oldest first.
+    pub fn in_hand(&self, series: SeriesId) -> &[Sample] {
+        self.hands.get(&series).map_or(&[], |hand| &hand.samples)
+    }
+
+    /// Takes a sample in. What completes an hour is returned, to be stored with the next flush.
+    pub fn sample(&mut self, key: &SeriesKey, sample: Sample, done: &mut Batch) -> Result<(), NotTaken> {
+        if !sample.value.is_finite() {
+            return Err(NotTaken::NotFinite);
+        }
+        let id = self.number(key)?;
+        let hand = self.hands.entry(id).or_default();
+        if hand.samples.last().is_some_and(|last| sample.at <= last.at) {
+            return Err(NotTaken::Late);
+        }
+        if hand.samples.first().is_some_and(|first| hour(first.at) != hour(sample.at)) {
+            hand.close(id, done);
+        }
+        hand.samples.push(sample);
+        hand.changed = true;
+        Ok(())
+    }
+
+    /// What is to be stored at `now`: blocks that changed, minutes and hours that are over.
+    pub fn flush(&mut self, now: i64, done: &mut Batch) {
+        done.series.append(&mut self.fresh);
+        for (id, hand) in &mut self.hands {
+            if hand.samples.first().is_some_and(|first| hour(first.at) != hour(now)) {
+                hand.close(*id, done);
+            } else {
+                hand.store(*id, now, done);
+            }
+        }
+        self.hands.retain(|_, hand| !hand.samples.is_empty());
+    }
+
+    fn number(&mut self, key: &SeriesKey) -> Result<SeriesId, NotTaken> {
+        if let Some(id) = self.ids.get(key) {
+            return Ok(*id);
+        }
+        if self.ids.len() >= MAX_SERIES {
+            return Err(NotTaken::TooMany);
+        }
+        let id = self.next;
+        self.next += 1;
+        self.ids.insert(key.clone(), id);
+        self.fresh.push((id, key.clone()));
+        Ok(id)
+    }
+}
+
+impl Hand {
+    /// Block, and the minutes that are over at `now`.
+    fn store(&mut self, id: SeriesId, now: i64, done: &mut Batch) {
+        let Some(first) = self.samples.first() else { return };
+        if self.changed {
+            done.blocks.push(Block { series: id, hour: hour(first.at), bytes: pack(&self.samples) });
+            self.changed = false;
+        }
+        let open = now - now.rem_euclid(MINUTE);
+        let end = self.samples.partition_point(|sample| sample.at < open);
+        let over = self.samples.get(self.rolled..end).unwrap_or_default();
+        done.minutes.extend(minutes(over).into_iter().map(|rollup| (id, rollup)));
+        self.rolled = self.rolled.max(end);
+    }
+
+    /// The hour is over: everything is stored, nothing stays in hand.
+    fn close(&mut self, id: SeriesId, done: &mut Batch) {
+        self.store(id, i64::MAX, done);
+        done.hours.extend(roll(minutes(&self.samples), HOUR).into_iter().map(|rollup| (id, rollup)));
+        *self = Hand::default();
+    }
+}
+
+fn minutes(samples: &[Sample]) -> Vec<Rollup> {
+    roll(samples.iter().map(|sample| Rollup::of(*sample, MINUTE)), MINUTE)
+}
+
+fn hour(at: i64) -> i64 {
+    at - at.rem_euclid(HOUR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::unpack;
+    use super::*;
+
+    fn key(metric: &str) -> SeriesKey {
+        SeriesKey { service: "core".into(), metric: metric.into(), tags: BTreeMap::new() }
+    }
+
+    fn sample(second: i64, value: f64) -> Sample {
+        Sample { at: second * 1_000_000_000, value }
+    }
+
+    #[test]
+    fn an_hour_of_samples_becomes_a_block_sixty_minutes_and_an_hour() {
+        let (mut keep, mut done) = (Keep::with([]), Batch::default());
+        let mut all = Vec::new();
+        for n in 0..=720 {
+            let s = sample(n * 5, 1.0);
+            if n < 720 {
+                all.push(s);
+            }
+            keep.sample(&key("cpu_percent"), s, &mut done).unwrap();
+            if n % 12 == 0 {
+                keep.flush(s.at, &mut done);
+            }
+        }
+        assert_eq!(done.series.len(), 1);
+        assert_eq!(done.minutes.len(), 60, "each minute once");
+        assert_eq!(done.hours.iter().map(|(_, r)| (r.at, r.count)).collect::<Vec<_>>(), [(0, 720)]);
+        let whole = done.blocks.iter().rfind(|b| b.hour == 0).unwrap();
+        assert_eq!(unpack(&whole.bytes), Some(all));
+        assert_eq!(keep.in_hand(1).len(), 1);
+    }
+
+    #[test]
+    fn what_is_resumed_is_rolled_up_to_the_same() {
+        let (mut first, mut second) = (Keep::with([]), Keep::with([]));
+        let (mut one, mut two) = (Batch::default(), Batch::default());
+        for n in 0..20 {
+            first.sample(&key("m"), sample(n * 5, f64::from(i32::try_from(n).unwrap())), &mut one).unwrap();
+        }
+        first.flush(100 * 1_000_000_000, &mut one);
+        second.ids = first.ids.clone();
+        second.next = first.next;
+        second.resume(1, unpack(&one.blocks[0].bytes).unwrap());
+        second.flush(100 * 1_000_000_000, &mut two);
+        assert_eq!(one.minutes, two.minutes);
+        assert!(two.blocks.is_empty(), "nothing new: no block");
+    }
+
+    #[test]
+    fn what_is_no_sample_is_refused() {
+        let (mut keep, mut done) = (Keep::with([]), Batch::default());
+        let mut take = |keep: &mut Keep, metric: &str, s| keep.sample(&key(metric), s, &mut done);
+        assert_eq!(take(&mut keep, "a", sample(1, f64::NAN)), Err(NotTaken::NotFinite));
+        assert_eq!(take(&mut keep, "a", sample(1, 1.0)), Ok(()));
+        assert_eq!(take(&mut keep, "a", sample(1, 1.0)), Err(NotTaken::Late));
+        for n in 1..MAX_SERIES {
+            take(&mut keep, &format!("m{n}"), sample(1, 1.0)).unwrap();
+        }
+        assert_eq!(take(&mut keep, "one more", sample(1, 1.0)), Err(NotTaken::TooMany));
+    }
+
+    #[test]
+    fn a_series_that_ended_is_closed_when_its_hour_is_over() {
+        let (mut keep, mut done) = (Keep::with([]), Batch::default());
+        keep.sample(&key("m"), sample(10, 2.0), &mut done).unwrap();
+        keep.flush(HOUR, &mut done);
+        assert_eq!((done.blocks.len(), done.minutes.len(), done.hours.len()), (1, 1, 1));
+        assert!(keep.in_hand(1).is_empty());
+    }
+}
