@@ -1,7 +1,13 @@
 //! `instance/helm.conf`: the seed's INI file, and Helm's own section in it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::fault::{Doc, Severity, meant, quoted};
-use super::plain::{One, Whole};
+use super::group::Named;
+use super::keep::Keep;
+use super::plain::{Bytes, One, Time, Whole};
+use super::resolve::set;
 use super::shape::{Reader, Shape, fields};
 use super::tree::{Kind, Member, Node, fits};
 use crate::wish::Mode;
@@ -21,6 +27,32 @@ pub struct Settings {
     pub cgroup_tree: Option<String>,
     /// How many events are kept in memory for `helmctl events`.
     pub events_kept: u32,
+    /// What is kept how long, by class of retention; a class that is not named is kept as `default`.
+    pub retention: BTreeMap<String, Keep>,
+    /// The store gives way, oldest first, while less than this is free on its disk, in bytes.
+    pub free_floor: u64,
+    /// Numbers over time.
+    pub metrics: MetricSettings,
+}
+
+/// How numbers are sampled, and what of them is kept how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricSettings {
+    /// From one sample to the next.
+    pub interval: Duration,
+    /// Samples.
+    pub raw: Duration,
+    /// Minutes.
+    pub minutes: Duration,
+    /// Hours.
+    pub hours: Duration,
+}
+
+impl Default for MetricSettings {
+    fn default() -> Self {
+        let days = |n: u64| Duration::from_secs(n * 86_400);
+        Self { interval: Duration::from_secs(5), raw: days(1), minutes: days(14), hours: days(400) }
+    }
 }
 
 impl Default for Settings {
@@ -32,6 +64,9 @@ impl Default for Settings {
             default_mode: None,
             cgroup_tree: None,
             events_kept: 10_000,
+            retention: BTreeMap::from([(DEFAULT_CLASS.to_owned(), Keep::default())]),
+            free_floor: 1 << 30,
+            metrics: MetricSettings::default(),
         }
     }
 }
@@ -51,30 +86,72 @@ fields! {
         cgroup_tree: String,
         /// How many events are kept for `helmctl events`. Default: 10000.
         events_kept: Whole<10, 1_000_000>,
+        /// The store gives way, oldest first, while less than this is free on its disk. Default: 1G.
+        free_floor: Bytes<0>,
     }
 }
 
+/// The longest time that anything is kept by age: a hundred years.
+pub(super) const LONGEST: u64 = 36_525 * 86_400_000;
+
+fields! {
+    /// Section `[metrics]`.
+    RawMetrics {
+        /// From one sample to the next. Default: 5 s.
+        interval: Time<1_000, 3_600_000>,
+        /// How long samples are kept. Default: 1d.
+        raw: Time<3_600_000, LONGEST>,
+        /// How long minutes are kept. Default: 14d.
+        minutes: Time<3_600_000, LONGEST>,
+        /// How long hours are kept. Default: 400d.
+        hours: Time<3_600_000, LONGEST>,
+    }
+}
+
+/// The class of services that name none.
+const DEFAULT_CLASS: &str = "default";
+
 /// Sections that belong to others (contract 3.6): their keys are not looked at.
 const FOREIGN: [&str; 2] = ["database", "database_credentials"];
-const OURS: &str = "helm";
+/// Sections that are read here.
+const OURS: [&str; 3] = ["helm", "retention", "metrics"];
 
 /// Reads the settings; what is missing or bad has its default.
 pub(super) fn read(doc: &mut Doc<'_>) -> Settings {
     let mut settings = Settings::default();
-    let section = Node { at: 0, kind: Kind::Map(own_section(doc)) };
-    let mut reader = Reader::new(doc, OURS, Severity::Error);
-    let Some(raw) = RawSettings::read(&section, &mut reader) else { return settings };
+    let [own, retention, metrics] = own_sections(doc).map(|members| Node { at: 0, kind: Kind::Map(members) });
+    helm(doc, &own, &mut settings);
+    if let Some(Named(classes)) =
+        Named::<Keep>::read(&retention, &mut Reader::new(doc, OURS[1], Severity::Error))
+    {
+        for (class, keep) in classes {
+            if crate::name::ServiceName::new(&class.it).is_err() {
+                let message = format!("{} cannot name a class of retention", quoted(&class.it));
+                doc.error(class.at, OURS[1], message, "use 1 to 50 of a-z, 0-9, `_` and `-`");
+                continue;
+            }
+            settings.retention.insert(class.it, keep.it);
+        }
+    }
+    if let Some(raw) = RawMetrics::read(&metrics, &mut Reader::new(doc, OURS[2], Severity::Error)) {
+        set(&mut settings.metrics.interval, &raw.interval, |t| t.0);
+        set(&mut settings.metrics.raw, &raw.raw, |t| t.0);
+        set(&mut settings.metrics.minutes, &raw.minutes, |t| t.0);
+        set(&mut settings.metrics.hours, &raw.hours, |t| t.0);
+    }
+    settings
+}
+
+fn helm(doc: &mut Doc<'_>, section: &Node, settings: &mut Settings) {
+    let Some(raw) = RawSettings::read(section, &mut Reader::new(doc, OURS[0], Severity::Error)) else {
+        return;
+    };
     settings.peer_group = raw.peer_group.map(|g| g.it);
     settings.default_mode = raw.default_mode.map(|m| m.it.0);
-    if let Some(n) = raw.start_cap {
-        settings.start_cap = n.it.into_u32();
-    }
-    if let Some(n) = raw.probe_cap {
-        settings.probe_cap = n.it.into_u32();
-    }
-    if let Some(n) = raw.events_kept {
-        settings.events_kept = n.it.into_u32();
-    }
+    set(&mut settings.start_cap, &raw.start_cap, |n| n.into_u32());
+    set(&mut settings.probe_cap, &raw.probe_cap, |n| n.into_u32());
+    set(&mut settings.events_kept, &raw.events_kept, |n| n.into_u32());
+    set(&mut settings.free_floor, &raw.free_floor, |n| n.0);
     match raw.cgroup_tree {
         Some(path) if !path.it.starts_with('/') => {
             let message = format!("{} is not an absolute path", quoted(&path.it));
@@ -87,12 +164,11 @@ pub(super) fn read(doc: &mut Doc<'_>) -> Settings {
         }
         path => settings.cgroup_tree = path.map(|p| p.it),
     }
-    settings
 }
 
-/// The members of `[helm]`; faults of form elsewhere are reported on the way.
-fn own_section(doc: &mut Doc<'_>) -> Vec<Member> {
-    let mut members = Vec::new();
+/// The members of each of our sections; faults of form elsewhere are reported on the way.
+fn own_sections(doc: &mut Doc<'_>) -> [Vec<Member>; 3] {
+    let mut members = [const { Vec::new() }; 3];
     if !fits(doc) {
         return members;
     }
@@ -111,10 +187,12 @@ fn own_section(doc: &mut Doc<'_>) -> Vec<Member> {
             check_section(doc, at, line, section.as_deref().unwrap_or_default());
             continue;
         }
-        match section.as_deref() {
-            Some(OURS) => members.extend(member(doc, at, line)),
-            Some(_) => {}
-            None => doc.error(at, "", "stands before the first section", "begin with a line [helm]"),
+        let Some(section) = section.as_deref() else {
+            doc.error(at, "", "stands before the first section", "begin with a line [helm]");
+            continue;
+        };
+        if let Some(ours) = OURS.iter().position(|name| *name == section) {
+            members[ours].extend(member(doc, OURS[ours], at, line));
         }
     }
     members
@@ -123,15 +201,15 @@ fn own_section(doc: &mut Doc<'_>) -> Vec<Member> {
 fn check_section(doc: &mut Doc<'_>, at: usize, line: &str, name: &str) {
     if name.is_empty() {
         doc.error(at, "", format!("{} is not a section", quoted(line)), "like [helm]");
-    } else if name != OURS && !FOREIGN.contains(&name) {
-        let hint = meant(name, [OURS].into_iter().chain(FOREIGN));
+    } else if !OURS.contains(&name) && !FOREIGN.contains(&name) {
+        let hint = meant(name, OURS.into_iter().chain(FOREIGN));
         doc.warn(at, name, "is not a section that Helm knows; it is not read", hint);
     }
 }
 
-fn member(doc: &mut Doc<'_>, at: usize, line: &str) -> Option<Member> {
+fn member(doc: &mut Doc<'_>, section: &str, at: usize, line: &str) -> Option<Member> {
     let Some(split) = line.find(['=', ':']) else {
-        doc.error(at, OURS, format!("{} is not a setting", quoted(line)), "like start_cap = 32");
+        doc.error(at, section, format!("{} is not a setting", quoted(line)), "like start_cap = 32");
         return None;
     };
     let (name, value) = (line[..split].trim(), line[split + 1..].trim());

@@ -16,6 +16,7 @@ mod fault;
 mod graph;
 mod group;
 mod json;
+mod keep;
 mod own;
 mod plain;
 mod probes;
@@ -32,8 +33,9 @@ mod table;
 mod tests;
 mod tree;
 
-pub use conf::Settings;
+pub use conf::{MetricSettings, Settings};
 pub use fault::{Fault, Severity, nearest};
+pub use keep::Keep;
 pub use own::own_services_json;
 pub use read::{Config, DirectoryEntry, LogPattern, Reading, Source, Sources, read};
 pub use schema::schema;
@@ -295,10 +297,46 @@ pub struct LogRules {
     pub total_bytes: u64,
     /// Closed segments are compressed.
     pub compress: bool,
+    /// How lines become entries of the log.
+    pub rule: LineRule,
+    /// A regular expression in place of the rule.
+    pub pattern: Option<String>,
+    /// Class of retention.
+    pub class: String,
+}
+
+/// How the lines of a service are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineRule {
+    /// Each by what it looks like.
+    #[default]
+    Auto,
+    /// JSON objects.
+    Json,
+    /// `key=value`
+    Logfmt,
+    /// Python's logging.
+    Python,
+    /// Java: Quarkus, Logback, Log4j.
+    Java,
+    /// Syslog prefixes.
+    Syslog,
+    /// Lines and stack traces, nothing read out of them.
+    Plain,
+    /// Each line as it is.
+    None,
 }
 
 impl Default for LogRules {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, total_bytes: 512 << 20, compress: true }
+        Self {
+            segment_bytes: 16 << 20,
+            total_bytes: 512 << 20,
+            compress: true,
+            rule: LineRule::Auto,
+            pattern: None,
+            class: "default".to_owned(),
+        }
     }
 }

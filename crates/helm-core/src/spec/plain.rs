@@ -8,7 +8,7 @@ use super::json::Json;
 use super::scalar;
 use super::shape::{Reader, Shape, any_of, typed};
 use super::tree::{Kind, Node};
-use super::{Condition, RestartPolicy};
+use super::{Condition, LineRule, RestartPolicy};
 use crate::exit;
 use crate::wish::Mode;
 
@@ -246,6 +246,19 @@ impl Choice for RestartPolicy {
         ("always", RestartPolicy::Always),
         ("on-failure", RestartPolicy::OnFailure),
         ("never", RestartPolicy::Never),
+    ];
+}
+
+impl Choice for LineRule {
+    const WORDS: &[(&'static str, Self)] = &[
+        ("auto", LineRule::Auto),
+        ("json", LineRule::Json),
+        ("logfmt", LineRule::Logfmt),
+        ("python", LineRule::Python),
+        ("java", LineRule::Java),
+        ("syslog", LineRule::Syslog),
+        ("plain", LineRule::Plain),
+        ("none", LineRule::None),
     ];
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address::Address;
-use super::fault::Doc;
+use super::fault::{Doc, quoted};
 use super::group::Variables;
 use super::registry::{Known, RawDefaults, Registry, fill};
 use super::scalar::absolute;
@@ -140,6 +140,18 @@ impl Resolver<'_, '_> {
         set(&mut log.segment_bytes, &raw.segment_size, |b| b.0);
         set(&mut log.total_bytes, &raw.total_size, |b| b.0);
         set(&mut log.compress, &raw.compress, |b| *b);
+        set(&mut log.rule, &raw.rule, |rule| rule.0);
+        log.pattern = raw.pattern.as_ref().map(|p| p.it.clone());
+        if let Some(class) = &raw.class {
+            log.class = class.it.clone();
+            if ServiceName::new(&class.it).is_err() {
+                let message = format!("{} cannot name a class of retention", quoted(&class.it));
+                self.error(entry, "log.class", class.at, message, "use 1 to 50 of a-z, 0-9, `_` and `-`");
+            }
+        }
+        if let (Some(_), Some(pattern)) = (&raw.rule, &raw.pattern) {
+            self.error(entry, "log.pattern", pattern.at, "stands beside a `rule`", "take one of them away");
+        }
         if log.segment_bytes > log.total_bytes {
             self.error(
                 entry,

@@ -1,11 +1,11 @@
 //! The fields of `services.json`: this table is the reader, the list of known names, and the schema.
 //! docs/services.md explains them at length.
 
-use super::RestartPolicy;
 use super::address::Address;
 use super::group::{Argv, Command, Edges, OrOff, Texts, Variables};
 use super::plain::{Bytes, Choice, Decimal, Inside, Knock, One, Signal, Time, Whole};
 use super::shape::fields;
+use super::{LineRule, RestartPolicy};
 
 /// A TCP port.
 pub(super) type Port = Whole<1, 65535>;
@@ -179,6 +179,12 @@ fields! {
         total_size: Bytes<65_536>,
         /// Closed files are compressed. Default: true.
         compress: bool,
+        /// How lines are read: `auto`, `json`, `logfmt`, `python`, `java`, `syslog`, `plain` or `none`. Default: `auto`.
+        rule: One<LineRule>,
+        /// Instead of `rule`: a regular expression with the groups `level`, `time`, `message`, `trace`, `user`.
+        pattern: String,
+        /// Class of retention, a name in `[retention]` of instance/helm.conf. Default: `default`.
+        class: String,
     }
 }
 

@@ -524,7 +524,10 @@ fn everything_that_can_be_said() {
             core: Some(0)
         }
     );
-    assert_eq!(a.log, LogRules { segment_bytes: 1 << 20, total_bytes: 10 << 20, compress: false });
+    assert_eq!(
+        a.log,
+        LogRules { segment_bytes: 1 << 20, total_bytes: 10 << 20, compress: false, ..LogRules::default() }
+    );
     let patterns: Vec<LogPattern<'_>> = config.log_patterns().collect();
     let pattern = LogPattern {
         file: "services.json",
@@ -780,7 +783,7 @@ fn settings(text: &str, expected: &[&str]) -> Option<Settings> {
 fn helm_conf() {
     let seed = "[database]\nconnection_string = postgresql://u:p%40x@h/db\n\n[database_credentials]\ndb_host = localhost\n";
     assert_eq!(settings(seed, &[]), Some(Settings::default()));
-    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\n";
+    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\n[retention]\naudit = 400d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
     let want = Settings {
         peer_group: Some("ops".into()),
         start_cap: 4,
@@ -788,8 +791,24 @@ fn helm_conf() {
         default_mode: Some(Mode::Production),
         cgroup_tree: Some("/sys/fs/cgroup/x".into()),
         events_kept: 500,
+        free_floor: 2 << 30,
+        retention: BTreeMap::from([
+            ("default".into(), Keep::default()),
+            ("audit".into(), Keep { age: Some(Duration::from_secs(400 * 86_400)), bytes: None }),
+            ("debug".into(), Keep { age: Some(Duration::from_secs(2 * 86_400)), bytes: Some(1 << 30) }),
+        ]),
+        metrics: MetricSettings { raw: Duration::from_secs(2 * 86_400), ..MetricSettings::default() },
     };
     assert_eq!(settings(own, &[]), Some(want));
+    settings(
+        "[retention]\nAudit = 1d\ndebug = soon\n[metrics]\nraw = 1s\nhour = 2d\n",
+        &[
+            "helm.conf:2:1: retention: `Audit` cannot name a class of retention",
+            "helm.conf:3:9: retention.debug: must be a time, a size, or both, not `soon` (like 90d, 20G, 90d 20G, or forever)",
+            "helm.conf:5:7: metrics.raw: must be a time from 1h to 36525d, not `1s`",
+            "helm.conf:6:1: metrics.hour: is not a field that Helm knows (did you mean `hours`?)",
+        ],
+    );
     settings(
         "x = 1\n[helm]\nstart_capp = 4\n  probe_cap = 0\nstart_cap = 5\nstart_cap = 6\ndefault_mode = prod\njunk\ncgroup_tree = x\n[hlem]\na = b\n[]\n",
         &[
