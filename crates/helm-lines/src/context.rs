@@ -14,6 +14,9 @@ pub const DEPTH_MAX: usize = 32;
 /// Room that is kept for Helm's own notes about an entry.
 const NOTES: usize = 1 << 10;
 
+/// Bytes of a usual context: reserved at once.
+const USUAL: usize = 160;
+
 /// What happened to fields on the way into a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Bounded {
@@ -36,6 +39,9 @@ pub(crate) struct Context {
 
 impl Context {
     fn key(&mut self, key: &str) {
+        if self.text.is_empty() {
+            self.text.reserve(USUAL);
+        }
         self.text.push(if self.text.is_empty() { '{' } else { ',' });
         json::quote(&mut self.text, key);
         self.text.push(':');

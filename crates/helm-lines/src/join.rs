@@ -88,6 +88,11 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// Whether `hold` has passed. A clock that was set back says nothing more about how long: then it has.
+fn passed(at: i64, hold: Duration, now: i64) -> bool {
+    now >= due(at, hold) || now < at.saturating_sub(nanos(PIECE_HOLD))
+}
+
 fn due(at: i64, hold: Duration) -> i64 {
     at.saturating_add(nanos(hold))
 }
@@ -144,7 +149,7 @@ impl Joiner {
         for stream in 0..self.tracks.len() {
             self.end_stale_pieces(stream, now, out);
             let Track { pieces, open, .. } = &self.tracks[stream];
-            if pieces.is_none() && open.as_ref().is_some_and(|open| now.0 >= due(open.last_at, HOLD)) {
+            if pieces.is_none() && open.as_ref().is_some_and(|open| passed(open.last_at, HOLD, now.0)) {
                 self.complete(stream, out);
             }
         }
@@ -168,7 +173,7 @@ impl Joiner {
     }
 
     fn end_stale_pieces(&mut self, stream: usize, now: Wall, out: &mut Vec<Entry>) {
-        if self.tracks[stream].pieces.as_ref().is_some_and(|pieces| now.0 >= due(pieces.last_at, PIECE_HOLD))
+        if self.tracks[stream].pieces.as_ref().is_some_and(|pieces| passed(pieces.last_at, PIECE_HOLD, now.0))
         {
             self.end_pieces(stream, out);
             self.tracks[stream].mid_line = true;
@@ -195,7 +200,7 @@ impl Joiner {
         // Traces are recognised without their colours.
         let bare = text::plain(&shown);
         let bare = bare.as_deref().unwrap_or(&shown);
-        if self.tracks[stream].open.as_ref().is_some_and(|open| line.at >= due(open.last_at, HOLD)) {
+        if self.tracks[stream].open.as_ref().is_some_and(|open| passed(open.last_at, HOLD, line.at)) {
             self.complete(stream, out);
         }
         let mut head = None;

@@ -50,7 +50,10 @@ pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
 pub(crate) fn quote(out: &mut String, text: &str) {
     out.push('"');
     let mut from = 0;
-    for (at, b) in text.bytes().enumerate() {
+    let special = |b: u8| (b < 0x20) | (b == b'"') | (b == b'\\');
+    // Without branches, and nearly always enough.
+    let bytes = if text.bytes().fold(false, |found, b| found | special(b)) { text } else { "" };
+    for (at, b) in bytes.bytes().enumerate() {
         let short = match b {
             b'"' => "\\\"",
             b'\\' => "\\\\",
@@ -85,6 +88,18 @@ pub(crate) struct Clean<'a> {
 /// numbers beyond a double (kept as strings).
 pub(crate) fn clean(raw: &str) -> Clean<'_> {
     let bytes = raw.as_bytes();
+    // Most values are text without escapes, or short numbers and literals.
+    let simple = match bytes.first() {
+        Some(b'"') => memchr::memchr(b'\\', bytes).is_none(),
+        Some(b'{' | b'[') | None => false,
+        Some(_) => {
+            bytes.len() < 20 && !bytes.iter().any(|b| matches!(b, b'e' | b'E'))
+                || matches!(raw, "true" | "false")
+        }
+    };
+    if simple {
+        return Clean { text: Cow::Borrowed(raw), depth: 0 };
+    }
     let (mut out, mut copied) = (String::new(), 0);
     let (mut depth, mut deepest, mut at) = (0usize, 0usize, 0);
     while at < bytes.len() {
