@@ -288,10 +288,11 @@ impl Open {
             return None;
         }
         // A record that says that something failed, and behind it the trace of what did.
-        if self.trace == Trace::No && self.draft.level.is_none_or(|level| level >= Level::Warning) {
-            if let Some(trace) = Trace::begin(line) {
-                return Some(trace);
-            }
+        if self.trace == Trace::No
+            && self.draft.level.is_none_or(|level| level >= Level::Warning)
+            && let Some(trace) = Trace::begin(line)
+        {
+            return Some(trace);
         }
         let indented = line.starts_with([' ', '\t']);
         ((indented || rule.headless_lines_belong()) && !headed()).then_some(self.trace)

@@ -124,12 +124,12 @@ pub(crate) fn clean(raw: &str) -> Clean<'_> {
                     .take_while(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
                 let end = at + length.count();
                 let number = &raw[at..end];
-                if number.len() > 300 || number.contains(['e', 'E']) {
-                    if !number.parse::<f64>().is_ok_and(f64::is_finite) || exponent(number) > 400 {
-                        out.push_str(&raw[copied..at]);
-                        quote(&mut out, number);
-                        copied = end;
-                    }
+                if (number.len() > 300 || number.contains(['e', 'E']))
+                    && (!number.parse::<f64>().is_ok_and(f64::is_finite) || exponent(number) > 400)
+                {
+                    out.push_str(&raw[copied..at]);
+                    quote(&mut out, number);
+                    copied = end;
                 }
                 at = end;
             }

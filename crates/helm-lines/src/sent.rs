@@ -199,12 +199,10 @@ pub enum Refusal {
 pub fn repair(sent: Sent<'_>, arrived: Wall) -> Verdict {
     let mut reasons = Vec::new();
     let mut context = Context::default();
-    let message = match sent.message {
-        Field::Absent if sent.context == Field::Absent && sent.more.is_empty() => {
-            return Verdict::Refused(Refusal::Empty);
-        }
-        field => message(field, &mut reasons),
-    };
+    if sent.message == Field::Absent && sent.context == Field::Absent && sent.more.is_empty() {
+        return Verdict::Refused(Refusal::Empty);
+    }
+    let message = message(sent.message, &mut reasons);
     let level = level(&sent.level, &mut context, &mut reasons);
     let time = timestamp(&sent.timestamp, arrived, &mut context, &mut reasons);
     let trace = id(&sent.trace_id, "helm.trace_id", &mut context, &mut reasons);

@@ -510,6 +510,8 @@ fn a_level_is_never_guessed_from_a_word() {
         "INFORMATION wants to be free",
         "12:00 error in the schedule",
         "2026-11-23 09:04:00 found an ERROR in the text",
+        "2026-11-23 09:04:00 found ERROR in the text",
+        "2026-11-23 09:04:00 job failed, ERROR:  none",
         "CRITICAL CSS inlined",
         "I 1123",
     ] {
@@ -517,6 +519,16 @@ fn a_level_is_never_guessed_from_a_word() {
         assert!(!entry.body.flags.level_given, "{line}: {entry:?}");
         assert_eq!(entry.body.level.word(), "INFO");
     }
+    // Nor is a word of the text taken for a name.
+    check("INFO done - for now", Format::Leveled, "INFO", "-", "done - for now", "-");
+    check(
+        "2026-11-23T09:04:00Z INFO Listening: all",
+        Format::Stamped,
+        "INFO",
+        "2026-11-23T09:04:00Z",
+        "Listening: all",
+        "-",
+    );
     // What a program writes as the first word is no guess; how it is written stays.
     check("error: no such file", Format::Leveled, "ERROR", "-", "no such file", "-");
     check("Warning: old format", Format::Leveled, "WARNING", "-", "Warning: old format", "-");

@@ -1,5 +1,7 @@
 //! What holds for every input: nothing panics, no line is lost, and how the lines come in changes nothing.
 
+#![expect(clippy::expect_used, reason = "strategies are tests too")]
+
 use helm_core::time::Wall;
 use helm_lines::{
     Entry, Flags, HOLD, JOIN_LINES, Joiner, Level, Line, MESSAGE_MAX, PIECE_HOLD, Position, Rule, Span, plain,

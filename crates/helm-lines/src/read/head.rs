@@ -103,9 +103,7 @@ pub(super) fn after_level<'a>(text: &'a str, head: &mut Head, target: bool) -> &
     if let Some(rest) = rest.strip_prefix("- ") {
         return named(rest, head).unwrap_or(rest);
     }
-    if let Some(rest) = rest.strip_prefix("| ") {
-        return named(rest, head).unwrap_or(rest);
-    }
+    let rest = rest.strip_prefix("| ").unwrap_or(rest);
     // Quarkus and Keycloak: `[io.quarkus] (main) text`; others: `[logger] text`.
     if let Some((name, after)) = bracket(rest).filter(|(name, _)| is_name(name)) {
         head.context.string("logger", name);
@@ -146,35 +144,36 @@ pub(super) fn after_level<'a>(text: &'a str, head: &mut Head, target: bool) -> &
         };
     }
     // pino-pretty: `(1234): text`, `(name/1234): text`.
-    if let Some((name, message)) = rest.strip_prefix('(').and_then(|r| r.split_once("): ")) {
-        if is_name(name) {
-            head.context.string("process", name);
-            return message;
-        }
+    if let Some((name, message)) = rest.strip_prefix('(').and_then(|r| r.split_once("): "))
+        && is_name(name)
+    {
+        head.context.string("process", name);
+        return message;
     }
     // Flask: `in views: text`.
-    if let Some((name, message)) = rest.strip_prefix("in ").and_then(|r| r.split_once(": ")) {
-        if is_name(name) {
-            head.context.string("logger", name);
-            return message;
-        }
+    if let Some((name, message)) = rest.strip_prefix("in ").and_then(|r| r.split_once(": "))
+        && is_name(name)
+    {
+        head.context.string("logger", name);
+        return message;
     }
     // Rust: `helmd::store: text`.
-    if let Some((name, message)) = rest.split_once(": ") {
-        if is_name(name) && (target || name.contains("::")) {
-            head.context.string("logger", name);
-            return message;
-        }
+    if let Some((name, message)) = rest.split_once(": ")
+        && is_name(name)
+        && (name.contains("::") || target && is_target(name))
+    {
+        head.context.string("logger", name);
+        return message;
     }
     // logback: `com.example.Web - text`.
     named(rest, head).unwrap_or(rest)
 }
 
-/// `name - text`, logback's `name -- text`
+/// `com.example.Web - text`, logback's `com.example.Web -- text`. One bare word before a dash is a word of the text.
 fn named<'a>(text: &'a str, head: &mut Head) -> Option<&'a str> {
     let (name, message) = text.split_once(" - ").or_else(|| text.split_once(" -- "))?;
     let name = name.trim_end();
-    if !is_name(name) {
+    if !is_name(name) || !name.contains(['.', ':', '_']) {
         return None;
     }
     head.context.string("logger", name);
@@ -215,6 +214,11 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 100
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-:/$<>#@".contains(&b))
+}
+
+/// A plain word that may be the target of a Rust logger: the name of a crate.
+fn is_target(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
 }
 
 pub(super) fn digits(text: &str) -> bool {

@@ -6,6 +6,16 @@ use super::{Format, Head};
 use crate::level::Level;
 use crate::time::{self, Clock};
 
+/// Whose stamp it looks like: where a format without marks is told from a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `2026-11-23 09:04:00,424`
+    Python,
+    /// `2026-11-23T09:04:00.424977Z`
+    Rust,
+    Other,
+}
+
 /// A line that begins with a stamp: `2026-11-23 09:04:00,424 ...`, `2026/11/23 09:04:00 ...`, `09:04:00.424 [main] ...`.
 pub(super) fn read(line: &str, clock: Clock) -> Option<Head> {
     let (at, length) = match time::iso(line, clock) {
@@ -21,8 +31,13 @@ pub(super) fn read(line: &str, clock: Clock) -> Option<Head> {
     let needs_level = length < 19;
     let mut head = Head::new(Format::Stamped);
     head.time = Some(at);
-    let rust = rest.starts_with(' ') && line.as_bytes()[10] == b'T' && line.as_bytes()[length - 1] == b'Z';
-    let message = after_time(rest, &mut head, rust);
+    let stamp = &line.as_bytes()[..length];
+    let style = match stamp.len() {
+        23 if stamp[19] == b',' => Style::Python,
+        20.. if stamp[10] == b'T' && stamp.ends_with(b"Z") => Style::Rust,
+        _ => Style::Other,
+    };
+    let message = after_time(rest, &mut head, style);
     (head.level.is_some() || !needs_level).then(|| head.tail(line, message))
 }
 
@@ -48,7 +63,7 @@ pub(super) fn bracketed(line: &str, clock: Clock) -> Option<Head> {
     head.time = Some(at);
     let rest = &inner[length..];
     if let Some(rest) = rest.strip_prefix(']') {
-        let message = after_time(rest, &mut head, false);
+        let message = after_time(rest, &mut head, Style::Other);
         return (head.level.is_some() || length >= 19).then(|| head.tail(line, message));
     }
     // env_logger: `[2026-11-23T09:04:00Z INFO  helmd::store] text`.
@@ -80,33 +95,33 @@ pub(super) fn klog(line: &str, clock: Clock) -> Option<Head> {
 }
 
 /// What follows a stamp. Without a level that can be recognised all of it is the message.
-fn after_time<'a>(text: &'a str, head: &mut Head, rust: bool) -> &'a str {
+fn after_time<'a>(text: &'a str, head: &mut Head, style: Style) -> &'a str {
     // tracing pads the level, zap separates by tabs, some put a colon.
     let rest = text.strip_prefix(':').unwrap_or(text).trim_start();
-    if let Some(found) = bare_level(rest).and_then(|(level, after)| known(level, after, head, rust)) {
+    if let Some(found) = bare_level(rest).and_then(|(level, after)| known(level, after, head, style)) {
         return found;
     }
-    if let Some(found) = lower_tabbed(rest).and_then(|(level, after)| known(level, after, head, rust)) {
+    if let Some(found) = lower_tabbed(rest).and_then(|(level, after)| known(level, after, head, style)) {
         return found;
     }
     match rest.as_bytes().first() {
         Some(b'-') => dashes(rest, head).unwrap_or(rest),
         Some(b'|') => bars(rest, head).unwrap_or(rest),
         Some(b'[') => brackets(rest, head).unwrap_or(rest),
-        _ => named_level(rest, head, rust).or_else(|| postgres(rest, head)).unwrap_or(rest),
+        _ => named_level(rest, head, style).or_else(|| postgres(rest, head)).unwrap_or(rest),
     }
 }
 
-fn known<'a>(level: Level, after: &'a str, head: &mut Head, rust: bool) -> Option<&'a str> {
+fn known<'a>(level: Level, after: &'a str, head: &mut Head, style: Style) -> Option<&'a str> {
     head.level = Some(level);
     // `2026-11-23 09:04:00,424:ERROR:name:text` and `... ERROR:name:text`.
-    if let Some((name, text)) = after.strip_prefix(':').and_then(|rest| rest.split_once(':')) {
-        if is_name(name) {
-            head.context.string("logger", name);
-            return Some(text.trim_start());
-        }
+    if let Some((name, text)) = after.strip_prefix(':').and_then(|rest| rest.split_once(':'))
+        && is_name(name)
+    {
+        head.context.string("logger", name);
+        return Some(text.trim_start());
     }
-    Some(after_level(after, head, rust))
+    Some(after_level(after, head, style == Style::Rust))
 }
 
 /// `info\ttext` of zap's console in lower case.
@@ -198,23 +213,24 @@ fn names_of(head: &mut Head, names: &[&str], word: &'static str) {
     }
 }
 
-/// `name LEVEL text`, `12 INFO name text`: one word before the level.
-fn named_level<'a>(text: &'a str, head: &mut Head, rust: bool) -> Option<&'a str> {
-    let (name, rest) = text.split_once(' ')?;
-    let name = name.strip_suffix(':').unwrap_or(name);
+/// `name LEVEL text`, `12 INFO name text`: one word before the level. An ordinary word is a logger's name only behind a stamp
+/// as Python writes it.
+fn named_level<'a>(text: &'a str, head: &mut Head, style: Style) -> Option<&'a str> {
+    let (word, rest) = text.split_once(' ')?;
     let rest = rest.trim_start();
-    let inner = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
-    if !is_name(inner) || head.level.is_some() {
+    let name = word.strip_suffix(':').unwrap_or(word);
+    let marked = name.len() < word.len() || digits(name) || name.contains('.');
+    if !is_name(name) || !(marked || style == Style::Python) {
         return None;
     }
     let found = match bare_level(rest) {
         Some((level, after)) => {
             head.level = Some(level);
-            after_level(after, head, rust)
+            after_level(after, head, style == Style::Rust)
         }
         None => {
             let after = bracketed_level(rest, head)?;
-            after_level(after, head, rust)
+            after_level(after, head, style == Style::Rust)
         }
     };
     head.context.string(if digits(name) { "process" } else { "logger" }, name);
@@ -230,7 +246,9 @@ fn postgres<'a>(text: &'a str, head: &mut Head) -> Option<&'a str> {
         "DEBUG1" | "DEBUG2" | "DEBUG3" | "DEBUG4" | "DEBUG5" => Level::Debug,
         _ => bare_level(word)?.0,
     };
-    if said.len() > 200 {
+    let zone = |part: &str| part.len() <= 5 && part.bytes().all(|b| b.is_ascii_uppercase());
+    let known = |part: &str| zone(part) || part.contains('@') || part.starts_with('[') && part.ends_with(']');
+    if !said.split(' ').filter(|part| *part != word).all(known) {
         return None;
     }
     head.level = Some(level);
