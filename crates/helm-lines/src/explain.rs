@@ -80,8 +80,9 @@ pub fn explain(rule: &Rule, offset: i32, line: &[u8], at: Wall) -> Option<Explan
     explain_lines(rule, offset, [line], at).into_iter().next()
 }
 
-/// Explains lines that were captured at the same time, one after the other: which of them become one entry, and how each is
-/// read. (Lines of a file whose capture times are known go through a [`Joiner`] themselves.)
+/// Explains the lines of a file, one after the other: which of them become one entry, and how each is read. A line as a keeper
+/// writes it (`<time> stdout|stderr P|F <text>`) is taken for what it holds; any other is taken for one of stdout, captured
+/// at `at`.
 pub fn explain_lines<'a>(
     rule: &Rule,
     offset: i32,
@@ -92,29 +93,39 @@ pub fn explain_lines<'a>(
     let (mut entries, mut texts) = (Vec::new(), Vec::new());
     for (text, number) in lines.into_iter().zip(0u64..) {
         let span = Span { first: Position(0, number), last: Position(0, number + 1) };
-        joiner.push(Line { at, stream: 0, full: true, text, span }, &mut entries);
-        texts.push(text);
+        let line = captured(text, span).unwrap_or(Line { at, stream: 0, full: true, text, span });
+        joiner.push(line, &mut entries);
+        texts.push(line.text);
     }
     joiner.finish(&mut entries);
-    let clock = Clock { at, offset };
+    entries.sort_by_key(|entry| entry.span.first);
     let explanation = |entry: Entry| {
         let first = entry.span.first.1;
-        let tried = match rule {
-            Rule::Auto => {
-                let line =
-                    usize::try_from(first).ok().and_then(|n| texts.get(n)).copied().unwrap_or_default();
-                read::trials(&text::shown(line).0, clock)
-            }
-            Rule::Json
-            | Rule::Logfmt
-            | Rule::Python
-            | Rule::Java
-            | Rule::Syslog
-            | Rule::Plain
-            | Rule::None
-            | Rule::Regex(_) => Vec::new(),
+        let tried = if matches!(rule, Rule::Auto) {
+            let line = usize::try_from(first).ok().and_then(|n| texts.get(n)).copied().unwrap_or_default();
+            read::trials(&text::shown(line).0, Clock { at: Wall(entry.body.capture_time), offset })
+        } else {
+            Vec::new()
         };
         Explanation { lines: (first + 1, entry.span.last.1), rule: rule.name(), tried, entry }
     };
     entries.into_iter().map(explanation).collect()
+}
+
+/// A line of a keeper's file.
+fn captured(line: &[u8], span: Span) -> Option<Line<'_>> {
+    let (stamp, rest) = line.split_at_checked(30)?;
+    let stamp = std::str::from_utf8(stamp).ok()?;
+    let (at, 30) = time::iso(stamp, Clock { at: Wall(0), offset: 0 })? else { return None };
+    let rest = rest.strip_prefix(b" std")?;
+    let (stream, rest) = match rest.strip_prefix(b"out ") {
+        Some(rest) => (0, rest),
+        None => (1, rest.strip_prefix(b"err ")?),
+    };
+    let (full, text) = match rest {
+        [b'F', b' ', text @ ..] => (true, text),
+        [b'P', b' ', text @ ..] => (false, text),
+        _ => return None,
+    };
+    Some(Line { at: Wall(at), stream, full, text, span })
 }

@@ -213,7 +213,7 @@ impl Joiner {
             };
             if let Some(trace) = open.admits(bare, &self.rule, &mut read).filter(|_| !line.continued) {
                 if !open.has_room(&shown) {
-                    let next = open.successor(line.span);
+                    let next = open.successor(&line);
                     out.extend(self.tracks[stream].open.replace(next).map(|full| full.entry(line.stream)));
                 }
                 if let Some(open) = &mut self.tracks[stream].open {
@@ -322,11 +322,11 @@ impl Open {
     }
 
     /// The entry that goes on where this one is full.
-    fn successor(&self, span: Span) -> Open {
+    fn successor(&self, line: &Whole<'_>) -> Open {
         Open {
             draft: Draft {
                 time: self.draft.time,
-                capture: self.draft.capture,
+                capture: line.at,
                 level: self.draft.level,
                 message: String::new(),
                 asked: 0,
@@ -339,8 +339,8 @@ impl Open {
             headed: self.headed,
             trace: self.trace,
             lines: 0,
-            last_at: self.last_at,
-            span,
+            last_at: line.last_at,
+            span: line.span,
         }
     }
 

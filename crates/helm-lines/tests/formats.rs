@@ -605,3 +605,20 @@ fn an_explanation_can_be_read() {
     let wanted = "line 1: read as stamped (rule auto)\n  tried     json no, logfmt no, syslog no, klog no, stamped yes, leveled no, access no\n  level     ERROR\n  time      2026-11-23T08:04:00.424Z\n  context   {\"logger\":\"app\"}\n  message   no disk\n";
     assert_eq!(text, wanted);
 }
+
+#[test]
+fn a_keepers_own_file_is_explained_by_what_it_holds() {
+    let file = [
+        "2026-11-23T09:04:00.000000001Z stderr F Traceback (most recent call last):",
+        "2026-11-23T09:04:00.000000001Z stdout P ERROR:app:ha",
+        "2026-11-23T09:04:00.000000002Z stderr F   File \"a.py\", line 1",
+        "2026-11-23T09:04:00.000000002Z stdout F lf",
+        "2026-11-23T09:04:00.000000002Z stderr F ValueError: x",
+        "2026-11-23T09:04:09.000000002Z stderr F   captured too late to belong",
+    ];
+    let found = explain_lines(&Rule::Auto, 0, file.map(str::as_bytes), Wall(CAPTURED));
+    let seen: Vec<_> = found.iter().map(|e| (e.lines, e.entry.stream, e.entry.body.searched())).collect();
+    let trace = "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: x";
+    assert_eq!(seen, [((1, 5), 1, trace), ((2, 4), 0, "half"), ((6, 6), 1, "  captured too late to belong")]);
+    assert_eq!(found[1].entry.body.capture_time, 1_795_424_640_000_000_001);
+}

@@ -178,8 +178,9 @@ proptest! {
         prop_assume!(!whole.is_empty());
         let cursor = whole[kept.index(whole.len())].span.last.1;
         let rest = join(&rule, &pieces[cursor as usize..], |_| false);
-        let texts = |entries: &[Entry]| entries.iter().map(|e| e.span.last.1 - e.span.first.1).sum::<u64>();
-        prop_assert_eq!(texts(&rest), pieces.len() as u64 - cursor);
+        // From the cursor on each line is in exactly one entry, as it was before the cursor.
+        assert_partition(&rest, &pieces[cursor as usize..]);
+        prop_assert_eq!(rest.is_empty(), cursor as usize == pieces.len());
     }
 
     #[test]

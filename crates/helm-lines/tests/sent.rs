@@ -13,21 +13,17 @@ fn judge(json: &str) -> Verdict {
 
 #[track_caller]
 fn taken(json: &str) -> SentEntry {
-    match judge(json) {
-        Verdict::Ok(entry) => entry,
-        other => panic!("{json}: {other:?}"),
-    }
+    let verdict = judge(json);
+    let Verdict::Ok(entry) = verdict else { panic!("{json}: {verdict:?}") };
+    entry
 }
 
 #[track_caller]
 fn repaired(json: &str, reasons: &[Reason]) -> SentEntry {
-    match judge(json) {
-        Verdict::Repaired(entry, found) => {
-            assert_eq!(found, reasons, "{json}");
-            entry
-        }
-        other => panic!("{json}: {other:?}"),
-    }
+    let verdict = judge(json);
+    let Verdict::Repaired(entry, found) = verdict else { panic!("{json}: {verdict:?}") };
+    assert_eq!(found, reasons, "{json}");
+    entry
 }
 
 #[test]
