@@ -294,7 +294,8 @@ impl Open {
         {
             return Some(trace);
         }
-        let indented = line.starts_with([' ', '\t']);
+        // One space is what banners begin with (` * Running on http://...`).
+        let indented = line.starts_with("  ") || line.starts_with('\t');
         ((indented || rule.headless_lines_belong()) && !headed()).then_some(self.trace)
     }
 

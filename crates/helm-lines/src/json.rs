@@ -145,6 +145,29 @@ pub(crate) fn clean(raw: &str) -> Clean<'_> {
     Clean { text, depth: deepest }
 }
 
+/// `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON has not, as strings. `None` if there are none.
+pub(crate) fn with_numbers_named(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(found) = memchr::memchr3(b'"', b'N', b'I', bytes.get(at..)?) {
+        at += found;
+        if bytes[at] == b'"' {
+            at = string_end(bytes, at);
+            continue;
+        }
+        let Some(name) = ["NaN", "Infinity"].into_iter().find(|name| text[at..].starts_with(name)) else {
+            break;
+        };
+        let start = if bytes[..at].ends_with(b"-") { at - 1 } else { at };
+        at += name.len();
+        out.push_str(&text[copied..start]);
+        quote(&mut out, &text[start..at]);
+        copied = at;
+    }
+    out.push_str(&text[copied..]);
+    (copied > 0).then_some(out)
+}
+
 /// How far the exponent of a number is from nought.
 fn exponent(number: &str) -> u32 {
     let Some((_, digits)) = number.split_once(['e', 'E']) else { return 0 };

@@ -187,6 +187,16 @@ fn json_that_tells_little_or_lies() {
         "a\u{2400}b",
         r#"{"x":"\u2400\ufffd","big":"1e999"}"#,
     );
+    // Python's json writes what JSON has not.
+    check(
+        r#"{"level":"ERROR","message":"NaN!","ms":NaN,"x":[-Infinity]}"#,
+        Format::Json,
+        "ERROR",
+        "-",
+        "NaN!",
+        r#"{"ms":"NaN","x":["-Infinity"]}"#,
+    );
+    check(r#"{"message":"m" NaN}"#, Format::Plain, "-", "-", r#"{"message":"m" NaN}"#, "-");
     check(r#"[1,2]"#, Format::Plain, "-", "-", "[1,2]", "-");
 }
 

@@ -108,6 +108,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 fn text_known() -> impl Strategy<Value = Vec<u8>> {
     prop::sample::select(vec![
         r#"{"timestamp":"2026-11-23T09:04:00.424977Z","level":"ERROR","message":"a\u0000\ud800b","correlation_id":"c"}"#,
+        r#"{"a":NaN,"b":-Infinity,"c":"NaN","d":"x\"y"}"#,
         r#"time="2026-11-23T09:04:00Z" level=warning msg="it \"is\"" port=5004"#,
         "2026-11-23T09:04:00.424+01:00  INFO 12345 --- [demo] [ main] c.e.Demo : Started",
         "2026-11-23 09:04:00.424 CET [77] helm@helm_db FATAL:  no entry",

@@ -106,6 +106,9 @@ fn lines_of_one_record() {
     assert_eq!(named[1].entry.body.message, "next\nflat\n  indented");
     // An indented head is a head: Rust's tracing without times.
     assert_eq!(entries(" INFO web: up\n WARN web: slow").len(), 2);
+    // A banner is not indented.
+    let werkzeug = "\u{1b}[31mWARNING: This is a development server.\u{1b}[0m\n * Running on http://127.0.0.1:5000\nPress CTRL+C to quit";
+    assert_eq!(entries(werkzeug).iter().map(|e| e.2).collect::<Vec<_>>(), ["WARNING", "INFO", "INFO"]);
     // JSON lines stand alone.
     assert_eq!(entries("{\"msg\":\"a\"}\n  b").len(), 2);
     assert_eq!(entries_by(&Rule::None, PYTHON).len(), PYTHON.lines().count());

@@ -132,7 +132,14 @@ pub(super) fn read(line: &str, clock: Clock) -> Option<Head> {
     }
     // The services' naive times are UTC, whatever the host's zone.
     let clock = clock.utc();
-    let fields = json::object(trimmed)?;
+    let named;
+    let fields = match json::object(trimmed) {
+        Some(fields) => fields,
+        None => {
+            named = json::with_numbers_named(trimmed)?;
+            json::object(&named)?
+        }
+    };
     let mut chosen = Chosen::default();
     for (at, (key, raw)) in fields.iter().enumerate() {
         if let Some((column, rank)) = column(key) {
