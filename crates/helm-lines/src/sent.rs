@@ -23,7 +23,7 @@ pub enum Field<'a> {
     Absent,
     /// As text (gRPC).
     Text(Cow<'a, str>),
-    /// As JSON of any kind: its own text (HTTP).
+    /// As JSON of any kind: its own text (HTTP). Valid, as a `RawValue` is.
     Json(&'a str),
 }
 
