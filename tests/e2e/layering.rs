@@ -56,24 +56,50 @@ fn helm_core_links_serde_thiserror_and_pure_text_libraries() {
     assert!(beyond.is_empty(), "helm-core links {beyond:?}: is that pure? then decision 0002 must say so");
 }
 
+/// What a crate without IO and without a clock names nowhere.
+const IO: [&str; 9] = [
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "println!",
+];
+
 #[test]
-fn helm_core_reads_no_clock_and_does_no_io() {
-    let forbidden = [
-        "std::fs",
-        "std::net",
-        "std::process",
-        "std::env",
-        "std::thread",
-        "Instant::now",
-        "SystemTime",
-        "println!",
-    ];
-    for (file, line, text) in
-        sources(&root().join("crates/helm-core/src")).into_iter().filter(outside_tests())
-    {
-        let word = forbidden.iter().find(|word| text.contains(**word));
-        assert!(word.is_none(), "{}:{line}: {text}", file.display());
+fn helm_core_and_helm_lines_read_no_clock_and_do_no_io() {
+    for pure in ["crates/helm-core/src", "crates/helm-lines/src"] {
+        for (file, line, text) in sources(&root().join(pure)).into_iter().filter(outside_tests()) {
+            let word = IO.iter().find(|word| text.contains(**word));
+            assert!(word.is_none(), "{}:{line}: {text}", file.display());
+        }
     }
+}
+
+#[test]
+fn helm_lines_links_no_runtime_no_database_no_grpc() {
+    refuse(
+        "helm-lines",
+        &[
+            "tokio",
+            "mio",
+            "hyper",
+            "tonic",
+            "prost",
+            "sqlx",
+            "sqlx-core",
+            "rustix",
+            "libc",
+            "jiff",
+            "helm-shim",
+            "helm-proto",
+            "helm-client",
+            "helmd",
+        ],
+    );
 }
 
 #[test]
