@@ -46,11 +46,8 @@ pub(super) async fn transaction(
         return Err(EngineError::NotNext { asked: commit.number, has: has.cast_unsigned() });
     }
     if !commit.entries.is_empty() {
-        let statement = format!(
-            "COPY {} ({}) FROM STDIN WITH (FORMAT binary)",
-            table(commit.partition),
-            encode::COLUMNS
-        );
+        let statement =
+            format!("COPY {} ({}) FROM STDIN WITH (FORMAT binary)", table(commit.partition), encode::COLUMNS);
         let mut copy = step.copy_in_raw(&statement).await.map_err(fault)?;
         copy.send(data).await.map_err(fault)?;
         copy.finish().await.map_err(fault)?;

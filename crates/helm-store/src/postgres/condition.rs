@@ -125,9 +125,8 @@ pub(super) struct Exact<'a> {
 impl<'a> Exact<'a> {
     pub(super) fn of(filter: &'a Filter) -> Self {
         let texts = filter.texts.iter().filter(|text| text.kind == TextKind::Substring);
-        let texts = texts.map(|text| {
-            (text, if text.case { text.pattern.clone() } else { text.pattern.to_lowercase() })
-        });
+        let texts = texts
+            .map(|text| (text, if text.case { text.pattern.clone() } else { text.pattern.to_lowercase() }));
         Self { texts: texts.collect(), context: &filter.context }
     }
 
@@ -184,7 +183,8 @@ mod tests {
 
     #[test]
     fn values_that_may_be_written_in_other_ways_are_not_compared() {
-        let value = |value: &str| context_pattern(&ContextIs { key: "k".into(), value: value.into() }).unwrap();
+        let value =
+            |value: &str| context_pattern(&ContextIs { key: "k".into(), value: value.into() }).unwrap();
         assert_eq!(value("500"), "%500%");
         assert_eq!(value("a_b"), r"%a\_b%");
         for anything in ["1.5", "1e3", "", "a\"b", "{}", "[1]"] {

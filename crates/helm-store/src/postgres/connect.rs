@@ -17,13 +17,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
 const READERS: u32 = 4;
 /// A read that takes longer is ended by the server. In milliseconds, as SQL.
-const READ_SESSION: &str =
-    "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET default_transaction_read_only = on";
+const READ_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET default_transaction_read_only = on";
 /// The writer waits for nothing for ever; a session of it that was cut off lets go of its locks soon.
 const WRITE_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET lock_timeout = 20000; \
      SET idle_in_transaction_session_timeout = 15000; SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5";
 /// Work that may take long: migrations, indexes, taking over.
-const WORK_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 0; SET tcp_keepalives_idle = 60";
+const WORK_SESSION: &str =
+    "SET search_path = public, pg_temp; SET statement_timeout = 0; SET tcp_keepalives_idle = 60";
 
 /// Why a connection string cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,9 @@ pub enum OptionsError {
     )]
     Scheme(String),
     /// A part that cannot be read.
-    #[error("the connection string cannot be read: {0}; a password with special characters must be percent-encoded")]
+    #[error(
+        "the connection string cannot be read: {0}; a password with special characters must be percent-encoded"
+    )]
     Unreadable(String),
     /// No name of a database.
     #[error("the connection string names no database: it ends with /NAME, for instance /helm_db")]
@@ -112,7 +114,8 @@ impl PgOptions {
     }
 
     async fn connect(&self, session: &'static str) -> Result<PgConnection, EngineError> {
-        let late = || EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()));
+        let late =
+            || EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()));
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.connect).await?;
             connection.execute(session).await?;
@@ -206,9 +209,14 @@ mod tests {
 
     #[test]
     fn every_form_of_the_ecosystem_is_read() {
-        for scheme in ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"] {
+        for scheme in
+            ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"]
+        {
             let (place, database, user) = parts(&format!("{scheme}://helm_user:a@127.0.0.1:5433/helm_db"));
-            assert_eq!((place.as_str(), database.as_str(), user.as_str()), ("127.0.0.1:5433", "helm_db", "helm_user"));
+            assert_eq!(
+                (place.as_str(), database.as_str(), user.as_str()),
+                ("127.0.0.1:5433", "helm_db", "helm_user")
+            );
         }
         let (place, database, _) =
             parts("postgresql://u@/helm_db?host=/run/postgresql&client_encoding=utf8&sslmode=disable");

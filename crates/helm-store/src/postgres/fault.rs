@@ -14,10 +14,11 @@ pub(super) struct Target {
 pub(super) fn of(target: &Target, what: &str, error: sqlx::Error) -> EngineError {
     match &error {
         sqlx::Error::Database(db) => {
-            let message = match db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|e| e.hint()) {
-                Some(hint) => format!("{} ({hint})", db.message()),
-                None => db.message().to_owned(),
-            };
+            let message =
+                match db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|e| e.hint()) {
+                    Some(hint) => format!("{} ({hint})", db.message()),
+                    None => db.message().to_owned(),
+                };
             let code = db.code().map(|c| c.into_owned()).unwrap_or_default();
             by_code(target, what, &code, message).unwrap_or_else(|| other(what, error))
         }
@@ -29,7 +30,9 @@ pub(super) fn of(target: &Target, what: &str, error: sqlx::Error) -> EngineError
             "no encrypted connection to {}: {e}; sslmode in the connection string says what is wanted",
             target.place
         )),
-        sqlx::Error::PoolTimedOut => EngineError::Away(format!("{} gave no connection in time", target.place)),
+        sqlx::Error::PoolTimedOut => {
+            EngineError::Away(format!("{} gave no connection in time", target.place))
+        }
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             EngineError::Away("the connections are closed: helmd is leaving".to_owned())
         }
@@ -65,11 +68,19 @@ fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<E
         "58030" if message.contains("No space left") => {
             EngineError::Full(format!("{what}: {message}; make room on the disk of {place}"))
         }
-        "53300" => EngineError::Away(format!("{place} has no connection free: {message}; raise max_connections")),
+        "53300" => {
+            EngineError::Away(format!("{place} has no connection free: {message}; raise max_connections"))
+        }
         // Lost races and full queues: the same call may go through later.
-        "40001" | "40P01" | "55P03" | "53000" | "53200" | "55006" => EngineError::Away(format!("{what}: {message}")),
-        "57014" => EngineError::Away(format!("{what} took too long and was ended: {message}; ask for less time")),
-        "XX001" | "XX002" => EngineError::Damaged(format!("{what}: {message}; restore {database} from a backup")),
+        "40001" | "40P01" | "55P03" | "53000" | "53200" | "55006" => {
+            EngineError::Away(format!("{what}: {message}"))
+        }
+        "57014" => {
+            EngineError::Away(format!("{what} took too long and was ended: {message}; ask for less time"))
+        }
+        "XX001" | "XX002" => {
+            EngineError::Damaged(format!("{what}: {message}; restore {database} from a backup"))
+        }
         _ if code.starts_with("57P") || code.starts_with("08") => {
             EngineError::Away(format!("{place} ended the connection: {message}"))
         }
@@ -91,7 +102,9 @@ mod tests {
         for code in ["57P01", "57P03", "08006", "40P01", "53100", "53300"] {
             assert!(meaning(code).unwrap().passes(), "{code}");
         }
-        for (code, words) in [("28P01", "db init"), ("3D000", "no database helm_db"), ("42501", "lacks the right")] {
+        for (code, words) in
+            [("28P01", "db init"), ("3D000", "no database helm_db"), ("42501", "lacks the right")]
+        {
             let error = meaning(code).unwrap();
             assert!(matches!(error, EngineError::Denied(_)) && error.to_string().contains(words), "{error}");
         }

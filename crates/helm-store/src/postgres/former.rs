@@ -56,8 +56,10 @@ impl PgEngine {
             .fetch_one(&mut connection)
             .await
             .map_err(fault)?;
-        let done: Option<i64> =
-            sqlx::query_scalar("SELECT rows FROM former").fetch_optional(&mut connection).await.map_err(fault)?;
+        let done: Option<i64> = sqlx::query_scalar("SELECT rows FROM former")
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(fault)?;
         if let Some(rows) = done {
             return Ok(Former::Complete { rows: rows.cast_unsigned() });
         }
@@ -97,11 +99,12 @@ struct Taker<'a> {
 impl<'a> Taker<'a> {
     async fn begin(shared: &'a Shared, mut connection: PgConnection) -> Result<Taker<'a>, EngineError> {
         let fault = |e| shared.fault("taking over the rows of the Python Helm", e);
-        let strange: i64 = sqlx::query_scalar("SELECT count(*) FROM log_entries_python WHERE id < 0 OR id >= $1")
-            .bind(END)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(fault)?;
+        let strange: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM log_entries_python WHERE id < 0 OR id >= $1")
+                .bind(END)
+                .fetch_one(&mut connection)
+                .await
+                .map_err(fault)?;
         if strange > 0 {
             return Err(EngineError::Damaged(format!(
                 "log_entries_python has {strange} rows with ids that the Python Helm never gave (below 0 or from {END} on): move them out of the table"
@@ -165,7 +168,8 @@ impl<'a> Taker<'a> {
     async fn write(&mut self, rows: Vec<(EntryId, NewEntry)>) -> Result<(), EngineError> {
         let mut rows = rows.into_iter().peekable();
         while let Some((id, _)) = rows.peek() {
-            let partition = PartitionId { instance: Instance::FORMER, number: u32::try_from(id.0 >> 20).unwrap_or(0) };
+            let partition =
+                PartitionId { instance: Instance::FORMER, number: u32::try_from(id.0 >> 20).unwrap_or(0) };
             let mut batch = Vec::new();
             while let Some(row) = rows.next_if(|(id, _)| id.partition() == Some(partition)) {
                 batch.push(row);
@@ -241,10 +245,11 @@ impl<'a> Taker<'a> {
     }
 
     async fn total(&mut self) -> Result<u64, EngineError> {
-        let rows: i64 = sqlx::query_scalar("SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24")
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(|e| self.shared.fault("counting what was taken over", e))?;
+        let rows: i64 =
+            sqlx::query_scalar("SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24")
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(|e| self.shared.fault("counting what was taken over", e))?;
         Ok(rows.cast_unsigned())
     }
 
@@ -268,9 +273,16 @@ impl<'a> Taker<'a> {
                 "log_entries_python has {theirs} rows, {ours} were taken over: keep the table, and report this"
             )));
         }
-        sqlx::query("INSERT INTO former (rows) VALUES ($1)").bind(ours).execute(&mut *step).await.map_err(fault)?;
+        sqlx::query("INSERT INTO former (rows) VALUES ($1)")
+            .bind(ours)
+            .execute(&mut *step)
+            .await
+            .map_err(fault)?;
         step.commit().await.map_err(fault)?;
-        tracing::info!(rows = ours, "the rows of the Python Helm are here; its tables (log_entries_python, service_status_python, service_metrics_python) may be dropped");
+        tracing::info!(
+            rows = ours,
+            "the rows of the Python Helm are here; its tables (log_entries_python, service_status_python, service_metrics_python) may be dropped"
+        );
         Ok(())
     }
 }
@@ -357,7 +369,9 @@ mod tests {
 
     #[test]
     fn levels_are_folded_and_what_is_none_is_kept_in_the_context() {
-        for (word, level) in [("warn", Level::Warning), ("Critical", Level::Critical), (" FATAL", Level::Critical)] {
+        for (word, level) in
+            [("warn", Level::Warning), ("Critical", Level::Critical), (" FATAL", Level::Critical)]
+        {
             assert_eq!(fold(word), Some(level));
         }
         assert_eq!(fold("LOUD"), None);

@@ -45,6 +45,16 @@ pub async fn run(
         .fetch_one(&mut *connection)
         .await
         .map_err(|e| fault("asking for the version", e))?;
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| fault("asking for the encoding", e))?;
+    if encoding != "UTF8" {
+        return Err(EngineError::Denied(format!(
+            "database {} is encoded in {encoding}, in which not every line can be kept: create it with ENCODING 'UTF8' TEMPLATE template0",
+            options.database()
+        )));
+    }
     if server < FLOOR {
         return Err(EngineError::Denied(format!(
             "{} is PostgreSQL {}; Helm needs 12 or later",
@@ -69,8 +79,7 @@ pub async fn run(
             return Err(EngineError::Newer { has, knows });
         }
         let Some(next) = migrations.iter().find(|m| m.version == has + 1) else { return Ok(()) };
-        let what =
-            format!("migration {} ({}) of database {}", next.version, next.name, options.database());
+        let what = format!("migration {} ({}) of database {}", next.version, next.name, options.database());
         take(&mut step, next).await.map_err(|e| fault(&what, e))?;
         step.commit().await.map_err(|e| fault(&what, e))?;
         tracing::info!(version = next.version, "{what} is done");
@@ -78,9 +87,12 @@ pub async fn run(
 }
 
 async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('helm_version') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    // Not to_regclass: that may answer from a cache of before the lock was waited for.
+    let there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'helm_version' AND relnamespace = 'public'::regnamespace)",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if !there {
         return Ok(0);
     }

@@ -144,7 +144,9 @@ fn key(id: PartitionId) -> i64 {
 
 /// From [`key`].
 fn partition_of(key: i64) -> Result<PartitionId, EngineError> {
-    EntryId(key << 20).partition().ok_or_else(|| EngineError::Damaged(format!("{key} is no number of a partition")))
+    EntryId(key << 20)
+        .partition()
+        .ok_or_else(|| EngineError::Damaged(format!("{key} is no number of a partition")))
 }
 
 impl fmt::Debug for PgEngine {

@@ -35,10 +35,11 @@ impl Names {
                 .bind(&missing)
                 .execute(&mut *connection)
                 .await?;
-            let rows: Vec<(i32, String)> = sqlx::query_as("SELECT id, name FROM service WHERE name = ANY($1)")
-                .bind(&missing)
-                .fetch_all(connection)
-                .await?;
+            let rows: Vec<(i32, String)> =
+                sqlx::query_as("SELECT id, name FROM service WHERE name = ANY($1)")
+                    .bind(&missing)
+                    .fetch_all(connection)
+                    .await?;
             self.learn(&rows);
             found.extend(rows.into_iter().map(|(id, name)| (name, id)));
         }
@@ -50,10 +51,11 @@ impl Names {
         let (found, missing) = self.known_ids(names.iter().map(String::as_str));
         let mut ids: Vec<i32> = found.into_values().collect();
         if !missing.is_empty() {
-            let rows: Vec<(i32, String)> = sqlx::query_as("SELECT id, name FROM service WHERE name = ANY($1)")
-                .bind(&missing)
-                .fetch_all(pool)
-                .await?;
+            let rows: Vec<(i32, String)> =
+                sqlx::query_as("SELECT id, name FROM service WHERE name = ANY($1)")
+                    .bind(&missing)
+                    .fetch_all(pool)
+                    .await?;
             self.learn(&rows);
             ids.extend(rows.iter().map(|(id, _)| *id));
         }
@@ -61,7 +63,11 @@ impl Names {
     }
 
     /// Names of `ids`.
-    pub(super) async fn of(&self, pool: &PgPool, ids: &BTreeSet<i32>) -> Result<HashMap<i32, String>, sqlx::Error> {
+    pub(super) async fn of(
+        &self,
+        pool: &PgPool,
+        ids: &BTreeSet<i32>,
+    ) -> Result<HashMap<i32, String>, sqlx::Error> {
         let mut found = HashMap::new();
         let mut missing = Vec::new();
         {

@@ -112,8 +112,9 @@ impl Page<'_> {
             Order::Newest => "DESC",
             Order::Oldest => "ASC",
         };
-        let mut sql: QueryBuilder<Postgres> =
-            QueryBuilder::new(format!("SELECT {columns}, sum(n)::bigint FROM count_minute WHERE partition = "));
+        let mut sql: QueryBuilder<Postgres> = QueryBuilder::new(format!(
+            "SELECT {columns}, sum(n)::bigint FROM count_minute WHERE partition = "
+        ));
         sql.push_bind(key(self.scan.partition)).push(" AND minute >= ").push_bind(low);
         sql.push(" AND minute <= ").push_bind(high);
         if let Some(services) = &self.services {
@@ -183,7 +184,9 @@ impl Page<'_> {
         let (columns, table) = (encode::COLUMNS, table(self.scan.partition));
         let mut sql = match place {
             Place::Cells(..) => QueryBuilder::new(format!("SELECT {columns} FROM unnest(")),
-            Place::Whole | Place::Span(..) => QueryBuilder::new(format!("SELECT {columns} FROM {table} WHERE true")),
+            Place::Whole | Place::Span(..) => {
+                QueryBuilder::new(format!("SELECT {columns} FROM {table} WHERE true"))
+            }
         };
         match place {
             Place::Whole => {}
@@ -191,8 +194,12 @@ impl Page<'_> {
                 sql.push(" AND at >= ").push_bind(*low).push(" AND at <= ").push_bind(*high);
             }
             Place::Cells(services, lows, highs) => {
-                sql.push_bind(services.clone()).push("::int[], ").push_bind(lows.clone()).push("::bigint[], ");
-                sql.push_bind(highs.clone()).push("::bigint[]) AS c(c_service, c_low, c_high) CROSS JOIN LATERAL ");
+                sql.push_bind(services.clone())
+                    .push("::int[], ")
+                    .push_bind(lows.clone())
+                    .push("::bigint[], ");
+                sql.push_bind(highs.clone())
+                    .push("::bigint[]) AS c(c_service, c_low, c_high) CROSS JOIN LATERAL ");
                 // OFFSET 0 keeps the planner from turning it round into a join over the whole table.
                 sql.push(format!(
                     "(SELECT {columns} FROM {table} WHERE service = c_service AND at >= c_low AND at <= c_high"

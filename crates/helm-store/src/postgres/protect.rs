@@ -48,7 +48,8 @@ pub(super) async fn protection(shared: &Shared) -> Result<Protection, EngineErro
     .map_err(fault)?;
     if !bare.is_empty() {
         return Ok(Protection::Broken {
-            how: "somebody dropped triggers: run `helmctl logs verify`, and ask who owns the tables".to_owned(),
+            how: "somebody dropped triggers: run `helmctl logs verify`, and ask who owns the tables"
+                .to_owned(),
             tables: bare,
         });
     }
@@ -104,7 +105,9 @@ async fn split(
     }
     // Needed to give tables to it, unless one is a superuser.
     let (me, superuser): (String, bool) =
-        sqlx::query_as("SELECT current_user::text, current_setting('is_superuser')::bool").fetch_one(&mut *step).await?;
+        sqlx::query_as("SELECT current_user::text, current_setting('is_superuser')::bool")
+            .fetch_one(&mut *step)
+            .await?;
     if !superuser && me != writer {
         ddl(&mut step, "GRANT %I TO %I", &[owner, &me]).await?;
         ddl(&mut step, "GRANT %I TO %I", &[writer, &me]).await?;

@@ -20,7 +20,10 @@ pub(super) async fn classes(shared: &Shared, instance: Instance) -> Result<Vec<C
     shared
         .write("reading where the log stands", async |connection| {
             let mut step = connection.begin().await.map_err(fault)?;
-            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *step).await.map_err(fault)?;
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                .execute(&mut *step)
+                .await
+                .map_err(fault)?;
             let states = read_classes(&mut step, instance.0.cast_signed()).await.map_err(fault)??;
             step.commit().await.map_err(fault)?;
             Ok(states)
@@ -41,7 +44,8 @@ pub(super) async fn read_classes(
     .await?;
     for row in rows {
         let class: String = row.try_get(0)?;
-        let (head, open) = (head(row.try_get(2)?), row.try_get::<Option<i64>, _>(4)?.map(partition_of).transpose());
+        let (head, open) =
+            (head(row.try_get(2)?), row.try_get::<Option<i64>, _>(4)?.map(partition_of).transpose());
         let (head, open) = match (head, open) {
             (Ok(head), Ok(open)) => (head, open),
             (Err(e), _) | (_, Err(e)) => return Ok(Err(e)),
@@ -115,9 +119,8 @@ pub(super) async fn partitions(shared: &Shared) -> Result<Vec<Partition>, Engine
     for row in rows {
         let (mut partition, services) = partition(&row).map_err(fault)??;
         partition.contents.services = match services {
-            Some(json) => serde_json::from_str(&json).map_err(|e| {
-                EngineError::Damaged(format!("services of partition {}: {e}", partition.id))
-            })?,
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|e| EngineError::Damaged(format!("services of partition {}: {e}", partition.id)))?,
             None => {
                 let mut connection = shared.readers.acquire().await.map_err(fault)?;
                 services_of(&mut connection, key(partition.id)).await.map_err(fault)??
@@ -245,13 +248,12 @@ pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<()
         .await
         .map_err(fault)?;
     // Only who owns a table may clean it; the server does it in its own time otherwise.
-    let owns: Option<bool> = sqlx::query_scalar(
-        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)",
-    )
-    .bind(table(partition))
-    .fetch_optional(&mut connection)
-    .await
-    .map_err(fault)?;
+    let owns: Option<bool> =
+        sqlx::query_scalar("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)")
+            .bind(table(partition))
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(fault)?;
     if owns == Some(true) {
         let sql = format!("VACUUM (FREEZE) {}", table(partition));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map_err(fault)?;
@@ -259,7 +261,11 @@ pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<()
     connection.close().await.map_err(fault)
 }
 
-pub(super) async fn remove(shared: &Shared, partition: PartitionId, class: &Class) -> Result<(), EngineError> {
+pub(super) async fn remove(
+    shared: &Shared,
+    partition: PartitionId,
+    class: &Class,
+) -> Result<(), EngineError> {
     let what = format!("removing partition {partition}");
     let mut connection = shared.options.worker().await?;
     sqlx::query("SELECT helm_remove_partition($1, $2)")

@@ -138,7 +138,9 @@ fn binaries() -> String {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().to_str()?.to_owned())))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse().ok()?, entry.path().to_str()?.to_owned()))
+        })
         .collect();
     found.sort();
     let (_, path) = found.pop().expect("PostgreSQL's server is installed (apt-get install postgresql)");
