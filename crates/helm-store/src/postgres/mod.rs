@@ -1,1 +1,206 @@
 //! PostgreSQL: a table a partition.
+//!
+//! ```text
+//!  LogEngine -+- commit   one connection: bookkeeping in one call, entries by binary COPY, one transaction
+//!             +- state    partitions begin, end, go; what an instance needs to go on
+//!             +- read     pages bounded by the counts per minute, single entries, counts, whole partitions
+//!  open ------+- migrate, register
+//!  beside ----+- protect  (roles), former (the Python Helm's rows)
+//! ```
+
+mod commit;
+mod condition;
+mod connect;
+mod encode;
+mod fault;
+pub mod former;
+pub mod migrate;
+mod names;
+mod page;
+mod protect;
+mod read;
+mod register;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use sqlx::postgres::PgPool;
+use tokio::sync::Mutex;
+
+pub use connect::{OptionsError, PgOptions};
+pub use protect::{Protection, harden};
+pub use register::Registration;
+
+use crate::commit::{ClassState, Commit};
+use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
+use crate::entry::Entry;
+use crate::id::{EntryId, Instance, PartitionId};
+use crate::partition::{Class, Partition, Seal};
+use names::Names;
+
+/// A transaction that has no answer by then is taken for lost: it is asked again, and its number tells.
+const ANSWER: Duration = Duration::from_secs(45);
+
+/// The log in a PostgreSQL database.
+#[derive(Clone)]
+pub struct PgEngine {
+    instance: Instance,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: PgOptions,
+    readers: PgPool,
+    /// Empty after every failure: the next transaction begins on a new connection.
+    writer: Mutex<Option<PgConnection>>,
+    names: Names,
+}
+
+impl PgEngine {
+    /// Connects, brings the schema up to date and registers this helmd.
+    pub async fn open(options: PgOptions, registration: Registration) -> Result<Self, EngineError> {
+        let mut connection = options.worker().await?;
+        migrate::run(&mut connection, &options, &migrate::ALL).await?;
+        let instance = register::register(&mut connection, options.target(), &registration).await?;
+        Ok(Self::with(options, instance))
+    }
+
+    fn with(options: PgOptions, instance: Instance) -> Self {
+        let readers = options.readers();
+        let shared = Shared { readers, options, writer: Mutex::new(None), names: Names::default() };
+        Self { instance, shared: Arc::new(shared) }
+    }
+
+    /// How it is reached.
+    pub fn options(&self) -> &PgOptions {
+        &self.shared.options
+    }
+
+    /// What keeps entries from being altered, and what is missing.
+    pub async fn protection(&self) -> Result<Protection, EngineError> {
+        protect::protection(&self.shared).await
+    }
+
+    /// Version of the server, as `150018`.
+    pub async fn server_version(&self) -> Result<i32, EngineError> {
+        self.shared.version().await
+    }
+
+    /// Ends its connections.
+    pub async fn close(&self) {
+        self.shared.writer.lock().await.take();
+        self.shared.readers.close().await;
+    }
+}
+
+impl Shared {
+    fn fault(&self, what: &str, error: sqlx::Error) -> EngineError {
+        fault::of(self.options.target(), what, error)
+    }
+
+    async fn version(&self) -> Result<i32, EngineError> {
+        sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|e| self.fault("asking for the version", e))
+    }
+
+    /// Runs `work` on the writer's connection, which is kept only if the work succeeds within [`ANSWER`]. A caller that goes away takes
+    /// the connection along: the server then rolls back.
+    async fn write<T>(
+        &self,
+        what: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let mut slot = self.writer.lock().await;
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => self.options.writer().await?,
+        };
+        let done = tokio::time::timeout(ANSWER, work(&mut connection)).await.unwrap_or_else(|_| {
+            Err(EngineError::Away(format!(
+                "{} gave no answer to {what} within {} s",
+                self.options.place(),
+                ANSWER.as_secs()
+            )))
+        })?;
+        *slot = Some(connection);
+        Ok(done)
+    }
+}
+
+/// A partition's table. Made of numbers: safe in a statement.
+fn table(id: PartitionId) -> String {
+    format!("entry_{}_{}", id.instance.0, id.number)
+}
+
+/// A partition's number in the database: an entry's id without the row.
+fn key(id: PartitionId) -> i64 {
+    id.ids().0.0 >> 20
+}
+
+/// From [`key`].
+fn partition_of(key: i64) -> Result<PartitionId, EngineError> {
+    EntryId(key << 20)
+        .partition()
+        .ok_or_else(|| EngineError::Damaged(format!("{key} is no number of a partition")))
+}
+
+impl fmt::Debug for PgEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PgEngine({}, instance {})", self.shared.options, self.instance.0)
+    }
+}
+
+impl LogEngine for PgEngine {
+    fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    fn classes(&self) -> Answer<'_, Vec<ClassState>> {
+        Box::pin(state::classes(&self.shared, self.instance))
+    }
+
+    fn partitions(&self) -> Answer<'_, Vec<Partition>> {
+        Box::pin(state::partitions(&self.shared))
+    }
+
+    fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()> {
+        Box::pin(state::open(&self.shared, new, seal))
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(commit::commit(&self.shared, commit))
+    }
+
+    fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {
+        Box::pin(state::finish(&self.shared, partition))
+    }
+
+    fn remove<'a>(&'a self, partition: PartitionId, class: &'a Class) -> Answer<'a, ()> {
+        Box::pin(state::remove(&self.shared, partition, class))
+    }
+
+    fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
+        Box::pin(page::scan(&self.shared, scan))
+    }
+
+    fn get(&self, id: EntryId) -> Answer<'_, Option<Entry>> {
+        Box::pin(read::get(&self.shared, id))
+    }
+
+    fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>> {
+        Box::pin(read::counts(&self.shared, partition, from, to))
+    }
+
+    fn rows(&self, partition: PartitionId, from: u32) -> Rows {
+        read::rows(self.shared.clone(), partition, from)
+    }
+
+    fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
+        Box::pin(state::disk(&self.shared, partition))
+    }
+}

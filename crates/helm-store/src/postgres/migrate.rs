@@ -1,0 +1,115 @@
+//! Brings a database's schema up to date: from empty and from every earlier version, each step in a transaction of its own.
+//!
+//! A lock in the database lets several helmds start at once: one does the work, the others find it done.
+
+use sqlx::{Connection, PgConnection};
+
+use super::connect::PgOptions;
+use super::fault::of;
+use crate::engine::EngineError;
+
+/// One step.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Version of the schema after it, rising by one.
+    pub version: i64,
+    /// What it brings.
+    pub name: &'static str,
+    /// Statements, separated by semicolons.
+    pub sql: &'static str,
+}
+
+/// All steps that this program knows.
+pub const ALL: [Migration; 2] = [
+    Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
+    Migration {
+        version: 2,
+        name: "immutable",
+        sql: include_str!("../../../../migrations/postgres/0002_immutable.sql"),
+    },
+];
+
+/// Key of the lock in the database ("helm" in ASCII).
+const LOCK: i64 = 0x6865_6c6d;
+/// The oldest server that this is made for.
+const FLOOR: i32 = 120_000;
+
+/// Takes the steps of `migrations` that the database lacks. A step that fails leaves nothing behind, and the ones before it stay.
+pub async fn run(
+    connection: &mut PgConnection,
+    options: &PgOptions,
+    migrations: &[Migration],
+) -> Result<(), EngineError> {
+    let fault = |what: &str, e| of(options.target(), what, e);
+    let server: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| fault("asking for the version", e))?;
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| fault("asking for the encoding", e))?;
+    if encoding != "UTF8" {
+        return Err(EngineError::Denied(format!(
+            "database {} is encoded in {encoding}, in which not every line can be kept: create it with ENCODING 'UTF8' TEMPLATE template0",
+            options.database()
+        )));
+    }
+    if server < FLOOR {
+        return Err(EngineError::Denied(format!(
+            "{} is PostgreSQL {}; Helm needs 12 or later",
+            options.place(),
+            server / 10_000
+        )));
+    }
+    let knows = migrations.last().map_or(0, |m| m.version);
+    loop {
+        // Read without the lock first: a role that may not change the schema need not, where there is nothing to do.
+        if version(connection).await.map_err(|e| fault("reading the schema's version", e))? == knows {
+            return Ok(());
+        }
+        let mut step = connection.begin().await.map_err(|e| fault("preparing the schema", e))?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(LOCK)
+            .execute(&mut *step)
+            .await
+            .map_err(|e| fault("waiting for another helmd that prepares the schema", e))?;
+        let has = version(&mut step).await.map_err(|e| fault("reading the schema's version", e))?;
+        if has > knows {
+            return Err(EngineError::Newer { has, knows });
+        }
+        let Some(next) = migrations.iter().find(|m| m.version == has + 1) else { return Ok(()) };
+        let what = format!("migration {} ({}) of database {}", next.version, next.name, options.database());
+        take(&mut step, next).await.map_err(|e| fault(&what, e))?;
+        step.commit().await.map_err(|e| fault(&what, e))?;
+        tracing::info!(version = next.version, "{what} is done");
+    }
+}
+
+async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    // Not to_regclass: that may answer from a cache of before the lock was waited for.
+    let there: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'helm_version' AND relnamespace = 'public'::regnamespace)",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !there {
+        return Ok(0);
+    }
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM helm_version").fetch_one(connection).await
+}
+
+async fn take(connection: &mut PgConnection, migration: &Migration) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS helm_version (version bigint PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())",
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql(migration.sql).execute(&mut *connection).await?;
+    sqlx::query("INSERT INTO helm_version (version, name) VALUES ($1, $2)")
+        .bind(migration.version)
+        .bind(migration.name)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

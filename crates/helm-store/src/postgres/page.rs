@@ -1,0 +1,228 @@
+//! A page of one partition, without reading what it does not show.
+//!
+//! The counts per minute say where entries of a service and level are. A filter that the counts know all of is answered from exactly those
+//! minutes of exactly those services (the index on service and time leads there). One that they do not (texts, context) looks at spans of
+//! minutes that grow, newest first: a page that is soon full reads little, a rare word is looked for in large pieces. Either way each statement has
+//! bounds in time: without them the planner may read everything.
+
+use sqlx::{Postgres, QueryBuilder};
+
+use super::condition::{self, Exact};
+use super::{Shared, encode, key, read, table};
+use crate::engine::{EngineError, Scan};
+use crate::entry::Entry;
+use crate::query::{Cursor, Order};
+
+const MINUTE: i64 = 60_000_000_000;
+/// Counts that are read at once.
+const CELLS: i64 = 1024;
+/// Rows of the first span that is searched, and how large spans become.
+const FIRST_SPAN: i64 = 5_000;
+const LARGEST_SPAN: i64 = 500_000;
+
+/// Where to look.
+enum Place {
+    /// All of the partition.
+    Whole,
+    /// Between two times, both inclusive.
+    Span(i64, i64),
+    /// Minutes of services: numbers, first and last nanosecond.
+    Cells(Vec<i32>, Vec<i64>, Vec<i64>),
+}
+
+/// A page that is being filled.
+struct Page<'a> {
+    shared: &'a Shared,
+    scan: &'a Scan,
+    services: Option<Vec<i32>>,
+    exact: Exact<'a>,
+    after: Option<Cursor>,
+    found: Vec<Entry>,
+}
+
+pub(super) async fn scan(shared: &Shared, scan: &Scan) -> Result<Vec<Entry>, EngineError> {
+    let filter = &scan.filter;
+    let mut services = None;
+    if !filter.services.is_empty() {
+        let names = shared.names.look_up(&shared.readers, &filter.services).await;
+        services = Some(names.map_err(|e| shared.fault("looking up services", e))?);
+    }
+    let none = services.as_ref().is_some_and(Vec::is_empty) || scan.rows.as_ref().is_some_and(Vec::is_empty);
+    if none || scan.limit == 0 {
+        return Ok(Vec::new());
+    }
+    let mut page =
+        Page { shared, scan, services, exact: Exact::of(filter), after: scan.after, found: Vec::new() };
+    if scan.rows.is_some() || filter.trace.is_some() || filter.user.is_some() {
+        page.take(&Place::Whole).await?;
+    } else {
+        page.walk().await?;
+    }
+    Ok(page.found)
+}
+
+fn minute(at: i64) -> i64 {
+    at.div_euclid(MINUTE)
+}
+
+fn first_of(minute: i64) -> i64 {
+    minute.saturating_mul(MINUTE)
+}
+
+fn last_of(minute: i64) -> i64 {
+    first_of(minute).saturating_add(MINUTE - 1)
+}
+
+impl Page<'_> {
+    fn wants(&self) -> usize {
+        (self.scan.limit as usize).saturating_sub(self.found.len())
+    }
+
+    /// Goes through the minutes that have entries, in the order of the page.
+    async fn walk(&mut self) -> Result<(), EngineError> {
+        let filter = &self.scan.filter;
+        let opaque = Exact::opaque(filter);
+        let mut low = filter.since.map_or(i64::MIN, minute);
+        let mut high = filter.until.map_or(i64::MAX, |until| minute(until.saturating_sub(1)));
+        match (self.scan.order, self.after) {
+            (Order::Newest, Some(after)) => high = high.min(minute(after.at)),
+            (Order::Oldest, Some(after)) => low = low.max(minute(after.at)),
+            (Order::Newest | Order::Oldest, None) => {}
+        }
+        let mut span = FIRST_SPAN;
+        while self.wants() > 0 && low <= high {
+            let cells = self.cells(low, high, opaque).await?;
+            let wanted = if opaque { span } else { i64::try_from(self.wants()).unwrap_or(i64::MAX) };
+            let Some((place, last)) = self.place(cells, wanted, opaque) else { return Ok(()) };
+            self.take(&place).await?;
+            match self.scan.order {
+                Order::Newest => high = last.saturating_sub(1),
+                Order::Oldest => low = last.saturating_add(1),
+            }
+            span = (span * 4).min(LARGEST_SPAN);
+        }
+        Ok(())
+    }
+
+    /// Minutes with entries that may be wanted: minute, service (0 where it does not matter), how many; in the order of the page.
+    async fn cells(&self, low: i64, high: i64, opaque: bool) -> Result<Vec<(i64, i32, i64)>, EngineError> {
+        let (columns, group) =
+            if opaque { ("minute, 0", "minute") } else { ("minute, service", "minute, service") };
+        let order = match self.scan.order {
+            Order::Newest => "DESC",
+            Order::Oldest => "ASC",
+        };
+        let mut sql: QueryBuilder<Postgres> = QueryBuilder::new(format!(
+            "SELECT {columns}, sum(n)::bigint FROM count_minute WHERE partition = "
+        ));
+        sql.push_bind(key(self.scan.partition)).push(" AND minute >= ").push_bind(low);
+        sql.push(" AND minute <= ").push_bind(high);
+        if let Some(services) = &self.services {
+            sql.push(" AND service = ANY(").push_bind(services.clone()).push(")");
+        }
+        if let Some(levels) = self.scan.filter.levels {
+            condition::push_levels(&mut sql, levels);
+        }
+        sql.push(format!(" GROUP BY {group} ORDER BY minute {order} LIMIT {CELLS}"));
+        let rows = sql.build_query_as().fetch_all(&self.shared.readers).await;
+        rows.map_err(|e| self.shared.fault("reading counts", e))
+    }
+
+    /// The next minutes to look at, whole ones, with at least `wanted` entries if there are as many; and the last of these minutes.
+    fn place(&self, mut cells: Vec<(i64, i32, i64)>, wanted: i64, opaque: bool) -> Option<(Place, i64)> {
+        let first = cells.first()?.0;
+        if cells.len() == usize::try_from(CELLS).unwrap_or(usize::MAX) && !opaque {
+            // The last minute may have been cut off in its middle.
+            let cut = cells.last()?.0;
+            if cut == first {
+                return Some((Place::Span(first_of(first), last_of(first)), first));
+            }
+            cells.retain(|(minute, _, _)| *minute != cut);
+        }
+        let (mut sum, mut last) = (0, first);
+        let mut upto = 0;
+        for (minute, _, n) in &cells {
+            if sum >= wanted && *minute != last {
+                break;
+            }
+            (sum, last, upto) = (sum.saturating_add(*n), *minute, upto + 1);
+        }
+        cells.truncate(upto);
+        if opaque {
+            let (low, high) = (first.min(last), first.max(last));
+            return Some((Place::Span(first_of(low), last_of(high)), last));
+        }
+        let services = cells.iter().map(|(_, service, _)| *service).collect();
+        let lows = cells.iter().map(|(minute, _, _)| first_of(*minute)).collect();
+        let highs = cells.iter().map(|(minute, _, _)| last_of(*minute)).collect();
+        Some((Place::Cells(services, lows, highs), last))
+    }
+
+    /// Takes what is wanted from a place, until the page is full.
+    async fn take(&mut self, place: &Place) -> Result<(), EngineError> {
+        loop {
+            // Where SQL only narrows down, a small page is not fetched in drops.
+            let fetch = if Exact::opaque(&self.scan.filter) { self.wants().max(200) } else { self.wants() };
+            let query = self.statement(place, i64::try_from(fetch).unwrap_or(i64::MAX));
+            let rows = match { query }.build().fetch_all(&self.shared.readers).await {
+                Err(e) if read::is_gone(&e) => return Ok(()),
+                rows => rows.map_err(|e| self.shared.fault("reading a page", e))?,
+            };
+            let entries = read::entries(self.shared, &rows).await?;
+            self.after = entries.last().map(Cursor::of).or(self.after);
+            let ended = entries.len() < fetch;
+            let wants = self.wants();
+            let exact = &self.exact;
+            self.found.extend(entries.into_iter().filter(|entry| exact.holds(entry)).take(wants));
+            if ended || self.wants() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn statement(&self, place: &Place, limit: i64) -> QueryBuilder<Postgres> {
+        let (columns, table) = (encode::COLUMNS, table(self.scan.partition));
+        let mut sql = match place {
+            Place::Cells(..) => QueryBuilder::new(format!("SELECT {columns} FROM unnest(")),
+            Place::Whole | Place::Span(..) => {
+                QueryBuilder::new(format!("SELECT {columns} FROM {table} WHERE true"))
+            }
+        };
+        match place {
+            Place::Whole => {}
+            Place::Span(low, high) => {
+                sql.push(" AND at >= ").push_bind(*low).push(" AND at <= ").push_bind(*high);
+            }
+            Place::Cells(services, lows, highs) => {
+                sql.push_bind(services.clone())
+                    .push("::int[], ")
+                    .push_bind(lows.clone())
+                    .push("::bigint[], ");
+                sql.push_bind(highs.clone())
+                    .push("::bigint[]) AS c(c_service, c_low, c_high) CROSS JOIN LATERAL ");
+                // OFFSET 0 keeps the planner from turning it round into a join over the whole table.
+                sql.push(format!(
+                    "(SELECT {columns} FROM {table} WHERE service = c_service AND at >= c_low AND at <= c_high"
+                ));
+            }
+        }
+        if let Some(rows) = &self.scan.rows {
+            let ids: Vec<i64> = rows.iter().map(|row| self.scan.partition.entry(*row).0).collect();
+            sql.push(" AND id = ANY(").push_bind(ids).push(")");
+        }
+        let services = match place {
+            Place::Cells(..) => None,
+            Place::Whole | Place::Span(..) => self.services.as_deref(),
+        };
+        condition::push(&mut sql, &self.scan.filter, services, self.scan.order, self.after);
+        if matches!(place, Place::Cells(..)) {
+            sql.push(" OFFSET 0) AS e");
+        }
+        sql.push(match self.scan.order {
+            Order::Newest => " ORDER BY at DESC, id DESC LIMIT ",
+            Order::Oldest => " ORDER BY at, id LIMIT ",
+        });
+        sql.push_bind(limit);
+        sql
+    }
+}

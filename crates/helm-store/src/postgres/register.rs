@@ -1,0 +1,74 @@
+//! Which number a helmd has in a database that several may share.
+
+use sqlx::{Connection, PgConnection};
+
+use super::fault::{Target, of};
+use crate::engine::EngineError;
+use crate::id::Instance;
+
+/// Who registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Drawn once when the home's store was made: says who it is, whatever host and home are called.
+    pub uuid: String,
+    /// Name of the host.
+    pub host: String,
+    /// Path of the home.
+    pub home: String,
+    /// The number it would like (1 to 511).
+    pub preferred: Instance,
+}
+
+/// The number that `who` has, or now gets: the preferred one, or the next that is free.
+pub(super) async fn register(
+    connection: &mut PgConnection,
+    target: &Target,
+    who: &Registration,
+) -> Result<Instance, EngineError> {
+    let what = "registering this helmd";
+    attempt(connection, who).await.map_err(|e| of(target, what, e))?.ok_or_else(|| {
+        EngineError::Denied(format!(
+            "database {} has {} helmds registered, more than which it cannot hold: use another database",
+            target.database,
+            Instance::MAX
+        ))
+    })
+}
+
+async fn attempt(connection: &mut PgConnection, who: &Registration) -> Result<Option<Instance>, sqlx::Error> {
+    let mut step = connection.begin().await?;
+    let known: Option<i16> = sqlx::query_scalar(
+        "UPDATE instance SET host = $2, home = $3, seen = now() WHERE uuid = $1 RETURNING number",
+    )
+    .bind(&who.uuid)
+    .bind(&who.host)
+    .bind(&who.home)
+    .fetch_optional(&mut *step)
+    .await?;
+    let number = match known {
+        Some(number) => Some(number),
+        None => {
+            // Only one draws at a time; the lock ends with the transaction.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *step).await?;
+            let preferred = i16::try_from(who.preferred.0.clamp(1, Instance::MAX)).unwrap_or(1);
+            sqlx::query_scalar(
+                "INSERT INTO instance (number, uuid, host, home)
+                 SELECT n, $2, $3, $4 FROM generate_series(1, 511) AS n
+                 WHERE NOT EXISTS (SELECT 1 FROM instance i WHERE i.number = n)
+                 ORDER BY (n - $1 + 511) % 511 LIMIT 1
+                 ON CONFLICT (uuid) DO UPDATE SET seen = now() RETURNING number",
+            )
+            .bind(preferred)
+            .bind(&who.uuid)
+            .bind(&who.host)
+            .bind(&who.home)
+            .fetch_optional(&mut *step)
+            .await?
+        }
+    };
+    step.commit().await?;
+    Ok(number.and_then(|number| u16::try_from(number).ok()).map(Instance))
+}
+
+/// Key of the lock in the database ("inst" in ASCII).
+const LOCK: i64 = 0x696e_7374;

@@ -1,0 +1,287 @@
+//! Partitions and classes: what is on record, and how it changes.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
+
+use super::{Shared, key, partition_of, read, table};
+use crate::chain::Head;
+use crate::commit::{ClassState, Position};
+use crate::engine::EngineError;
+use crate::id::{Instance, PartitionId};
+use crate::partition::{Class, Contents, Partition, PerLevel, Seal, level_slot};
+
+/// How long a key of a sender is remembered, nanoseconds of the class's own time of arrival.
+const REMEMBERED: i64 = 86_400 * 1_000_000_000;
+
+pub(super) async fn classes(shared: &Shared, instance: Instance) -> Result<Vec<ClassState>, EngineError> {
+    let fault = |e| shared.fault("reading where the log stands", e);
+    // One moment for all of it; with the writer's rights, and behind whatever it does.
+    shared
+        .write("reading where the log stands", async |connection| {
+            let mut step = connection.begin().await.map_err(fault)?;
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                .execute(&mut *step)
+                .await
+                .map_err(fault)?;
+            let states = read_classes(&mut step, instance.0.cast_signed()).await.map_err(fault)??;
+            step.commit().await.map_err(fault)?;
+            Ok(states)
+        })
+        .await
+}
+
+pub(super) async fn read_classes(
+    connection: &mut PgConnection,
+    instance: i16,
+) -> Result<Result<Vec<ClassState>, EngineError>, sqlx::Error> {
+    let mut states = BTreeMap::new();
+    let rows = sqlx::query(
+        "SELECT class, number, head, arrived, open, queue FROM class_state WHERE instance = $1 ORDER BY class",
+    )
+    .bind(instance)
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in rows {
+        let class: String = row.try_get(0)?;
+        let (head, open) =
+            (head(row.try_get(2)?), row.try_get::<Option<i64>, _>(4)?.map(partition_of).transpose());
+        let (head, open) = match (head, open) {
+            (Ok(head), Ok(open)) => (head, open),
+            (Err(e), _) | (_, Err(e)) => return Ok(Err(e)),
+        };
+        let state = ClassState {
+            class: Class(class.clone()),
+            number: row.try_get::<i64, _>(1)?.cast_unsigned(),
+            head,
+            arrived: row.try_get(3)?,
+            open,
+            cursors: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
+            queue: row.try_get::<i64, _>(5)?.cast_unsigned(),
+        };
+        states.insert(class, state);
+    }
+    let cursors: Vec<(String, String, i64, i64)> =
+        sqlx::query_as("SELECT class, service, segment, position FROM cursor WHERE instance = $1")
+            .bind(instance)
+            .fetch_all(&mut *connection)
+            .await?;
+    for (class, service, segment, offset) in cursors {
+        if let Some(state) = states.get_mut(&class) {
+            let at = Position { segment: segment.cast_unsigned(), offset: offset.cast_unsigned() };
+            state.cursors.insert(service, at);
+        }
+    }
+    let senders: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT class, name, number FROM sender WHERE instance = $1")
+            .bind(instance)
+            .fetch_all(&mut *connection)
+            .await?;
+    for (class, name, number) in senders {
+        if let Some(state) = states.get_mut(&class) {
+            state.senders.insert(name, number.cast_unsigned());
+        }
+    }
+    let keys: Vec<(String, String)> = sqlx::query_as(
+        "SELECT k.class, k.key FROM once_key k JOIN class_state c ON c.instance = k.instance AND c.class = k.class
+         WHERE k.instance = $1 AND k.at > c.arrived - $2 ORDER BY k.at, k.key",
+    )
+    .bind(instance)
+    .bind(REMEMBERED)
+    .fetch_all(&mut *connection)
+    .await?;
+    for (class, key) in keys {
+        if let Some(state) = states.get_mut(&class) {
+            state.keys.push(key);
+        }
+    }
+    Ok(Ok(states.into_values().collect()))
+}
+
+fn head(bytes: Vec<u8>) -> Result<Head, EngineError> {
+    Head::from_bytes(&bytes).ok_or_else(|| EngineError::Damaged("a digest has not 32 bytes".to_owned()))
+}
+
+pub(super) async fn partitions(shared: &Shared) -> Result<Vec<Partition>, EngineError> {
+    let fault = |e| shared.fault("reading the partitions", e);
+    // Statement by statement: a commit between them may only add to an open partition, whose numbers are taken last.
+    let rows = sqlx::query(
+        "SELECT id, class, opened, before, closed, head, rows, bytes, at_low, at_high, services,
+                coalesce(disk, pg_total_relation_size(to_regclass(helm_partition_table(id))), 0)
+         FROM partition ORDER BY id",
+    )
+    .fetch_all(&shared.readers)
+    .await
+    .map_err(fault)?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (mut partition, services) = partition(&row).map_err(fault)??;
+        partition.contents.services = match services {
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|e| EngineError::Damaged(format!("services of partition {}: {e}", partition.id)))?,
+            None => {
+                let mut connection = shared.readers.acquire().await.map_err(fault)?;
+                services_of(&mut connection, key(partition.id)).await.map_err(fault)??
+            }
+        };
+        all.push(partition);
+    }
+    Ok(all)
+}
+
+fn partition(row: &PgRow) -> Result<Result<(Partition, Option<String>), EngineError>, sqlx::Error> {
+    let id = partition_of(row.try_get(0)?);
+    let before = head(row.try_get(3)?);
+    let closed: Option<i64> = row.try_get(4)?;
+    let end = row.try_get::<Option<Vec<u8>>, _>(5)?.map(head).transpose();
+    let (id, before, end) = match (id, before, end) {
+        (Ok(id), Ok(before), Ok(end)) => (id, before, end),
+        (Err(e), _, _) | (_, Err(e), _) | (_, _, Err(e)) => return Ok(Err(e)),
+    };
+    let (low, high): (Option<i64>, Option<i64>) = (row.try_get(8)?, row.try_get(9)?);
+    let contents = Contents {
+        rows: row.try_get::<i32, _>(6)?.cast_unsigned(),
+        bytes: row.try_get::<i64, _>(7)?.cast_unsigned(),
+        at: low.zip(high),
+        services: BTreeMap::new(),
+    };
+    let partition = Partition {
+        id,
+        class: Class(row.try_get(1)?),
+        opened: row.try_get(2)?,
+        before,
+        seal: closed.zip(end).map(|(closed, head)| Seal { closed, head }),
+        contents,
+        disk: row.try_get::<i64, _>(11)?.cast_unsigned(),
+    };
+    Ok(Ok((partition, row.try_get(10)?)))
+}
+
+/// Entries of a partition by service and level, from its counts.
+async fn services_of(
+    connection: &mut PgConnection,
+    partition: i64,
+) -> Result<Result<BTreeMap<String, PerLevel>, EngineError>, sqlx::Error> {
+    let rows: Vec<(String, i16, i64)> = sqlx::query_as(
+        "SELECT s.name, c.level, c.n FROM
+            (SELECT service, level, sum(n)::bigint AS n FROM count_minute WHERE partition = $1 GROUP BY service, level) c
+         JOIN service s ON s.id = c.service",
+    )
+    .bind(partition)
+    .fetch_all(connection)
+    .await?;
+    let mut services = BTreeMap::new();
+    for (name, number, n) in rows {
+        match read::level(number) {
+            Ok(level) => services.entry(name).or_insert([0; 5])[level_slot(level)] += n.cast_unsigned(),
+            Err(e) => return Ok(Err(e)),
+        }
+    }
+    Ok(Ok(services))
+}
+
+pub(super) async fn open(
+    shared: &Shared,
+    new: &Partition,
+    seal: Option<(PartitionId, Seal)>,
+) -> Result<(), EngineError> {
+    let fault = |e| shared.fault("opening a partition", e);
+    shared
+        .write("opening a partition", async |connection| {
+            let mut step = connection.begin().await.map_err(fault)?;
+            if let Some((id, seal)) = seal {
+                end(shared, &mut step, id, seal).await?;
+            }
+            sqlx::query("SELECT helm_open_partition($1, $2, $3, $4)")
+                .bind(key(new.id))
+                .bind(&new.class.0)
+                .bind(new.opened)
+                .bind(new.before.0)
+                .execute(&mut *step)
+                .await
+                .map_err(fault)?;
+            // What need no longer be remembered goes when there is a change anyway.
+            sqlx::query("DELETE FROM once_key k USING class_state c WHERE k.instance = c.instance AND k.class = c.class AND k.instance = $1 AND k.class = $2 AND k.at <= c.arrived - $3")
+                .bind(new.id.instance.0.cast_signed())
+                .bind(&new.class.0)
+                .bind(REMEMBERED)
+                .execute(&mut *step)
+                .await
+                .map_err(fault)?;
+            step.commit().await.map_err(fault)
+        })
+        .await
+}
+
+/// Seals a partition, in the transaction that `connection` is in.
+pub(super) async fn end(
+    shared: &Shared,
+    connection: &mut PgConnection,
+    id: PartitionId,
+    seal: Seal,
+) -> Result<(), EngineError> {
+    let fault = |e| shared.fault("closing a partition", e);
+    let services = services_of(connection, key(id)).await.map_err(fault)??;
+    let services = serde_json::to_string(&services)
+        .map_err(|e| EngineError::Other { what: "writing down services".to_owned(), source: Box::new(e) })?;
+    sqlx::query("SELECT helm_seal_partition($1, $2, $3, $4)")
+        .bind(key(id))
+        .bind(seal.closed)
+        .bind(seal.head.0)
+        .bind(services)
+        .execute(connection)
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
+pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<(), EngineError> {
+    let what = format!("indexing partition {partition}");
+    let fault = |e| shared.fault(&what, e);
+    let mut connection = shared.options.worker().await?;
+    sqlx::query("SELECT helm_finish_partition($1, $2)")
+        .bind(key(partition))
+        .bind(shared.options.trigrams())
+        .execute(&mut connection)
+        .await
+        .map_err(fault)?;
+    // Only who owns a table may clean it; the server does it in its own time otherwise.
+    let owns: Option<bool> =
+        sqlx::query_scalar("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)")
+            .bind(table(partition))
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(fault)?;
+    if owns == Some(true) {
+        let sql = format!("VACUUM (FREEZE) {}", table(partition));
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map_err(fault)?;
+    }
+    connection.close().await.map_err(fault)
+}
+
+pub(super) async fn remove(
+    shared: &Shared,
+    partition: PartitionId,
+    class: &Class,
+) -> Result<(), EngineError> {
+    let what = format!("removing partition {partition}");
+    let mut connection = shared.options.worker().await?;
+    sqlx::query("SELECT helm_remove_partition($1, $2)")
+        .bind(key(partition))
+        .bind(&class.0)
+        .execute(&mut connection)
+        .await
+        .map_err(|e| shared.fault(&what, e))?;
+    connection.close().await.map_err(|e| shared.fault(&what, e))
+}
+
+pub(super) async fn disk(shared: &Shared, partition: PartitionId) -> Result<u64, EngineError> {
+    let bytes: Option<i64> = sqlx::query_scalar("SELECT pg_total_relation_size(to_regclass($1))")
+        .bind(table(partition))
+        .fetch_one(&shared.readers)
+        .await
+        .map_err(|e| shared.fault("asking for the size of a partition", e))?;
+    Ok(bytes.unwrap_or(0).cast_unsigned())
+}

@@ -1,0 +1,44 @@
+//! PostgreSQL as an engine: what every engine must do, and what only it can do wrong.
+
+mod conformance;
+mod postgres_cases;
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use conformance::Database;
+use helm_store::engine::LogEngine;
+use helm_store::id::Instance;
+use helm_store::postgres::{PgEngine, Registration};
+use support::cluster::{self, Fresh};
+
+impl Database for Fresh {
+    fn open(&self, instance: Instance) -> Pin<Box<dyn Future<Output = Arc<dyn LogEngine>> + Send + '_>> {
+        Box::pin(async move {
+            let engine: Arc<dyn LogEngine> = Arc::new(engine(self, instance).await);
+            assert_eq!(engine.instance(), instance);
+            engine
+        })
+    }
+}
+
+async fn fresh() -> Fresh {
+    cluster::shared().fresh().await
+}
+
+fn registration(instance: Instance) -> Registration {
+    Registration {
+        uuid: format!("home of {}", instance.0),
+        host: "host".into(),
+        home: "/srv/helm".into(),
+        preferred: instance,
+    }
+}
+
+async fn engine(database: &Fresh, instance: Instance) -> PgEngine {
+    PgEngine::open(database.options(), registration(instance)).await.unwrap()
+}
+
+conformance!(fresh);

@@ -1,0 +1,6 @@
+//! What only PostgreSQL can do wrong.
+
+mod failures;
+mod former;
+mod immutable;
+mod schema;
