@@ -27,3 +27,6 @@ async fn fresh() -> Home {
 }
 
 conformance!(fresh);
+
+#[path = "sqlite/files.rs"]
+mod files;

@@ -44,6 +44,18 @@ fn segment_number(name: &str) -> Option<u32> {
     name.split_once('-').filter(|(digits, _)| digits.len() >= 8)?.0.parse().ok()
 }
 
+/// Class that a segment's file name names.
+pub(super) fn segment_class(path: &Path) -> Option<Class> {
+    let (_, written) = path.file_stem()?.to_str()?.split_once('-')?;
+    let mut parts = written.split('%');
+    let mut class = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        class.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        class.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(class).ok().map(Class)
+}
+
 /// What lies in the directory of segments.
 pub(super) struct Listing {
     /// Segments, by number.
@@ -196,6 +208,8 @@ mod tests {
         let name = segment_name(12, &Class("a/b".into()));
         assert_eq!(name, "00000012-a%2fb.db");
         assert_eq!(segment_number(&name), Some(12));
+        assert_eq!(segment_class(Path::new(&name)), Some(Class("a/b".into())));
+        assert_eq!(segment_class(Path::new("00000001-de_fault.db")), Some(Class("de_fault".into())));
         assert_eq!(segment_number("00000013-default.db.damaged-17"), Some(13));
         assert_eq!(segment_number("main.db"), None);
     }

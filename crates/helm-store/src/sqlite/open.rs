@@ -32,7 +32,9 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
     })
     .await?;
     let mut notes = Vec::new();
-    let instance = instance_of(&main, instance, &mut notes).await?;
+    // Where main.db was lost, the log knows.
+    let drawn = instance_of_log(&listing).await.unwrap_or(instance);
+    let instance = instance_of(&main, drawn, &mut notes).await?;
     let mut opening =
         Opening { log: log.clone(), instance, highest: listing.highest, classes: BTreeMap::new(), notes };
     for (number, path) in listing.segments {
@@ -79,6 +81,16 @@ async fn read_main(main: &Path, drawn: Instance) -> Result<Instance, EngineError
         sqlx::query_scalar("SELECT number FROM instance").fetch_one(&mut connection).await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
     Ok(Instance(number))
+}
+
+/// The number that the first readable segment bears.
+async fn instance_of_log(listing: &files::Listing) -> Option<Instance> {
+    for (_, path) in &listing.segments {
+        if let Ok(loaded) = segment::load(path).await {
+            return Some(loaded.record.id.instance);
+        }
+    }
+    None
 }
 
 /// Seconds since 1970.
@@ -143,9 +155,8 @@ impl Opening {
 
     async fn lose(&mut self, path: &Path, why: &str) -> Result<(), EngineError> {
         self.notes.push(set_aside(path, why).await?);
-        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
         // What the file says of its class cannot be trusted; its name can.
-        if let Some(class) = name.split_once('-').map(|(_, class)| Class(class.to_owned())) {
+        if let Some(class) = files::segment_class(path) {
             self.classes.entry(class).or_insert_with(OfClass::new).lost = Some(path.to_owned());
         }
         Ok(())
