@@ -1,1 +1,268 @@
 //! SQLite: a file a partition.
+//!
+//! ```text
+//!  DIR/lock                       held while a helmd uses the store
+//!  DIR/main.db                    number of the instance; metrics, states, events
+//!  DIR/log/NNNNNNNN-CLASS.db      one partition with everything that changes together with its entries
+//!  DIR/log/….db.damaged-SECONDS   what could not be read, moved aside
+//! ```
+//!
+//! The newest file of a class is the open one. A new file is made whole under another name before the old one is sealed, so that a crash in
+//! between leaves two files of which the older is sealed when the store is next opened, from what the newer knows.
+
+mod class;
+mod commit;
+mod condition;
+mod connect;
+mod error;
+mod files;
+mod finish;
+mod migrate;
+mod open;
+mod read;
+mod scan;
+mod segment;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::commit::{ClassState, Commit};
+use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
+use crate::entry::Entry;
+use crate::id::{EntryId, Instance, PartitionId};
+use crate::partition::{Class, Partition, Seal};
+use class::Writer;
+use connect::Readers;
+use segment::Segment;
+
+/// Pieces of `rows` that wait to be taken.
+const PIECES_AHEAD: usize = 1;
+
+/// The log in SQLite files. One process at a time has it open.
+pub struct SqliteEngine {
+    instance: Instance,
+    log: PathBuf,
+    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    writers: Mutex<BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>>,
+    /// Partitions begin one at a time: their numbers rise over all classes.
+    beginning: tokio::sync::Mutex<()>,
+    readers: Arc<Readers>,
+    tasks: TaskTracker,
+    notes: Vec<String>,
+    _lock: File,
+}
+
+impl std::fmt::Debug for SqliteEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteEngine")
+            .field("log", &self.log)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteEngine {
+    /// Opens the store in `dir`, and makes it where there is none, as that of `instance` (a store that is there keeps its number).
+    pub async fn open(dir: &Path, instance: Instance) -> Result<Self, EngineError> {
+        open::open(dir, instance).await
+    }
+
+    /// What the operator must be told of the opening: files that were damaged, a partition that was sealed afterwards.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Waits for what still reads, and closes the files that are written. The journal then has nothing left to do.
+    pub async fn close(&self) -> Result<(), EngineError> {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
+        for segment in self.all() {
+            self.readers.forget(&segment).await;
+        }
+        for writer in writers.into_values() {
+            writer.lock().await.close().await?;
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn segment(&self, partition: PartitionId) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.get(&partition.number).filter(|_| partition.instance == self.instance).cloned()
+    }
+
+    fn put(&self, segment: &Arc<Segment>) {
+        let number = segment.with(|record| record.id.number);
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.insert(number, segment.clone());
+    }
+
+    fn writer(&self, class: &Class) -> Option<Arc<tokio::sync::Mutex<Writer>>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner).get(class).cloned()
+    }
+
+    async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
+        let writers: Vec<_> =
+            self.writers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut states = Vec::new();
+        for writer in writers {
+            states.push(writer.lock().await.state().await?);
+        }
+        Ok(states)
+    }
+
+    async fn begin(&self, new: &Partition, seal: Option<(PartitionId, Seal)>) -> Result<(), EngineError> {
+        let _one_at_a_time = self.beginning.lock().await;
+        if new.id.instance != self.instance {
+            return Err(refuse(format!(
+                "this store is that of instance {}, not {}",
+                self.instance.0, new.id
+            )));
+        }
+        let former = self.writer(&new.class);
+        let Some(former) = former else {
+            let writer = Writer::begin(&self.log, new, None).await?;
+            self.put(writer.segment());
+            let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+            writers.insert(new.class.clone(), Arc::new(tokio::sync::Mutex::new(writer)));
+            return Ok(());
+        };
+        let mut writer = former.lock().await;
+        if writer.segment().with(|record| record.id == new.id) {
+            return Ok(());
+        }
+        let Some((former, seal)) = seal.filter(|(id, _)| writer.segment().with(|record| record.id == *id))
+        else {
+            return Err(refuse(format!(
+                "partition {} of the class `{}` must be sealed when {} is opened",
+                writer.segment().record().id,
+                new.class.0,
+                new.id
+            )));
+        };
+        let mut next = Writer::begin(&self.log, new, Some((former, seal, &writer.segment().path))).await?;
+        // From here on the new one is what the next opening goes on with.
+        self.put(next.segment());
+        std::mem::swap(&mut *writer, &mut next);
+        drop(writer);
+        next.seal(seal).await
+    }
+
+    async fn carry_out(&self, commit: &Commit) -> Result<(), EngineError> {
+        let Some(writer) = self.writer(&commit.class) else {
+            return Err(refuse(format!("the class `{}` has no open partition", commit.class.0)));
+        };
+        writer.lock().await.commit(commit).await
+    }
+
+    async fn take_away(&self, partition: PartitionId) -> Result<(), EngineError> {
+        let Some(segment) = self.segment(partition) else { return Ok(()) };
+        if segment.with(|record| record.seal.is_none()) {
+            return Err(refuse(format!("partition {partition} is open: only sealed ones are taken away")));
+        }
+        let path = segment.path.clone();
+        files::off(move || files::remove(&path)).await?;
+        segment.retired.store(true, std::sync::atomic::Ordering::Release);
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
+        self.readers.forget(&segment).await;
+        Ok(())
+    }
+}
+
+/// What was asked for is not what may be.
+fn refuse(what: String) -> EngineError {
+    EngineError::Other { what: "refused".into(), source: what.into() }
+}
+
+impl LogEngine for SqliteEngine {
+    fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    fn classes(&self) -> Answer<'_, Vec<ClassState>> {
+        Box::pin(self.states())
+    }
+
+    fn partitions(&self) -> Answer<'_, Vec<Partition>> {
+        Box::pin(async {
+            let segments = self.all();
+            files::off(move || {
+                Ok(segments.iter().map(|s| Partition { disk: files::size(&s.path), ..s.record() }).collect())
+            })
+            .await
+        })
+    }
+
+    fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()> {
+        Box::pin(self.begin(new, seal))
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(self.carry_out(commit))
+    }
+
+    fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => finish::finish(&self.readers, &segment).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn remove<'a>(&'a self, partition: PartitionId, _class: &'a Class) -> Answer<'a, ()> {
+        Box::pin(self.take_away(partition))
+    }
+
+    fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
+        Box::pin(async move {
+            match self.segment(scan.partition) {
+                Some(segment) => scan::scan(&self.readers, &segment, scan).await,
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn get(&self, id: EntryId) -> Answer<'_, Option<Entry>> {
+        Box::pin(async move {
+            let Some(partition) = id.partition() else { return Ok(None) };
+            match self.segment(partition) {
+                Some(segment) => read::get(&self.readers, &segment, partition, id.row()).await,
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::counts(&self.readers, &segment, from, to).await,
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn rows(&self, partition: PartitionId, from: u32) -> Rows {
+        let (to, rows) = mpsc::channel(PIECES_AHEAD);
+        if let Some(segment) = self.segment(partition) {
+            self.tasks.spawn(read::send_rows(self.readers.clone(), segment, partition, from, to));
+        }
+        rows
+    }
+
+    fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let Some(segment) = self.segment(partition) else { return Ok(0) };
+            files::off(move || Ok(files::size(&segment.path))).await
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! The writing side of one class: its open segment and the one connection that writes there.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteJournalMode;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::commit::{self, Refused};
+use super::error::engine_error;
+use super::segment::{self, Segment};
+use super::{connect, files, migrate, refuse};
+use crate::commit::{ClassState, Commit};
+use crate::engine::EngineError;
+use crate::id::PartitionId;
+use crate::partition::{Partition, Seal};
+
+/// Writes in one class. After an error it begins anew from what the file says, for it is not known what became of the transaction.
+pub(super) struct Writer {
+    segment: Arc<Segment>,
+    live: Option<Live>,
+}
+
+struct Live {
+    connection: SqliteConnection,
+    /// Numbers of the names that the segment knows.
+    services: HashMap<String, i64>,
+}
+
+impl Writer {
+    /// Goes on in a segment that is there.
+    pub(super) fn of(segment: Arc<Segment>) -> Self {
+        Self { segment, live: None }
+    }
+
+    /// Makes the file of a new partition, after the one that is sealed with it.
+    pub(super) async fn begin(
+        log: &Path,
+        new: &Partition,
+        former: Option<(PartitionId, Seal, &PathBuf)>,
+    ) -> Result<Self, EngineError> {
+        let path = log.join(files::segment_name(new.id.number, &new.class));
+        if path.exists() {
+            return Err(refuse(format!("there is a partition {} already: `{}`", new.id, path.display())));
+        }
+        let closed = former.map(|(id, seal, _)| (id, seal.closed));
+        segment::create(&path, new, closed, former.map(|(_, _, path)| path.as_path())).await?;
+        Ok(Self::of(Segment::new(path, new.clone(), false)))
+    }
+
+    pub(super) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    async fn live(&mut self) -> Result<&mut Live, EngineError> {
+        let path = &self.segment.path;
+        let live = match self.live.take() {
+            Some(live) => live,
+            None => {
+                let mut connection = connect::writer(path, SqliteJournalMode::Wal).await?;
+                migrate::migrate(&mut connection, path, migrate::SEGMENT).await?;
+                let services = sqlx::query_as::<_, (String, i64)>("SELECT name, id FROM service")
+                    .fetch_all(&mut connection)
+                    .await
+                    .map_err(|e| engine_error("could not read the names", path, e))?;
+                Live { connection, services: services.into_iter().collect() }
+            }
+        };
+        Ok(self.live.insert(live))
+    }
+
+    /// Where the class stands.
+    pub(super) async fn state(&mut self) -> Result<ClassState, EngineError> {
+        let record = self.segment.record();
+        let live = self.live().await?;
+        let state = segment::state(&mut live.connection, &record.class, Some(record.id)).await;
+        state.map_err(|e| engine_error("could not read where the class stands", &self.segment.path, e))
+    }
+
+    /// Carries out one transaction.
+    pub(super) async fn commit(&mut self, commit: &Commit) -> Result<(), EngineError> {
+        let open = self.segment.with(|record| record.id);
+        if commit.partition != open {
+            let has = self.state().await?.number;
+            if commit.number <= has {
+                return Err(EngineError::NotNext { asked: commit.number, has });
+            }
+            return Err(refuse(format!("partition {} is not open, {open} is", commit.partition)));
+        }
+        self.live().await?;
+        // Taken out while it works: a call that is given up leaves none, and the next one begins anew.
+        let Some(mut live) = self.live.take() else { return Ok(()) };
+        match commit::commit(&mut live.connection, &mut live.services, commit).await {
+            Ok(()) => {
+                self.segment.with(|record| record.contents = commit.contents.clone());
+                self.live = Some(live);
+                Ok(())
+            }
+            Err(Refused::NotNext(error)) => {
+                self.live = Some(live);
+                Err(error)
+            }
+            Err(Refused::Failed(error)) => Err(engine_error("could not commit", &self.segment.path, error)),
+        }
+    }
+
+    /// Writes the end of the partition into it, and closes it.
+    pub(super) async fn seal(mut self, seal: Seal) -> Result<(), EngineError> {
+        let segment = self.segment.clone();
+        segment::seal(&mut self.live().await?.connection, &segment, seal).await?;
+        self.close().await
+    }
+
+    pub(super) async fn close(&mut self) -> Result<(), EngineError> {
+        match self.live.take() {
+            Some(live) => live
+                .connection
+                .close()
+                .await
+                .map_err(|e| engine_error("could not close", &self.segment.path, e)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Opening a store: the lock, what is there, and what a crash or a bad disk left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::SqliteJournalMode;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio_util::task::TaskTracker;
+
+use super::class::Writer;
+use super::connect::{self, Readers};
+use super::error::engine_error;
+use super::segment::{self, Segment};
+use super::{SqliteEngine, files, migrate, refuse};
+use crate::chain::Head;
+use crate::engine::EngineError;
+use crate::id::{Instance, PartitionId};
+use crate::partition::{Class, Contents, Partition, Seal};
+
+pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine, EngineError> {
+    let (dir, log) = (dir.to_owned(), dir.join("log"));
+    let directory = log.clone();
+    let (lock, listing, main) = files::off(move || {
+        files::make_directory(&dir)?;
+        let lock = files::lock(&dir)?;
+        files::make_directory(&directory)?;
+        let main = dir.join("main.db");
+        files::make_file(&main)?;
+        Ok((lock, files::list(&directory)?, main))
+    })
+    .await?;
+    let mut notes = Vec::new();
+    // Where main.db was lost, the log knows.
+    let drawn = instance_of_log(&listing).await.unwrap_or(instance);
+    let instance = instance_of(&main, drawn, &mut notes).await?;
+    let mut opening =
+        Opening { log: log.clone(), instance, highest: listing.highest, classes: BTreeMap::new(), notes };
+    for (number, path) in listing.segments {
+        opening.take(number, path).await?;
+    }
+    let (segments, writers, notes) = opening.finish().await?;
+    Ok(SqliteEngine {
+        instance,
+        log,
+        segments: RwLock::new(segments),
+        writers: Mutex::new(writers),
+        beginning: tokio::sync::Mutex::default(),
+        readers: Readers::new(),
+        tasks: TaskTracker::new(),
+        notes,
+        _lock: lock,
+    })
+}
+
+/// The instance's number: the one that is written, or `drawn` where none is.
+async fn instance_of(main: &Path, drawn: Instance, notes: &mut Vec<String>) -> Result<Instance, EngineError> {
+    match read_main(main, drawn).await {
+        Err(EngineError::Damaged(why)) => {
+            notes.push(set_aside(main, &why).await?);
+            let path = main.to_owned();
+            files::off(move || files::make_file(&path)).await?;
+            read_main(main, drawn).await
+        }
+        other => other,
+    }
+}
+
+async fn read_main(main: &Path, drawn: Instance) -> Result<Instance, EngineError> {
+    let mut connection = connect::writer(main, SqliteJournalMode::Wal).await?;
+    migrate::migrate(&mut connection, main, migrate::MAIN).await?;
+    let failed = |e| engine_error("could not read the instance's number", main, e);
+    sqlx::query("INSERT OR IGNORE INTO instance (one, number, made) VALUES (1, ?, ?)")
+        .bind(drawn.0)
+        .bind(now().cast_signed())
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    let number =
+        sqlx::query_scalar("SELECT number FROM instance").fetch_one(&mut connection).await.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    Ok(Instance(number))
+}
+
+/// The number that the first readable segment bears.
+async fn instance_of_log(listing: &files::Listing) -> Option<Instance> {
+    for (_, path) in &listing.segments {
+        if let Ok(loaded) = segment::load(path).await {
+            return Some(loaded.record.id.instance);
+        }
+    }
+    None
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Moves a damaged file out of the way; returns the sentence that says so.
+async fn set_aside(path: &Path, why: &str) -> Result<String, EngineError> {
+    let from = path.to_owned();
+    let to = files::off(move || files::set_aside(&from, now())).await?;
+    Ok(format!(
+        "{why}. It was moved to `{}` and nothing of it deleted; `sqlite3 FILE .recover` may read it",
+        to.display()
+    ))
+}
+
+/// One class, while its segments are looked at in the order of their numbers.
+struct OfClass {
+    segments: Vec<(Arc<Segment>, Option<(u32, i64)>)>,
+    /// The newest file, moved aside, when it was damaged.
+    lost: Option<PathBuf>,
+}
+
+struct Opening {
+    log: PathBuf,
+    instance: Instance,
+    highest: Option<u32>,
+    classes: BTreeMap<Class, OfClass>,
+    notes: Vec<String>,
+}
+
+type Opened = (BTreeMap<u32, Arc<Segment>>, BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>, Vec<String>);
+
+impl Opening {
+    async fn take(&mut self, number: u32, path: PathBuf) -> Result<(), EngineError> {
+        let loaded = match segment::load(&path).await {
+            Ok(loaded) if loaded.record.id.number == number => loaded,
+            Ok(loaded) => {
+                let why = format!("`{}` says that it is partition {}", path.display(), loaded.record.id);
+                return Err(refuse(format!("{why}: it was renamed or copied; move it away")));
+            }
+            Err(EngineError::Damaged(why)) => return self.lose(&path, &why).await,
+            Err(error) => return Err(error),
+        };
+        if loaded.record.id.instance != self.instance {
+            return Err(refuse(format!(
+                "`{}` belongs to instance {}, this store to {}: move it away",
+                path.display(),
+                loaded.record.id.instance.0,
+                self.instance.0
+            )));
+        }
+        let of_class = self.classes.entry(loaded.record.class.clone()).or_insert_with(OfClass::new);
+        // Finished is what is read-only: the indexes come before that.
+        let read_only = std::fs::metadata(&path).is_ok_and(|m| m.permissions().readonly());
+        let segment = Segment::new(path, loaded.record, loaded.finished && read_only);
+        of_class.segments.push((segment, loaded.former));
+        of_class.lost = None;
+        Ok(())
+    }
+
+    async fn lose(&mut self, path: &Path, why: &str) -> Result<(), EngineError> {
+        self.notes.push(set_aside(path, why).await?);
+        // What the file says of its class cannot be trusted; its name can.
+        if let Some(class) = files::segment_class(path) {
+            self.classes.entry(class).or_insert_with(OfClass::new).lost = Some(path.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Opened, EngineError> {
+        let (mut segments, mut writers) = (BTreeMap::new(), BTreeMap::new());
+        for (class, of_class) in std::mem::take(&mut self.classes) {
+            self.seal_what_is_left(&of_class).await?;
+            let mut newest = of_class.segments.last().map(|(segment, _)| segment.clone());
+            if of_class.lost.is_some() {
+                let fresh = self.begin_anew(&class, newest.as_ref()).await?;
+                segments.insert(fresh.with(|record| record.id.number), fresh.clone());
+                newest = Some(fresh);
+            }
+            for (segment, _) in of_class.segments {
+                segments.insert(segment.with(|record| record.id.number), segment);
+            }
+            if let Some(newest) = newest {
+                writers.insert(class, Arc::new(tokio::sync::Mutex::new(Writer::of(newest))));
+            }
+        }
+        Ok((segments, writers, self.notes))
+    }
+
+    /// Older segments that a crash left open are sealed from what the next one knows.
+    async fn seal_what_is_left(&mut self, of_class: &OfClass) -> Result<(), EngineError> {
+        for pair in of_class.segments.windows(2) {
+            let ((older, _), (newer, former)) = (&pair[0], &pair[1]);
+            let (before, opened) = newer.with(|record| (record.before, record.opened));
+            let older_id = older.with(|record| record.id);
+            if older.with(|record| record.seal.is_some()) {
+                continue;
+            }
+            let closed =
+                former.filter(|(number, _)| *number == older_id.number).map_or(opened, |(_, closed)| closed);
+            Writer::of(older.clone()).seal(Seal { closed, head: before }).await?;
+            self.notes
+                .push(format!("Partition {older_id} was sealed: the last run of helmd had no time for it."));
+        }
+        Ok(())
+    }
+
+    /// The open partition of a class was lost: another one begins, where the one before ended.
+    async fn begin_anew(
+        &mut self,
+        class: &Class,
+        newest: Option<&Arc<Segment>>,
+    ) -> Result<Arc<Segment>, EngineError> {
+        let number = self.highest.map_or(0, |highest| highest + 1);
+        self.highest = Some(number);
+        let id = PartitionId { instance: self.instance, number };
+        let (before, opened, former) = match newest {
+            Some(segment) => {
+                let mut connection = connect::reader(&segment.path).await?;
+                let state = state(&mut connection, class, &segment.path).await;
+                drop(connection.close().await);
+                let state = state?;
+                let seal = segment.with(|record| record.seal);
+                let closed = seal.map_or(state.arrived, |seal| seal.closed);
+                let former =
+                    (segment.with(|record| record.id), Seal { closed, head: state.head }, &segment.path);
+                (state.head, closed, Some(former))
+            }
+            None => (Head::GENESIS, 0, None),
+        };
+        let opened = opened.max(i64::try_from(now()).unwrap_or(0).saturating_mul(1_000_000_000));
+        let new = Partition {
+            id,
+            class: class.clone(),
+            opened,
+            before,
+            seal: None,
+            contents: Contents::empty(),
+            disk: 0,
+        };
+        let writer = Writer::begin(&self.log, &new, former).await?;
+        if let Some((_, seal, _)) = former
+            && let Some(segment) = newest.filter(|s| s.with(|record| record.seal.is_none()))
+        {
+            Writer::of(segment.clone()).seal(seal).await?;
+        }
+        self.notes.push(format!(
+            "The class `{}` goes on in partition {id}. Where the damaged one stood is lost: lines that are still in the services' files are read again.",
+            class.0
+        ));
+        Ok(writer.segment().clone())
+    }
+}
+
+impl OfClass {
+    fn new() -> Self {
+        Self { segments: Vec::new(), lost: None }
+    }
+}
+
+async fn state(
+    connection: &mut SqliteConnection,
+    class: &Class,
+    path: &Path,
+) -> Result<crate::commit::ClassState, EngineError> {
+    segment::state(connection, class, None)
+        .await
+        .map_err(|e| engine_error("could not read where the class stands", path, e))
+}

@@ -1,0 +1,152 @@
+//! Reading one segment: by row, by count, whole.
+
+use std::sync::Arc;
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use tokio::sync::mpsc;
+
+use super::connect::Readers;
+use super::error::engine_error;
+use super::segment::Segment;
+use crate::engine::{Count, EngineError};
+use crate::entry::{Entry, Level, NewEntry, Source};
+use crate::id::PartitionId;
+
+/// What a whole entry is read from; `e` is the entry.
+pub(super) const COLUMNS: &str = "e.row, e.at, (SELECT name FROM service WHERE id = e.service), e.level, e.flags, e.source, e.stream, \
+     e.plain, e.message, e.context, e.trace, e.user, e.hostname, e.process, e.seen, e.digest";
+
+/// Entries in a piece of `rows`: bounded in number; one entry is bounded by whoever appends.
+const PIECE: u32 = 1000;
+
+/// Makes an entry of a row that was selected by [`COLUMNS`].
+pub(super) fn entry(row: &SqliteRow, partition: PartitionId) -> Result<Entry, sqlx::Error> {
+    let (level, source): (u8, u8) = (row.try_get(3)?, row.try_get(5)?);
+    let unknown = |what: &str| sqlx::Error::Decode(what.into());
+    Ok(Entry {
+        id: partition.entry(row.try_get(0)?),
+        digest: row.try_get(15)?,
+        body: NewEntry {
+            at: row.try_get(1)?,
+            service: row.try_get(2)?,
+            level: Level::from_number(level).ok_or_else(|| unknown("there is no such level"))?,
+            flags: row.try_get(4)?,
+            source: Source::from_number(source).ok_or_else(|| unknown("there is no such source"))?,
+            stream: row.try_get(6)?,
+            plain: row.try_get(7)?,
+            message: row.try_get(8)?,
+            context: row.try_get(9)?,
+            trace: row.try_get(10)?,
+            user: row.try_get(11)?,
+            hostname: row.try_get(12)?,
+            process: row.try_get(13)?,
+            seen: row.try_get(14)?,
+        },
+    })
+}
+
+/// What went wrong while entries were read. A value that nobody wrote is damage.
+pub(super) fn failed(segment: &Segment, error: sqlx::Error) -> EngineError {
+    match error {
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => EngineError::Damaged(format!(
+            "an entry in `{}` holds what was never written: {error}",
+            segment.path.display()
+        )),
+        other => engine_error("could not read entries", &segment.path, other),
+    }
+}
+
+/// One entry.
+pub(super) async fn get(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+    partition: PartitionId,
+    row: u32,
+) -> Result<Option<Entry>, EngineError> {
+    let mut reader = readers.get(segment).await?;
+    let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row = ?");
+    let found = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(row)
+        .fetch_optional(reader.ask()?)
+        .await
+        .and_then(|row| row.map(|row| entry(&row, partition)).transpose())
+        .map_err(|e| failed(segment, e))?;
+    reader.rest();
+    Ok(found)
+}
+
+/// Counts per minute.
+pub(super) async fn counts(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Count>, EngineError> {
+    let mut reader = readers.get(segment).await?;
+    // The table goes by service and level: each pair's minutes are one range.
+    let rows = sqlx::query_as::<_, (i64, String, u8, i64)>(
+        "SELECT c.minute, s.name, c.level, c.n FROM service s CROSS JOIN count c ON c.service = s.id \
+         WHERE c.level IN (5, 9, 13, 17, 21) AND c.minute >= ? AND c.minute < ? ORDER BY c.minute",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(reader.ask()?)
+    .await
+    .map_err(|e| failed(segment, e))?;
+    reader.rest();
+    rows.into_iter()
+        .map(|(minute, service, level, n)| {
+            let level = Level::from_number(level).ok_or_else(|| {
+                EngineError::Damaged(format!("a count in `{}` has the level {level}", segment.path.display()))
+            })?;
+            Ok(Count { minute, service, level, count: n.cast_unsigned() })
+        })
+        .collect()
+}
+
+/// Sends all entries in the order of rows, piece by piece, until nobody listens.
+pub(super) async fn send_rows(
+    readers: Arc<Readers>,
+    segment: Arc<Segment>,
+    partition: PartitionId,
+    mut from: u32,
+    to: mpsc::Sender<Result<Vec<Entry>, EngineError>>,
+) {
+    loop {
+        // Nothing is lent while the other side thinks.
+        let Ok(place) = to.reserve().await else { return };
+        let piece = tokio::select! {
+            piece = read_piece(&readers, &segment, partition, from) => piece,
+            () = to.closed() => return,
+        };
+        match piece {
+            Ok(piece) if piece.is_empty() => return,
+            Ok(piece) => {
+                from = piece.last().map_or(from, |last| last.id.row() + 1);
+                place.send(Ok(piece));
+            }
+            Err(error) => {
+                place.send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
+async fn read_piece(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+    partition: PartitionId,
+    from: u32,
+) -> Result<Vec<Entry>, EngineError> {
+    let mut reader = readers.get(segment).await?;
+    let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row >= ? ORDER BY e.row LIMIT {PIECE}");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(from)
+        .fetch_all(reader.ask()?)
+        .await
+        .map_err(|e| failed(segment, e))?;
+    reader.rest();
+    rows.iter().map(|row| entry(row, partition).map_err(|e| failed(segment, e))).collect()
+}

@@ -1,0 +1,216 @@
+//! Pages of one segment, in order.
+//!
+//! Two indexes are kept while entries come: by time, and by service, level and time. A page of some services and levels is a merge of one range
+//! of the second for each pair that has entries (SQLite merges lazily, so a page costs its own length, however rare the level). What
+//! looks inside entries walks the same keys first, for what is common is found at once; where much remains after that, one pass through
+//! the table is cheaper than a look-up for each key.
+
+use std::sync::Arc;
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::condition::{Stretch, looks_inside, push_filter};
+use super::connect::{Reader, Readers};
+use super::read::{COLUMNS, entry, failed};
+use super::segment::Segment;
+use crate::engine::{EngineError, Scan};
+use crate::entry::{Entry, Level};
+use crate::partition::{Contents, level_slot};
+
+/// Pairs of service and level that are merged; where there are more, the time index is walked.
+const PAIRS: usize = 160;
+/// Keys that are walked one by one before the table is passed through.
+const NEAR: usize = 20_000;
+
+/// Which keys lead to the entries.
+enum Keys {
+    /// All, by time.
+    Time,
+    /// Those of some services and levels.
+    Pairs(Vec<(String, Level)>),
+}
+
+pub(super) async fn scan(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+    scan: &Scan,
+) -> Result<Vec<Entry>, EngineError> {
+    let stretch = Stretch::new(&scan.filter, scan.order, scan.after, scan.partition);
+    let Some((keys, many)) = segment.with(|record| keys(scan, &record.contents)) else {
+        return Ok(Vec::new());
+    };
+    if stretch.low > stretch.high || scan.limit == 0 {
+        return Ok(Vec::new());
+    }
+    let mut page = Page { reader: readers.get(segment).await?, segment, scan, found: Vec::new() };
+    if let Some(rows) = &scan.rows {
+        page.named(rows, &stretch).await?;
+    } else if let Some(index) = dear_index(segment, scan) {
+        page.by_dear_index(index, &stretch).await?;
+    } else if !looks_inside(&scan.filter) {
+        page.walk(&keys, &stretch, None).await?;
+    } else {
+        page.look_inside(&keys, stretch, many).await?;
+    }
+    page.reader.rest();
+    Ok(page.found)
+}
+
+/// Which keys lead to what is wanted, and to how many entries; `None` where there are none.
+fn keys(scan: &Scan, contents: &Contents) -> Option<(Keys, u64)> {
+    let filter = &scan.filter;
+    let wanted = |name: &String| filter.services.is_empty() || filter.services.contains(name);
+    let (mut pairs, mut many) = (Vec::new(), 0);
+    for (name, levels) in contents.services.iter().filter(|(name, _)| wanted(name)) {
+        for level in Level::ALL {
+            let n = levels[level_slot(level)];
+            if n > 0 && filter.levels.is_none_or(|levels| levels.has(level)) {
+                pairs.push((name.clone(), level));
+                many += n;
+            }
+        }
+    }
+    match pairs.len() {
+        0 => None,
+        _ if many == u64::from(contents.rows) => Some((Keys::Time, many)),
+        n if n > PAIRS => Some((Keys::Time, u64::from(contents.rows))),
+        _ => Some((Keys::Pairs(pairs), many)),
+    }
+}
+
+/// The index that a finished segment has for what is asked.
+fn dear_index(segment: &Segment, scan: &Scan) -> Option<&'static str> {
+    match &scan.filter {
+        _ if !segment.is_finished() => None,
+        filter if filter.trace.is_some() => Some("entry_trace"),
+        filter if filter.user.is_some() => Some("entry_user"),
+        _ => None,
+    }
+}
+
+struct Page<'a> {
+    reader: Reader,
+    segment: &'a Arc<Segment>,
+    scan: &'a Scan,
+    found: Vec<Entry>,
+}
+
+impl Page<'_> {
+    fn missing(&self) -> i64 {
+        i64::from(self.scan.limit) - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
+    }
+
+    async fn take(&mut self, mut sql: QueryBuilder<Sqlite>) -> Result<(), EngineError> {
+        let failed = |e| failed(self.segment, e);
+        let rows = sql.build().persistent(false).fetch_all(self.reader.ask()?).await.map_err(failed)?;
+        for row in &rows {
+            self.found.push(entry(row, self.scan.partition).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// `SELECT … FROM entry e … WHERE everything ORDER BY … LIMIT`, after `from`.
+    async fn select(
+        &mut self,
+        from: &str,
+        stretch: &Stretch,
+        more: impl FnOnce(&mut QueryBuilder<Sqlite>),
+    ) -> Result<(), EngineError> {
+        let mut sql = QueryBuilder::new(format!("SELECT {COLUMNS} FROM entry e {from} WHERE 1"));
+        more(&mut sql);
+        stretch.push(&mut sql, "e.");
+        push_filter(&mut sql, &self.scan.filter);
+        stretch.push_order(&mut sql, "e.");
+        sql.push(" LIMIT ").push_bind(self.missing());
+        self.take(sql).await
+    }
+
+    async fn named(&mut self, rows: &[u32], stretch: &Stretch) -> Result<(), EngineError> {
+        let list = format!("{rows:?}");
+        self.select("", stretch, |sql| {
+            sql.push(" AND e.row IN (SELECT value FROM json_each(").push_bind(list).push("))");
+        })
+        .await
+    }
+
+    async fn by_dear_index(&mut self, index: &str, stretch: &Stretch) -> Result<(), EngineError> {
+        self.select(&format!("INDEXED BY {index}"), stretch, |_| {}).await
+    }
+
+    /// Follows the keys in order, at most `keys_at_most` of them.
+    async fn walk(
+        &mut self,
+        keys: &Keys,
+        stretch: &Stretch,
+        keys_at_most: Option<usize>,
+    ) -> Result<(), EngineError> {
+        let mut sql = QueryBuilder::new(format!("SELECT {COLUMNS} FROM ("));
+        push_keys(&mut sql, keys, stretch);
+        stretch.push_order(&mut sql, "");
+        // A limit, even none, keeps the order of what is inside.
+        match keys_at_most {
+            Some(n) => sql.push(format_args!(" LIMIT {n}")),
+            None => sql.push(" LIMIT -1"),
+        };
+        sql.push(") k CROSS JOIN entry e ON e.row = k.row WHERE 1");
+        push_filter(&mut sql, &self.scan.filter);
+        sql.push(" LIMIT ").push_bind(self.missing());
+        self.take(sql).await
+    }
+
+    async fn look_inside(&mut self, keys: &Keys, mut stretch: Stretch, many: u64) -> Result<(), EngineError> {
+        self.walk(keys, &stretch, Some(NEAR)).await?;
+        if self.missing() == 0 {
+            return Ok(());
+        }
+        let Some((at, row)) = self.last_of_near(keys, &stretch).await? else { return Ok(()) };
+        stretch.go_on(at, row);
+        let pass = u64::from(self.segment.with(|record| record.contents.rows)) / 4;
+        if many > pass && self.has_more_than(pass, keys, &stretch).await? {
+            self.select("NOT INDEXED", &stretch, |_| {}).await
+        } else {
+            self.walk(keys, &stretch, None).await
+        }
+    }
+
+    /// The place where the first walk ended; `None` where it came to the end.
+    async fn last_of_near(
+        &mut self,
+        keys: &Keys,
+        stretch: &Stretch,
+    ) -> Result<Option<(i64, i64)>, EngineError> {
+        let mut sql = QueryBuilder::new("SELECT at, row FROM (");
+        push_keys(&mut sql, keys, stretch);
+        stretch.push_order(&mut sql, "");
+        sql.push(format_args!(" LIMIT 1 OFFSET {})", NEAR - 1));
+        let failed = |e| failed(self.segment, e);
+        sql.build_query_as().persistent(false).fetch_optional(self.reader.ask()?).await.map_err(failed)
+    }
+
+    async fn has_more_than(&mut self, n: u64, keys: &Keys, stretch: &Stretch) -> Result<bool, EngineError> {
+        let mut sql = QueryBuilder::new("SELECT count(*) FROM (");
+        push_keys(&mut sql, keys, stretch);
+        sql.push(format_args!(" LIMIT {})", n + 1));
+        let failed = |e| failed(self.segment, e);
+        let count: i64 =
+            sql.build_query_scalar().persistent(false).fetch_one(self.reader.ask()?).await.map_err(failed)?;
+        Ok(count.cast_unsigned() > n)
+    }
+}
+
+fn push_keys(sql: &mut QueryBuilder<Sqlite>, keys: &Keys, stretch: &Stretch) {
+    match keys {
+        Keys::Time => {
+            sql.push("SELECT at, row FROM entry INDEXED BY entry_at WHERE 1");
+            stretch.push(sql, "");
+        }
+        Keys::Pairs(pairs) => {
+            for (i, (name, level)) in pairs.iter().enumerate() {
+                sql.push(if i == 0 { "" } else { " UNION ALL " });
+                sql.push("SELECT at, row FROM entry INDEXED BY entry_service_level_at WHERE service = (SELECT id FROM service WHERE name = ");
+                sql.push_bind(name.clone()).push(format_args!(") AND level = {}", level.number()));
+                stretch.push(sql, "");
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The SQLite engine: everything that engines must do, and what only files can.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use helm_store::engine::LogEngine;
+use helm_store::id::Instance;
+use helm_store::sqlite::SqliteEngine;
+
+mod conformance;
+
+/// A store in a directory that goes with this value.
+struct Home(tempfile::TempDir);
+
+impl conformance::Database for Home {
+    fn open(&self, instance: Instance) -> Pin<Box<dyn Future<Output = Arc<dyn LogEngine>> + Send + '_>> {
+        Box::pin(async move {
+            let engine = SqliteEngine::open(self.0.path(), instance).await.unwrap();
+            Arc::new(engine) as Arc<dyn LogEngine>
+        })
+    }
+}
+
+async fn fresh() -> Home {
+    Home(tempfile::tempdir().unwrap())
+}
+
+conformance!(fresh);
+
+#[path = "sqlite/files.rs"]
+mod files;
