@@ -1,0 +1,4 @@
+//! What stands above the trait `LogEngine`, over an engine in memory that fails on demand.
+
+mod support;
+mod writer;
