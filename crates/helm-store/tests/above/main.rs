@@ -1,4 +1,5 @@
 //! What stands above the trait `LogEngine`, over an engine in memory that fails on demand.
 
+mod reader;
 mod support;
 mod writer;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::{Fault, Memory, Running, append, class, line, options};
 use helm_store::chain::{Chain, Head};
 use helm_store::commit::{Once, Position};
 use helm_store::partition::Class;
 use helm_store::writer::{Append, AppendError, Health, Receipt};
 use proptest::prelude::*;
-use crate::support::{Fault, Memory, Running, append, class, line, options};
 
 fn chain_holds(engine: &Memory, of: &Class) {
     let mut chain = Chain::from(Head::GENESIS);
