@@ -286,6 +286,8 @@ proptest! {
             }
             chain_holds(&engine, &class("default"));
             chain_holds(&engine, &class("audit"));
+            let report = helm_store::verify::verify(engine.clone(), helm_store::verify::Options::default()).await.unwrap();
+            assert!(report.ok(), "{:?}", report.faults);
         });
     }
 }
