@@ -13,10 +13,13 @@
 
 pub mod chain;
 pub mod commit;
+pub mod counts;
 pub mod engine;
 pub mod entry;
 pub mod history;
+pub mod hot;
 pub mod id;
+pub mod live;
 pub mod metrics;
 pub mod partition;
 pub mod postgres;

@@ -35,7 +35,7 @@ pub struct Contents {
     pub bytes: u64,
     /// Range of the entries' own times; `None` while it is empty.
     pub at: Option<(i64, i64)>,
-    /// Entries by service and level.
+    /// Entries by service and level. Twins (see [`crate::entry::flag::TWIN`]) are not counted; a service that has only twins is named.
     pub services: BTreeMap<String, PerLevel>,
 }
 
@@ -54,7 +54,8 @@ impl Contents {
         if !self.services.contains_key(&entry.service) {
             self.services.insert(entry.service.clone(), [0; 5]);
         }
-        if let Some(levels) = self.services.get_mut(&entry.service) {
+        let counts = entry.flags & crate::entry::flag::TWIN == 0;
+        if let Some(levels) = self.services.get_mut(&entry.service).filter(|_| counts) {
             levels[level_slot(entry.level)] += 1;
         }
     }

@@ -1,1 +1,0 @@
-//! Reads: order, merging, texts.

@@ -1,1 +1,0 @@
-//! What may go: by age, by bytes, by free disk.

@@ -1,0 +1,148 @@
+//! Takes partitions away: first the record in the chain, then the partition.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Reason, Removal};
+use crate::chain::Head;
+use crate::commit::Once;
+use crate::engine::{EngineError, LogEngine};
+use crate::entry::{Entry, Level, NewEntry, Source};
+use crate::id::PartitionId;
+use crate::partition::{Class, Partition, Seal};
+use crate::writer::{Append, AppendError, WriterHandle};
+
+/// Whose entries the records are.
+const HELM: &str = "helm";
+
+/// What is on record of a partition that was taken away: the context of an entry of the service `helm`, under `removed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Number of the partition.
+    pub partition: u32,
+    /// Its class.
+    pub class: Class,
+    /// When it was opened, nanoseconds since 1970.
+    pub opened: i64,
+    /// When it was closed.
+    pub closed: i64,
+    /// Its entries.
+    pub rows: u32,
+    /// The chain before it, hexadecimal.
+    pub before: String,
+    /// The chain after it.
+    pub head: String,
+    /// Why it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Context {
+    removed: Record,
+}
+
+impl Record {
+    /// Of a sealed partition.
+    pub fn of(partition: &Partition, seal: &Seal, reason: Reason) -> Self {
+        Self {
+            partition: partition.id.number,
+            class: partition.class.clone(),
+            opened: partition.opened,
+            closed: seal.closed,
+            rows: partition.contents.rows,
+            before: partition.before.hex(),
+            head: seal.head.hex(),
+            reason: Some(reason),
+        }
+    }
+
+    /// From an entry that is one. Only helmd itself writes entries of this source.
+    pub fn read(entry: &Entry) -> Option<Record> {
+        let body = &entry.body;
+        let context =
+            body.context.as_deref().filter(|_| body.source == Source::Helm && body.service == HELM)?;
+        serde_json::from_str::<Context>(context).ok().map(|context| context.removed)
+    }
+
+    /// The chain before and after it.
+    pub fn heads(&self) -> Option<(Head, Head)> {
+        Head::from_hex(&self.before).zip(Head::from_hex(&self.head))
+    }
+
+    fn entry(self, now: i64) -> NewEntry {
+        let why = self.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        NewEntry {
+            service: HELM.to_owned(),
+            at: now,
+            seen: now,
+            level: Level::Info,
+            source: Source::Helm,
+            stream: 0,
+            flags: 0,
+            message: format!(
+                "partition {} of class {} with {} entries removed{why}",
+                self.partition, self.class.0, self.rows
+            ),
+            plain: None,
+            // A value of plain fields always becomes JSON.
+            context: serde_json::to_string(&Context { removed: self }).ok(),
+            trace: None,
+            user: None,
+            hostname: None,
+            process: None,
+        }
+    }
+}
+
+/// Why a partition could not be taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum RetentionError {
+    /// It is not on record, so it stays.
+    #[error("partition {partition} stays, its removal could not be put on record")]
+    Record {
+        /// Which.
+        partition: PartitionId,
+        /// Why.
+        source: AppendError,
+    },
+    /// It is on record, and still there; the next time takes it.
+    #[error("partition {partition} could not be removed; this is tried again")]
+    Remove {
+        /// Which.
+        partition: PartitionId,
+        /// Why.
+        source: EngineError,
+    },
+}
+
+/// Takes away what was decided. Returns how many bytes that gave back.
+pub async fn carry_out(
+    engine: &dyn LogEngine,
+    writer: &WriterHandle,
+    removals: &[Removal],
+    now: i64,
+) -> Result<u64, RetentionError> {
+    let mut bytes = 0;
+    for removal in removals {
+        let id = removal.partition;
+        let manifest = writer.live().manifest();
+        let Some((partition, seal)) = manifest.get(&id).and_then(|p| p.seal.as_ref().map(|seal| (p, seal)))
+        else {
+            continue;
+        };
+        let append = Append {
+            class: partition.class.clone(),
+            entries: vec![Record::of(partition, seal, removal.reason).entry(now)],
+            cursor: None,
+            // A second record after a crash would do no harm, but say the same twice.
+            once: Some(Once::Key(format!("helm-removed-{id}"))),
+            queue: None,
+        };
+        writer.append(append).await.map_err(|source| RetentionError::Record { partition: id, source })?;
+        let removed = engine.remove(id, &partition.class).await;
+        removed.map_err(|source| RetentionError::Remove { partition: id, source })?;
+        bytes += super::size(partition);
+        writer.live().removed(id);
+    }
+    Ok(bytes)
+}

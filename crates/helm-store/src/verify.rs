@@ -1,1 +1,0 @@
-//! Proof that nothing was altered, inserted or removed.

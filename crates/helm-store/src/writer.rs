@@ -1,1 +1,0 @@
-//! Appends: numbers, chain and counts; concurrent ones share a transaction.

@@ -1,0 +1,159 @@
+use super::*;
+use crate::chain::tests::sample;
+
+const ROLL: RollPolicy = RollPolicy { rows: 10, bytes: u64::MAX, age: 1_000 };
+
+fn ledger() -> Ledger {
+    Ledger::load(Instance(3), ROLL, Vec::new(), &[])
+}
+
+fn append(messages: &[&str]) -> Append {
+    Append {
+        class: Class::default_class(),
+        entries: messages.iter().map(|m| sample(m)).collect(),
+        cursor: None,
+        once: None,
+        queue: None,
+    }
+}
+
+fn sequence(number: u64) -> Append {
+    Append { once: Some(Once::Sequence { sender: "s".into(), number }), ..append(&["x"]) }
+}
+
+/// Plans until all are answered, as the database would carry it out.
+fn run(
+    ledger: &mut Ledger,
+    appends: Vec<Append>,
+    now: i64,
+) -> (Vec<Commit>, Vec<Result<Receipt, AppendError>>) {
+    let (mut appends, mut commits, mut answers) = (VecDeque::from(appends), Vec::new(), Vec::new());
+    while !appends.is_empty() {
+        match ledger.plan(&Class::default_class(), &mut appends, now) {
+            Step::Open(partition, _) => ledger.opened(*partition),
+            Step::Write(planned) => {
+                answers.extend(planned.answers);
+                commits.extend(planned.commit.map(|mut commit| {
+                    let kept = commit.clone();
+                    ledger.committed(&mut commit);
+                    kept
+                }));
+            }
+        }
+    }
+    (commits, answers)
+}
+
+fn rows(commits: &[Commit]) -> Vec<(u32, usize)> {
+    commits.iter().map(|c| (c.partition.number, c.entries.len())).collect()
+}
+
+#[test]
+fn what_waits_shares_one_transaction() {
+    let (commits, answers) = run(&mut ledger(), vec![append(&["a", "b"]), append(&["c"])], 5);
+    assert_eq!(rows(&commits), [(0, 3)]);
+    let partition = commits[0].partition;
+    assert_eq!(answers[0].as_ref().unwrap().ids, Some((partition.entry(0), partition.entry(1))));
+    assert_eq!(answers[1].as_ref().unwrap().ids, Some((partition.entry(2), partition.entry(2))));
+    assert_eq!((commits[0].number, commits[0].arrived), (1, 5));
+    assert_eq!(commits[0].counts.values().sum::<u64>(), 3);
+}
+
+#[test]
+fn an_append_is_never_split_and_a_full_partition_is_closed() {
+    let four = ["a", "b", "c", "d"];
+    let mut ledger = ledger();
+    let (commits, _) = run(&mut ledger, vec![append(&four), append(&four), append(&four)], 0);
+    assert_eq!(rows(&commits), [(0, 8), (1, 4)]);
+    let mut more = VecDeque::from([append(&["x"; 7])]);
+    let Step::Open(new, Some((sealed, seal))) = ledger.plan(&Class::default_class(), &mut more, 0) else {
+        panic!("the rest does not fit");
+    };
+    assert_eq!((sealed.number, new.id.number), (1, 2));
+    assert_eq!((seal.head, new.before), (commits[1].head, commits[1].head));
+    assert_eq!(more.len(), 1, "what was asked is still to be done");
+}
+
+#[test]
+fn a_partition_ends_by_age_and_arrival_never_goes_back() {
+    let mut ledger = ledger();
+    run(&mut ledger, vec![append(&["a"])], 5_000);
+    let (commits, _) = run(&mut ledger, vec![append(&["b"])], 10);
+    assert_eq!((rows(&commits), commits[0].arrived), (vec![(0, 1)], 5_000));
+    let (commits, _) = run(&mut ledger, vec![append(&["c"])], 6_000);
+    assert_eq!(rows(&commits), [(1, 1)]);
+}
+
+#[test]
+fn a_repetition_writes_nothing_also_within_one_group() {
+    let mut ledger = ledger();
+    let key = || Append { once: Some(Once::Key("k".into())), ..append(&["x"]) };
+    let from_queue = |position| Append { queue: Some(position), ..append(&["x"]) };
+    let group = || {
+        vec![sequence(1), sequence(1), sequence(3), sequence(2), key(), key(), from_queue(4), from_queue(4)]
+    };
+    let (commits, answers) = run(&mut ledger, group(), 0);
+    let twice = |answers: &[Result<Receipt, AppendError>]| -> Vec<bool> {
+        answers.iter().map(|a| a.as_ref().unwrap().duplicate).collect()
+    };
+    assert_eq!(twice(&answers), [false, true, false, true, false, true, false, true]);
+    assert_eq!(rows(&commits), [(0, 4)]);
+    let (commits, answers) = run(&mut ledger, group(), 0);
+    assert!(commits.is_empty() && twice(&answers).into_iter().all(|d| d));
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_alone() {
+    let mut bad = append(&["good", "nul\0", "good"]);
+    bad.entries.push(crate::entry::NewEntry { service: String::new(), ..sample("x") });
+    let (commits, answers) = run(&mut ledger(), vec![bad, append(&["\0"])], 0);
+    let receipt = answers[0].as_ref().unwrap();
+    assert_eq!(receipt.refused.iter().map(|r| r.index).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(rows(&commits), [(0, 2)]);
+    assert_eq!(answers[1].as_ref().unwrap().ids, None);
+}
+
+#[test]
+fn names_of_services_are_bounded() {
+    let mut ledger = Ledger::load(Instance(3), RollPolicy::default(), Vec::new(), &[]);
+    let names = |from: usize, to: usize| Append {
+        entries: (from..to)
+            .map(|n| crate::entry::NewEntry { service: format!("s{n}"), ..sample("x") })
+            .collect(),
+        ..append(&[])
+    };
+    let (commits, answers) = run(&mut ledger, vec![names(0, SERVICES - 1), names(0, SERVICES + 1)], 0);
+    let refused = &answers[1].as_ref().unwrap().refused;
+    assert_eq!(refused.iter().map(|r| r.index).collect::<Vec<_>>(), [SERVICES]);
+    assert_eq!(commits[0].contents.services.len(), SERVICES);
+}
+
+#[test]
+fn twins_are_not_counted() {
+    let mut twin = append(&["a", "b"]);
+    twin.entries[1].flags = flag::TWIN;
+    let (commits, _) = run(&mut ledger(), vec![twin], 0);
+    assert_eq!(commits[0].counts.values().sum::<u64>(), 1);
+    assert_eq!(commits[0].contents.rows, 2);
+}
+
+#[test]
+fn a_cursor_is_committed_without_entries() {
+    let position = Position { segment: 2, offset: 9 };
+    let mut ledger = ledger();
+    let silent = Append { cursor: Some(("core".into(), position)), ..append(&[]) };
+    let (commits, answers) = run(&mut ledger, vec![silent], 0);
+    assert_eq!(commits[0].cursors["core"], position);
+    assert_eq!(answers[0].as_ref().unwrap().ids, None);
+    assert_eq!(ledger.cursor("core"), Some(position));
+}
+
+#[test]
+fn keys_are_forgotten_after_a_day() {
+    let mut keys = Keys::default();
+    keys.add("a".into(), 0);
+    keys.add("b".into(), KEY_AGE);
+    assert!(keys.has("a"));
+    keys.add("c".into(), KEY_AGE + 1);
+    assert!(!keys.has("a") && keys.has("b"));
+}

@@ -1,0 +1,293 @@
+//! The writer over an engine that fails: what is acknowledged is there once, in order, in a chain that holds.
+
+use std::time::Duration;
+
+use crate::support::{Fault, Memory, Running, append, class, line, options};
+use helm_store::chain::{Chain, Head};
+use helm_store::commit::{Once, Position};
+use helm_store::partition::Class;
+use helm_store::writer::{Append, AppendError, Health, Receipt};
+use proptest::prelude::*;
+
+fn chain_holds(engine: &Memory, of: &Class) {
+    let mut chain = Chain::from(Head::GENESIS);
+    engine.with(|world| {
+        for stored in world.partitions.values().filter(|p| p.partition.class == *of) {
+            assert_eq!(stored.partition.before, chain.head());
+            for entry in &stored.rows {
+                assert_eq!(chain.push(entry.id, &entry.body).short(), entry.digest);
+            }
+            assert_eq!(stored.partition.contents.rows as usize, stored.rows.len());
+            if let Some(seal) = stored.partition.seal {
+                assert_eq!(seal.head, chain.head());
+            }
+        }
+        if let Some(state) = world.classes.get(of) {
+            assert_eq!(state.head, chain.head());
+        }
+    });
+}
+
+#[tokio::test]
+async fn appends_that_wait_share_a_commit() {
+    let engine = Memory::gated(1);
+    let writer = Running::start(&engine, options(1000));
+    let mut waiting = Vec::new();
+    // The first takes the permit, or waits for the second; whatever comes meanwhile is one group.
+    for n in 0..20 {
+        let handle = writer.handle.clone();
+        waiting.push(tokio::spawn(async move { handle.append(append(vec![line(&n.to_string())])).await }));
+    }
+    while writer.handle.live().manifest().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    engine.gate.add_permits(10);
+    for answer in waiting {
+        answer.await.unwrap().unwrap();
+    }
+    assert!(engine.with(|w| w.commits) <= 3, "{} commits", engine.with(|w| w.commits));
+    assert_eq!(engine.all().len(), 20);
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_not_repeated() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(3));
+    for fault in [Fault::AwayAfter, Fault::AwayBefore, Fault::Full, Fault::RefusedAfter] {
+        for n in 0..5 {
+            engine.fail(&[fault, Fault::None, fault]);
+            writer.keep(vec![line(&n.to_string()), line("and")]).await;
+            engine.with(|world| world.faults.clear());
+        }
+    }
+    assert_eq!(engine.all().len(), 40);
+    chain_holds(&engine, &Class::default_class());
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_is_told_and_the_next_append_goes_through() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(100));
+    writer.keep(vec![line("a")]).await;
+    engine.fail(&[Fault::Refused]);
+    let refused = writer.handle.append(append(vec![line("b")])).await.unwrap_err();
+    assert!(
+        matches!(refused, AppendError::Failed(ref why) if why.contains("permission denied")),
+        "{refused}"
+    );
+    writer.keep(vec![line("c")]).await;
+    let messages: Vec<String> = engine.all().into_iter().map(|e| e.body.message).collect();
+    assert_eq!(messages, ["a", "c"]);
+    writer.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_database_is_away_senders_are_told_later_and_capture_waits() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(100));
+    writer.keep(vec![line("a")]).await;
+    engine.with(|world| world.away = true);
+    let position = Position { segment: 1, offset: 10 };
+    let captured = Append { cursor: Some(("core".into(), position)), ..append(vec![line("captured")]) };
+    let handle = writer.handle.clone();
+    let captured = tokio::spawn(async move { handle.append(captured).await });
+    let mut health = writer.handle.health();
+    health.wait_for(|health| matches!(health, Health::Stalled { .. })).await.unwrap();
+    let told = writer.handle.append(append(vec![line("sent")])).await.unwrap_err();
+    assert!(matches!(told, AppendError::Later { ref why, .. } if why.contains("away")), "{told}");
+    assert!(!captured.is_finished());
+    engine.with(|world| world.away = false);
+    captured.await.unwrap().unwrap();
+    health.wait_for(|health| *health == Health::Well).await.unwrap();
+    assert_eq!(writer.handle.cursor("core").await, Ok(Some(position)));
+    let messages: Vec<String> = engine.all().into_iter().map(|e| e.body.message).collect();
+    assert_eq!(messages, ["a", "captured"], "what was told later is not kept behind the sender's back");
+    writer.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_is_said_to_be_so_unless_a_repetition_is_harmless() {
+    let engine = Memory::gated(0);
+    let writer = Running::start(&engine, options(100));
+    let unclear = writer.handle.append(append(vec![line("a")])).await.unwrap_err();
+    assert!(matches!(unclear, AppendError::Unclear { .. }), "{unclear}");
+    engine.gate.add_permits(1);
+    assert_eq!(writer.handle.cursor("x").await, Ok(None));
+    let once = || Append { once: Some(Once::Key("k".into())), ..append(vec![line("b")]) };
+    let later = writer.handle.append(once()).await.unwrap_err();
+    assert!(matches!(later, AppendError::Later { .. }), "{later}");
+    engine.gate.add_permits(10);
+    assert!(writer.handle.append(once()).await.unwrap().duplicate);
+    assert_eq!(engine.all().len(), 2);
+    writer.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_says_later() {
+    let engine = Memory::gated(0);
+    let mut small = options(100);
+    small.bytes = 4096;
+    let writer = Running::start(&engine, small);
+    let handles: Vec<_> = (0..20)
+        .map(|_| {
+            let handle = writer.handle.clone();
+            tokio::spawn(async move { handle.append(append(vec![line(&"x".repeat(1000))])).await })
+        })
+        .collect();
+    let mut later = 0;
+    for handle in handles {
+        match handle.await.unwrap() {
+            Err(AppendError::Later { .. }) => later += 1,
+            Err(AppendError::Unclear { .. }) => {}
+            other => panic!("nothing can be written: {other:?}"),
+        }
+    }
+    assert!(later >= 17, "{later}: at most three fit");
+    let large = writer.handle.append(append(vec![line(&"x".repeat(5000))])).await.unwrap_err();
+    assert!(matches!(large, AppendError::TooLarge { most: 4096, .. }), "{large}");
+    engine.gate.add_permits(100);
+    writer.end().await;
+    assert!(engine.all().len() <= 3);
+}
+
+#[tokio::test]
+async fn names_of_classes_cannot_leave_their_folder() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(100));
+    for name in ["../x", "", "Upper", "a b"] {
+        let bad = Append { class: class(name), ..append(vec![line("x")]) };
+        assert_eq!(writer.handle.append(bad).await, Err(AppendError::Class(name.into())));
+    }
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn a_closed_partition_is_finished_also_after_a_restart() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(2));
+    writer.keep(vec![line("a"), line("b")]).await;
+    writer.keep(vec![line("c")]).await;
+    writer.kill().await;
+    engine.with(|world| world.partitions.values_mut().for_each(|p| p.finished = false));
+    let writer = Running::start(&engine, options(2));
+    assert_eq!(writer.handle.roll(&Class::default_class()).await, Ok(true));
+    assert_eq!(writer.handle.roll(&Class::default_class()).await, Ok(false), "an empty one stays");
+    let sealed = |engine: &Memory| engine.with(|w| w.partitions.values().filter(|p| p.finished).count());
+    while sealed(&engine) < 2 {
+        tokio::task::yield_now().await;
+    }
+    writer.end().await;
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// Of one of three appenders, so many entries.
+    Append(usize, usize),
+    Fail(Fault),
+    Kill,
+    Roll,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let fault = prop_oneof![
+        Just(Fault::AwayBefore),
+        Just(Fault::AwayAfter),
+        Just(Fault::Full),
+        Just(Fault::None),
+        Just(Fault::Refused),
+        Just(Fault::RefusedAfter)
+    ];
+    prop_oneof![
+        6 => (0..3usize, 0..4usize).prop_map(|(who, rows)| Act::Append(who, rows)),
+        3 => fault.prop_map(Act::Fail),
+        1 => Just(Act::Kill),
+        1 => Just(Act::Roll),
+    ]
+}
+
+/// One appender: repeats each batch under its number until it is acknowledged, as a sender or a capture does.
+async fn insist(running: &tokio::sync::RwLock<Option<Running>>, who: usize, number: u64, rows: usize) {
+    let entries = (0..rows).map(|row| line(&format!("{who}/{number}/{row}"))).collect();
+    let once = Some(Once::Sequence { sender: who.to_string(), number });
+    let batch = Append { class: class(["default", "default", "audit"][who]), once, ..append(entries) };
+    loop {
+        let handle = running.read().await.as_ref().map(|r| r.handle.clone());
+        let answer = match handle {
+            Some(handle) => handle.append(batch.clone()).await,
+            None => Err(AppendError::Closed),
+        };
+        match answer {
+            Ok(Receipt { refused, .. }) => return assert!(refused.is_empty()),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn acknowledged_entries_are_there_once_and_in_order(acts in prop::collection::vec(act(), 1..40), rows in 2u32..9) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let engine = Memory::new();
+            let mut wanted = vec![Vec::new(); 3];
+            let mut batches: Vec<Vec<usize>> = vec![Vec::new(); 3];
+            let mut disturbances = Vec::new();
+            for act in &acts {
+                match act {
+                    Act::Append(who, rows) => {
+                        let number = batches[*who].len() as u64 + 1;
+                        wanted[*who].extend((0..*rows).map(|row| format!("{who}/{number}/{row}")));
+                        batches[*who].push(*rows);
+                    }
+                    Act::Fail(_) | Act::Kill | Act::Roll => disturbances.push(act.clone()),
+                }
+            }
+            let running = std::sync::Arc::new(tokio::sync::RwLock::new(Some(Running::start(&engine, options(rows)))));
+            let appenders: Vec<_> = batches.into_iter().enumerate().map(|(who, batches)| {
+                let running = running.clone();
+                tokio::spawn(async move {
+                    for (at, rows) in batches.into_iter().enumerate() {
+                        insist(&running, who, at as u64 + 1, rows).await;
+                    }
+                })
+            }).collect();
+            for disturbance in disturbances {
+                match disturbance {
+                    Act::Fail(fault) => engine.fail(&[fault]),
+                    Act::Kill => {
+                        let old = running.write().await.take();
+                        if let Some(old) = old { old.kill().await; }
+                        *running.write().await = Some(Running::start(&engine, options(rows)));
+                    }
+                    Act::Roll => {
+                        let handle = running.read().await.as_ref().unwrap().handle.clone();
+                        let _ = handle.roll(&Class::default_class()).await;
+                    }
+                    Act::Append(..) => {}
+                }
+                tokio::task::yield_now().await;
+            }
+            for appender in appenders {
+                tokio::time::timeout(Duration::from_secs(60), appender).await.expect("it goes on").unwrap();
+            }
+            let running = running.write().await.take().unwrap();
+            running.end().await;
+            for (who, wanted) in wanted.into_iter().enumerate() {
+                let prefix = format!("{who}/");
+                let kept: Vec<String> = engine.all().into_iter().map(|e| e.body.message).filter(|m| m.starts_with(&prefix)).collect();
+                assert_eq!(kept, wanted);
+            }
+            chain_holds(&engine, &class("default"));
+            chain_holds(&engine, &class("audit"));
+            let report = helm_store::verify::verify(engine.clone(), helm_store::verify::Options::default()).await.unwrap();
+            assert!(report.ok(), "{:?}", report.faults);
+        });
+    }
+}
