@@ -24,6 +24,7 @@ use helm_shim::rundir::ServiceDir;
 use crate::home::{Home, HomeError, HomeLock, LockInfo};
 use crate::journal::Journal;
 use crate::keeper::{Command, Keeper, World, base_environment};
+use crate::memory::MemoryFile;
 use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
 use crate::rpc::{self, Api, Facts};
@@ -185,8 +186,9 @@ async fn run(
     let (found, wishes) = adopt(&keepers, &file, &mut warnings).await;
     warnings.extend(strays(&home, &keepers));
 
-    let (journal, writer) =
-        Journal::open(&home, usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX));
+    let (memory, memories) = MemoryFile::open(&home);
+    let kept = usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX);
+    let (journal, writer) = Journal::open(&home, kept, memory);
     let journal_thread = tokio::task::spawn_blocking(move || writer.run());
     let base_env = Arc::new(world.base_env.clone());
     let prober = Prober {
@@ -212,6 +214,7 @@ async fn run(
     let fleet = Fleet::new(
         world.config.services.clone(),
         wishes.clone(),
+        memories,
         first_run(),
         world.config.settings.start_cap,
         clock::now(),
@@ -365,7 +368,7 @@ async fn adopt(
         // What runs is taken for what is wanted.
         for (name, news) in &found {
             if let News::Found { mode, .. } = news {
-                wishes.services.insert(name.clone(), Wish { run: true, mode: *mode });
+                wishes.services.insert(name.clone(), Wish { run: true, mode: *mode, ..Wish::default() });
             }
         }
     }

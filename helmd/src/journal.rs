@@ -1,5 +1,8 @@
 //! What happened: a ring in memory that clients follow, and a bounded file that keeps it over restarts of helmd.
 //!
+//! The thread that writes the file also writes down what the next helmd is to remember (`memory`): in the order of the
+//! steps, so that nothing counts as told before it was.
+//!
 //! Readers pull by id: no reader has a queue of its own, a slow one is told how many it missed.
 
 use std::collections::VecDeque;
@@ -10,14 +13,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use helm_core::event::Change;
+use helm_core::memory::Memory;
+use helm_core::name::ServiceName;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::home::Home;
+use crate::memory::{Memories, MemoryFile};
 
 /// The file is rotated (one former file is kept) beyond this many bytes.
 const FILE_BYTES: u64 = 4 << 20;
-/// Events that may wait for the file; further ones are in memory only, and counted.
+/// Notes that may wait for the files; further events are in memory only, further memories lost.
 const QUEUE: usize = 1024;
 
 /// A change with its number. Numbers rise by one, over restarts of helmd as well.
@@ -37,19 +43,27 @@ pub struct Journal {
     /// Events kept in memory.
     kept: usize,
     newest: watch::Sender<u64>,
-    file: mpsc::Sender<Entry>,
+    file: mpsc::Sender<Note>,
 }
 
-/// The task that writes the file.
+/// What is to be written.
+#[derive(Debug)]
+enum Note {
+    Event(Entry),
+    Memory(ServiceName, Box<Memory>),
+}
+
+/// The task that writes the files.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
-    queue: mpsc::Receiver<Entry>,
+    queue: mpsc::Receiver<Note>,
+    memory: MemoryFile,
 }
 
 impl Journal {
     /// Reads what former helmds left, and keeps the newest `kept` events in memory. Blocking.
-    pub fn open(home: &Home, kept: usize) -> (Self, Writer) {
+    pub fn open(home: &Home, kept: usize, memory: MemoryFile) -> (Self, Writer) {
         let path = home.instance().join("events.jsonl");
         let mut ring = VecDeque::new();
         for file in [former(&path), path.clone()] {
@@ -63,7 +77,7 @@ impl Journal {
         let (file, queue) = mpsc::channel(QUEUE);
         let journal =
             Self { ring: Arc::new(Mutex::new(ring)), kept, newest: watch::Sender::new(newest), file };
-        (journal, Writer { path, queue })
+        (journal, Writer { path, queue, memory })
     }
 
     /// Adds a change. Never waits: where the file cannot follow, the event is in memory only.
@@ -75,8 +89,15 @@ impl Journal {
             entry
         };
         self.newest.send_replace(entry.id);
-        if let Err(e) = self.file.try_send(entry) {
+        if let Err(e) = self.file.try_send(Note::Event(entry)) {
             tracing::warn!("an event was not written to events.jsonl: {e}");
+        }
+    }
+
+    /// Leaves this to the next helmd. Never waits.
+    pub fn remember(&self, service: ServiceName, memory: Box<Memory>) {
+        if let Err(e) = self.file.try_send(Note::Memory(service, memory)) {
+            tracing::warn!("a state was not written for the next helmd: {e}");
         }
     }
 
@@ -125,16 +146,31 @@ impl Writer {
         let mut file: Option<(File, u64)> = None;
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = Vec::new();
+            let mut memories = Memories::new();
             let mut next = Some(first);
-            while let Some(entry) = next {
-                if serde_json::to_writer(&mut batch, &entry).is_ok() {
-                    batch.push(b'\n');
+            while let Some(note) = next {
+                match note {
+                    Note::Event(entry) => {
+                        if serde_json::to_writer(&mut batch, &entry).is_ok() {
+                            batch.push(b'\n');
+                        }
+                    }
+                    Note::Memory(service, memory) => {
+                        memories.insert(service, *memory);
+                    }
                 }
                 next = self.queue.try_recv().ok();
             }
-            if let Err(e) = self.append(&mut file, &batch) {
+            if !batch.is_empty()
+                && let Err(e) = self.append(&mut file, &batch)
+            {
                 tracing::warn!("events.jsonl: {e}");
                 file = None;
+            }
+            if !memories.is_empty()
+                && let Err(e) = self.memory.remember(memories)
+            {
+                tracing::warn!("memory.jsonl: {e}");
             }
         }
     }

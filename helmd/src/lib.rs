@@ -11,6 +11,7 @@ pub mod home;
 pub mod journal;
 pub mod keeper;
 pub mod logging;
+pub mod memory;
 pub mod port;
 pub mod probe;
 pub mod readable;

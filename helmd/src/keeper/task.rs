@@ -485,7 +485,7 @@ impl Task {
             started_wall,
             mode,
             ready,
-            ended: state.ended.as_ref().map(|e| e.exit),
+            ended: state.ended.as_ref().map(|e| (e.exit, e.at)),
         })
     }
 
