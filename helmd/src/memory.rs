@@ -124,9 +124,9 @@ mod tests {
         let now = crate::clock::now();
         let mut fleet = Fleet::new(services, Wishes::default(), Memories::new(), RunId(1), 1, now);
         let effects = fleet.step(now, Event::Adopted).into_iter();
-        let remembered = effects.filter_map(|effect| match effect {
-            Effect::Remember { service, memory } => Some((service, *memory)),
-            _ => None,
+        let remembered = effects.filter_map(|effect| {
+            let Effect::Remember { service, memory } = effect else { return None };
+            Some((service, *memory))
         });
         remembered.collect()
     }

@@ -1,6 +1,6 @@
 //! Kills: of helmd, of keepers, of both, and what happened meanwhile.
 
-use harness::home::{Home, fixture, gone};
+use harness::home::{Home, fixture, free_port, gone};
 use harness::journal::{self, faults};
 use harness::procs::Process;
 use harness::wait::{eventually, until};
@@ -112,6 +112,69 @@ fn a_killed_helmd_starts_nothing_twice_and_goes_on_with_a_stop() {
     gone(pid);
     home.wait_for("deaf", "the stop has ended", |s| s.state == "stopped");
     assert_eq!(home.journal("deaf").lives.len(), 1);
+}
+
+#[test]
+fn what_helmd_knew_of_a_service_outlives_it() {
+    let port = free_port();
+    let home = Home::new(&json!({
+        "web": {
+            "command": fixture("web", &format!("port={port} control=word")), "url": format!("http://127.0.0.1:{port}"),
+            "backoff": {"initial": "50ms", "max": "50ms"},
+            // The next answer is far away: what is known at first is what was known before.
+            "probes": {"startup": {"http": "/health", "interval": "50ms"}, "readiness": {"http": "/health", "interval": "1h"}},
+        },
+        "loop": {"command": fixture("exiter", "after=0 code=1"), "backoff": {"initial": "1h", "max": "1h"}},
+    }));
+    home.write("word", "degraded");
+    home.ctl(&["up", "--no-wait"]).code(0);
+    home.wait_for("web", "its first life", |s| s.ready);
+    Process::of(home.status("web").pid.unwrap()).unwrap().kill();
+    home.wait_for("web", "its second life", |s| s.ready && s.restarts == 1 && s.health == "degraded");
+    home.wait_for("loop", "its backoff", |s| s.state == "backoff");
+    let known = |name: &str| {
+        let all = home.ctl(&["status", name, "--json"]).code(0).json();
+        let mut status = all["services"][0].clone();
+        // The keeper and helmd look at the clock one after the other.
+        for moving in ["health_latency_ms", "next_start_ms", "started_at"] {
+            status.as_object_mut().unwrap().remove(moving);
+        }
+        status
+    };
+    let before = (known("web"), known("loop"));
+    for _ in 0..2 {
+        // Whatever was to be written last is written when something later is: killed at once it may be lost.
+        until("it is written", || home.read("instance/run/memory.jsonl").contains(r#""health":"degraded""#));
+        home.kill_helmd();
+        home.ctl(&["daemon", "start"]).code(0);
+        assert_eq!((known("web"), known("loop")), before);
+    }
+}
+
+#[test]
+fn a_restart_outlives_the_helmd_that_was_to_do_it() {
+    for ends_meanwhile in [false, true] {
+        let home = home_with(
+            "deaf",
+            json!({"command": fixture("stubborn", ""), "restart": "never", "stop": {"grace": "3s"}}),
+        );
+        let before = home.status("deaf");
+        let process = Process::of(before.pid.unwrap()).unwrap();
+        home.ctl(&["restart", "deaf", "--no-wait"]).code(0);
+        home.wait_for("deaf", "it is being stopped", |s| s.state == "stopping");
+        home.kill_helmd();
+        if ends_meanwhile {
+            process.kill();
+            gone(process);
+        }
+        home.ctl(&["daemon", "start"]).code(0);
+        home.wait_for("deaf", "its next run", |s| s.state == "running" && s.run != before.run);
+        assert_eq!(home.journal("deaf").lives.len(), 2);
+        // It was asked for once.
+        home.kill_helmd();
+        home.ctl(&["daemon", "start"]).code(0);
+        assert_eq!((home.status("deaf").state.as_str(), home.journal("deaf").lives.len()), ("running", 2));
+    }
 }
 
 #[test]

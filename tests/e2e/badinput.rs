@@ -151,6 +151,44 @@ fn a_missing_directory_is_not_installed_and_the_others_start() {
 }
 
 #[test]
+fn up_starts_what_is_installed_and_names_what_is_not_at_the_root() {
+    let mut services = json!({
+        "absent": {"path": "../not-there"},
+        "middle": {"command": fixture("chatty", "rate=5"), "depends_on": ["absent"]},
+        "far": {"command": fixture("chatty", "rate=5"), "depends_on": ["middle"]},
+        "here": {"command": fixture("chatty", "rate=5")},
+    });
+    let home = Home::new(&services);
+    let root = "far: not started: absent is not installed (the directory ";
+    let said = home.ctl(&["up", "--timeout", "60"]).code(0).says(root).says("absent: not installed: ");
+    assert!(said.out.contains("here: started"), "{}", said.out);
+    let steps = home.ctl(&["up", "--json"]).code(0).json();
+    let step = |name: &str| {
+        let all = steps["services"].as_array().unwrap();
+        all.iter().find(|s| s["name"] == name).unwrap()["step"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        (step("absent"), step("far"), step("here")),
+        ("skipped".into(), "skipped".into(), "done".into())
+    );
+    // By its name it was meant: that is a failure, and at once.
+    home.ctl(&["start", "far", "--timeout", "60"]).code(1).says(root);
+    assert!(home.status("far").reason.contains("absent is not installed"));
+    // It stays wanted, and comes with what it waits for.
+    services["absent"] = json!({"command": fixture("chatty", "rate=5")});
+    home.write_services(&services);
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    home.wait_for("far", "it comes by itself", |s| s.state == "running");
+}
+
+#[test]
+fn where_nothing_is_installed_up_fails() {
+    let home = Home::new(&json!({"absent": {"path": "../not-there"}}));
+    home.ctl(&["up"]).code(1).says("nothing was started").says("absent: not installed");
+}
+
+#[test]
 fn a_program_that_cannot_be_started_fails_at_once() {
     let home = Home::new(&json!({
         "missing": {"command": ["no-such-program-anywhere"]},

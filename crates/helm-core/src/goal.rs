@@ -35,7 +35,9 @@ pub fn judge(goal: &Goal, status: &ServiceStatus, at_begin: &ServiceStatus) -> V
     match goal {
         Goal::Up { fresh_since, if_installed } => match judge_up(*fresh_since, status, at_begin) {
             Verdict::Failed(why) if *if_installed && is_absent(status) => Verdict::Skipped(why),
-            verdict => verdict,
+            verdict @ (Verdict::Pending(_) | Verdict::Done(_) | Verdict::Failed(_) | Verdict::Skipped(_)) => {
+                verdict
+            }
         },
         Goal::Stopped => judge_stopped(status, at_begin),
     }

@@ -197,5 +197,5 @@ impl Fleet {
 
 /// What was found when helmd came: to be known before anything else is decided.
 fn is_finding(event: &Event) -> bool {
-    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. } | News::Warning { .. }))
+    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. }))
 }

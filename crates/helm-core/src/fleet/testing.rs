@@ -159,12 +159,10 @@ impl Script {
                 self.runs.insert(service.to_string(), *run);
             }
             self.done.extend(show(&effect));
-            match effect {
-                Effect::Record(change) => self.changes.push(change),
-                Effect::Remember { service, memory } => {
-                    self.memories.insert(service, *memory);
-                }
-                _ => {}
+            if let Effect::Record(change) = effect {
+                self.changes.push(change);
+            } else if let Effect::Remember { service, memory } = effect {
+                self.memories.insert(service, *memory);
             }
         }
         let deadline = self.fleet.deadline();

@@ -418,6 +418,8 @@ impl World {
         (self.fleet, self.replica) = (fleet(), fleet());
         self.adopted = false;
         for i in 0..self.names.len() {
+            let quiet = News::Warning { topic: "output".into(), text: String::new() };
+            self.step(Event::News(self.names[i].clone(), quiet));
             if let Some(news) = self.left(i) {
                 self.step(Event::News(self.names[i].clone(), news));
             }
@@ -595,11 +597,8 @@ impl World {
 }
 
 fn is_dead_end(status: &ServiceStatus) -> bool {
-    match status.state {
-        State::Failed | State::NotInstalled => true,
-        State::Stopped => !status.wanted && !status.completed,
-        _ => false,
-    }
+    matches!(status.state, State::Failed | State::NotInstalled)
+        || status.state == State::Stopped && !status.wanted && !status.completed
 }
 
 /// A status does not contradict itself.
