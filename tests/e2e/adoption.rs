@@ -143,8 +143,16 @@ fn what_helmd_knew_of_a_service_outlives_it() {
     };
     let before = (known("web"), known("loop"));
     for _ in 0..2 {
-        // Whatever was to be written last is written when something later is: killed at once it may be lost.
-        until("it is written", || home.read("instance/run/memory.jsonl").contains(r#""health":"degraded""#));
+        // What was to be written last is lost with a helmd that is killed at once.
+        let newest = |name: &str| {
+            let text = home.read("instance/run/memory.jsonl");
+            let of_it = |line: &&str| line.contains(&format!(r#""service":"{name}""#));
+            text.lines().rev().find(of_it).unwrap_or_default().to_owned()
+        };
+        until("it is written", || {
+            let (web, other) = (newest("web"), newest("loop"));
+            web.contains("degraded") && web.contains(r#""restarts":1"#) && other.contains("backoff")
+        });
         home.kill_helmd();
         home.ctl(&["daemon", "start"]).code(0);
         assert_eq!((known("web"), known("loop")), before);
