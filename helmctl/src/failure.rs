@@ -14,12 +14,26 @@ pub(crate) enum Failure {
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
+    /// helmd left, or died, before the operation was done. `taken`: it had begun, so its wish is recorded.
+    #[error("{}", lost(*taken))]
+    Lost {
+        /// Progress had come.
+        taken: bool,
+    },
     /// Between us and helmd.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// Nobody reads our output any more: no reason to complain.
     #[error("the output was closed")]
     Closed,
+}
+
+fn lost(taken: bool) -> &'static str {
+    if taken {
+        "helmd has gone before this was done. What you asked for is recorded, and the next helmd goes on with it: helmctl daemon start, then helmctl status (a restart may be only half done: look at SINCE, or ask again)"
+    } else {
+        "helmd has gone, and did not say that it took this on: helmctl daemon start, then helmctl status, or ask again"
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -41,6 +55,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Timeout(_) => 5,
             Self::Closed => 0,
+            Self::Lost { .. } => 3,
             Self::Client(error) => match error {
                 ClientError::Home(_) => 2,
                 ClientError::NotRunning { .. }

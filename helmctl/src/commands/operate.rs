@@ -85,7 +85,7 @@ async fn follow(
     let mut board = Board::new(printer.wants_json());
     let stream = stream.timeout_repeating(tokio::time::interval(REDRAW));
     tokio::pin!(stream);
-    let mut outcome = None;
+    let (mut outcome, mut taken) = (None, false);
     loop {
         let next = tokio::select! {
             next = stream.next() => next,
@@ -94,8 +94,10 @@ async fn follow(
             }
         };
         match next {
+            Some(Ok(Err(e))) if e.is_away() => return Err(Failure::Lost { taken }),
             Some(Ok(progress)) => {
                 let progress = progress?;
+                taken = true;
                 board.take(&progress);
                 outcome = progress.outcome.or(outcome);
             }
@@ -104,10 +106,7 @@ async fn follow(
             None => break,
         }
     }
-    let lost = || {
-        ClientError::Broken("helmd left before the operation was done; it goes on with the next one".into())
-    };
-    conclude(outcome.ok_or_else(lost)?, &board, printer)
+    conclude(outcome.ok_or(Failure::Lost { taken })?, &board, printer)
 }
 
 fn conclude(outcome: Outcome, board: &Board, printer: &mut Printer) -> Result<(), Failure> {

@@ -82,6 +82,16 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Something that an operator must see.
+pub(crate) fn warn(text: &str) {
+    note(&warning(text));
+}
+
+/// The line of it.
+pub(crate) fn warning(text: &str) -> String {
+    styled(WARN, &format!("warning: {}", safe(text)))
+}
+
 /// `text` in a style.
 pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
@@ -106,6 +116,21 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+/// Broken between words into lines of at most `width` characters.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(cut(word, width)),
+        }
+    }
+    lines
 }
 
 /// Columns of the terminal; 80 where there is none.
