@@ -5,9 +5,14 @@ use std::process::{Child, Stdio};
 
 use harness::home::{Home, fixture, gone};
 use harness::procs::Process;
-use harness::wait::{eventually, until};
+use harness::wait::{BOUND, eventually, until};
+use harness::watch::block_on;
+use helm_client::{News, Resuming};
+use helm_proto::v1::OutputRequest;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
 
 /// A helmctl that stays, with its output in files of the home.
 struct Staying<'h> {
@@ -107,25 +112,28 @@ fn a_quiet_service_s_first_words_after_a_restart_are_shown() {
     }}));
     home.write("dir/.keep", "");
     home.ctl(&["up"]).code(0);
-    let ctl = Staying::new(&home, &["output", "quiet", "-f", "-n", "0"]);
-    home.wait_for("quiet", "it runs", |s| s.state == "running");
-    until("it follows", || home.path("logs/quiet").is_dir() && connections(&home) > 0);
-    ctl.restart(true, || {
+    let request =
+        OutputRequest { name: "quiet".into(), lines: Some(0), follow: true, ..OutputRequest::default() };
+    let there = helm_client::Home::find(Some(home.dir())).unwrap();
+    block_on(async {
+        let mut stream = Resuming::open(&there, request).await.unwrap();
+        let mut next = async || timeout(BOUND, stream.next()).await.unwrap().unwrap().unwrap();
+        let News::Message(first) = next().await else { panic!("where it begins comes first") };
+        assert!(first.lines.is_empty() && first.cursor.is_some(), "{first:?}");
+        home.kill_helmd();
+        assert!(matches!(next().await, News::Away));
         home.write("dir/go", "");
         until("it is captured", || !home.lines_so_far("quiet").unwrap_or_default().is_empty());
+        home.ctl(&["daemon", "start"]).code(0);
+        assert!(matches!(next().await, News::Back));
+        loop {
+            let News::Message(chunk) = next().await else { panic!("helmd is gone again") };
+            if let [line] = chunk.lines.as_slice() {
+                assert_eq!(line.text, b"hello");
+                break;
+            }
+        }
     });
-    ctl.wait("the word from meanwhile", |lines| lines == ["hello"]);
-    ctl.leave();
-}
-
-/// Sockets that helmd has open with clients.
-fn connections(home: &Home) -> usize {
-    let Some(helmd) = home.helmd() else { return 0 };
-    let events = format!("/proc/{}/fd", helmd.pid());
-    let inotify = |path: std::path::PathBuf| {
-        std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("inotify"))
-    };
-    std::fs::read_dir(events).into_iter().flatten().flatten().filter(|e| inotify(e.path())).count()
 }
 
 #[test]
@@ -168,7 +176,7 @@ fn status_begins_again_with_everything() {
         gone(a);
     });
     home.wait_for("a", "its next run", |s| s.state == "running");
-    let (was, is) = (a.pid(), pid("a"));
+    let (was, is) = (a.pid, pid("a"));
     assert_ne!(was, is);
     let names =
         |line: &String| serde_json::from_str::<Value>(line).unwrap()["services"].as_array().unwrap().len();
