@@ -1,9 +1,11 @@
 //! The one place that tells a user what went wrong, and with which exit code.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use helm_client::{ClientError, Reason};
+
+use crate::render::note;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -76,11 +78,10 @@ impl Failure {
 /// Says it on standard error, with its causes.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
     if !matches!(failure, Failure::Closed) {
-        let mut err = anstream::stderr().lock();
-        let _ = writeln!(err, "helmctl: {failure}");
+        note(&format!("helmctl: {failure}"));
         let mut cause = std::error::Error::source(failure);
         while let Some(next) = cause {
-            let _ = writeln!(err, "  cause: {next}");
+            note(&format!("  cause: {next}"));
             cause = next.source();
         }
     }

@@ -54,8 +54,9 @@ impl Reading {
 #[derive(Debug)]
 pub struct Drift {
     world: Arc<World>,
-    /// What helmd read.
+    /// What helmd read, and what was to be said of it.
     first: Reading,
+    broken: Option<String>,
     /// The newest look, and what was to be said after it. Held while the next one is under way: one thread at most.
     last: Arc<Mutex<(Reading, Option<String>)>>,
 }
@@ -63,8 +64,8 @@ pub struct Drift {
 impl Drift {
     /// `broken`: what is to be said of the files as they were read.
     pub fn new(world: Arc<World>, first: Reading, broken: Option<String>) -> Self {
-        let last = Arc::new(Mutex::new((first.clone(), broken)));
-        Self { world, first, last }
+        let last = Arc::new(Mutex::new((first.clone(), broken.clone())));
+        Self { world, first, broken, last }
     }
 
     /// What an operator must know: helmd does not run by the files as they are now.
@@ -84,7 +85,9 @@ impl Drift {
 
     fn look(&self, mut last: OwnedMutexGuard<(Reading, Option<String>)>) -> Option<String> {
         let now = Reading::now(&self.world.home);
-        if now.files != last.0.files {
+        if now.files == self.first.files {
+            *last = (now, self.broken.clone());
+        } else if now.files != last.0.files {
             let (config, faults) = config::check(&self.world.home);
             let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
             let alert = verdict(&self.world.config, config.as_ref(), errors, &self.first, &now);
@@ -114,7 +117,7 @@ fn verdict(
         moment(first.at, now.at)
     );
     Some(if there.is_none() {
-        format!("{changed} and HAS {errors} FAULT(S): helmctl config check. helmd goes on by what it read")
+        format!("{changed} and HAS {errors} FAULT(S): helmctl config check. helmd goes on as before")
     } else {
         format!("{changed}; apply with: {RELOAD}, then helmctl restart NAME of what you changed")
     })

@@ -90,5 +90,5 @@ async fn status(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
     if info.hold {
         printer.line(&styled(WARN, "the fleet is held down; `helmctl up` lifts the hold"))?;
     }
-    info.warnings.iter().try_for_each(|w| printer.line(&warning(w)))
+    info.warnings.iter().try_for_each(|w| printer.line(&styled(WARN, &warning(w))))
 }

@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::Block;
-use crate::render::{Printer, WARN, cut, json, safe, status, styled, time, width, wrapped};
+use crate::render::{Printer, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
 
 use super::follow;
 
@@ -118,11 +118,8 @@ impl Screen {
     }
 
     fn lines(&self, width: usize) -> Vec<String> {
-        let mut lines: Vec<String> = self
-            .alerts
-            .iter()
-            .flat_map(|alert| wrapped(&format!("warning: {}", safe(alert)), width))
-            .collect();
+        let mut lines: Vec<String> =
+            self.alerts.iter().flat_map(|alert| wrapped(&warning(alert), width)).collect();
         lines.extend(self.away.map(|since| {
             let waited = time::span(since.elapsed().as_secs());
             cut(
