@@ -61,6 +61,7 @@ impl Failure {
             Self::Client(error) => match error {
                 ClientError::Home(_) => 2,
                 ClientError::NotRunning { .. }
+                | ClientError::Starting { .. }
                 | ClientError::NotAnswering { .. }
                 | ClientError::Denied { .. }
                 | ClientError::Broken(_)

@@ -201,8 +201,8 @@ fn without_helmd_at_the_start_they_do_not_wait() {
 }
 
 #[test]
-fn an_operation_that_helmd_left_says_what_is_recorded() {
-    let home = Home::new(&json!({"deaf": {"command": fixture("stubborn", ""), "stop": {"grace": "2s"}}}));
+fn an_operation_that_helmd_left_says_how_to_go_on() {
+    let home = Home::new(&json!({"deaf": {"command": fixture("stubborn", ""), "stop": {"grace": "5s"}}}));
     home.ctl(&["up"]).code(0);
     for (kill, words) in [(true, ["stop", "deaf"]), (false, ["restart", "deaf"])] {
         let mut ctl = Staying::new(&home, &words);
@@ -213,7 +213,9 @@ fn an_operation_that_helmd_left_says_what_is_recorded() {
             home.ctl(&["daemon", "stop"]).code(0);
         }
         assert_eq!(ctl.child.wait().unwrap().code(), Some(3));
-        assert_eq!(ctl.said("What you asked for is recorded"), 1, "{}", home.read("ctl.err"));
+        // Whether the word that it was taken on came through before the end, is chance; each way it is said how to go on.
+        let said = ctl.said("What you asked for is recorded") + ctl.said("did not say that it took this on");
+        assert_eq!((said, ctl.said("helmctl daemon start, then")), (1, 1), "{}", home.read("ctl.err"));
         home.ctl(&["daemon", "start"]).code(0);
         if kill {
             home.wait_for("deaf", "the stop is done", |s| s.state == "stopped");

@@ -40,11 +40,7 @@ impl Client {
     pub async fn of(home: &Home) -> Result<Self, ClientError> {
         match home.presence()? {
             Presence::Running(Some(info)) => Self::to(&info).await,
-            Presence::Running(None) => Err(ClientError::NotAnswering {
-                pid: 0,
-                socket: PathBuf::new(),
-                cause: "it is still starting".into(),
-            }),
+            Presence::Running(None) => Err(ClientError::Starting { home: home.path().to_owned() }),
             Presence::Absent => Err(ClientError::NotRunning { home: home.path().to_owned() }),
         }
     }

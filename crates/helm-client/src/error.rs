@@ -19,6 +19,12 @@ pub enum ClientError {
         /// The home.
         home: PathBuf,
     },
+    /// It holds the lock and has not said yet where it listens.
+    #[error("helmd is still starting for `{home}`; try again in a moment")]
+    Starting {
+        /// The home.
+        home: PathBuf,
+    },
     /// It holds the lock and does not answer.
     #[error("helmd (pid {pid}) does not answer at {socket}: {cause}")]
     NotAnswering {
@@ -72,7 +78,9 @@ impl ClientError {
     /// helmd is not there, or on its way out: the next one may answer.
     pub fn is_away(&self) -> bool {
         match self {
-            Self::NotRunning { .. } | Self::NotAnswering { .. } | Self::Broken(_) => true,
+            Self::NotRunning { .. } | Self::Starting { .. } | Self::NotAnswering { .. } | Self::Broken(_) => {
+                true
+            }
             Self::Refused { reason, .. } => *reason == Reason::Leaving,
             Self::Home(_) | Self::Denied { .. } | Self::Start(_) => false,
         }

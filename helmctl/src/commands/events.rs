@@ -7,7 +7,7 @@ use tokio_stream::StreamExt;
 use crate::failure::Failure;
 use crate::render::{Printer, json, list};
 
-use super::follow;
+use super::follow::Following;
 
 pub(super) async fn past(home: &Home, request: EventsRequest, printer: &mut Printer) -> Result<(), Failure> {
     let mut events = Client::of(home).await?.events(request).await?;
@@ -22,8 +22,8 @@ pub(super) async fn follow(
     request: EventsRequest,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let mut events = resume::events(home, request).await?;
-    while let Some(event) = follow::next(&mut events).await? {
+    let mut events = Following::new(resume::events(home, request).await?)?;
+    while let Some(event) = events.next().await? {
         print(event, printer)?;
     }
     Ok(())

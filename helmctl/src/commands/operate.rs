@@ -13,6 +13,8 @@ use crate::failure::Failure;
 use crate::render::progress::Board;
 use crate::render::{Printer, json};
 
+use super::follow::Interrupt;
+
 /// How often waiting times are redrawn.
 const REDRAW: Duration = Duration::from_secs(1);
 
@@ -85,11 +87,12 @@ async fn follow(
     let mut board = Board::new(printer.wants_json());
     let stream = stream.timeout_repeating(tokio::time::interval(REDRAW));
     tokio::pin!(stream);
+    let mut interrupt = Interrupt::watch()?;
     let (mut outcome, mut taken) = (None, false);
     loop {
         let next = tokio::select! {
             next = stream.next() => next,
-            _ = tokio::signal::ctrl_c() => {
+            () = interrupt.pressed() => {
                 return Err(Failure::Failed("not waiting any longer; the operation goes on (helmctl status)".into()));
             }
         };

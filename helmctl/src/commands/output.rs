@@ -7,7 +7,7 @@ use tokio_stream::StreamExt;
 use crate::failure::Failure;
 use crate::render::{Printer, json};
 
-use super::follow;
+use super::follow::Following;
 
 pub(super) async fn past(home: &Home, request: OutputRequest, printer: &mut Printer) -> Result<(), Failure> {
     let mut chunks = Client::of(home).await?.output(request).await?;
@@ -22,8 +22,9 @@ pub(super) async fn follow(
     request: OutputRequest,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let mut chunks = Resuming::open(home, OutputRequest { follow: true, ..request }).await?;
-    while let Some(chunk) = follow::next(&mut chunks).await? {
+    let stream = Resuming::open(home, OutputRequest { follow: true, ..request }).await?;
+    let mut chunks = Following::new(stream)?;
+    while let Some(chunk) = chunks.next().await? {
         print(chunk.lines, printer)?;
     }
     Ok(())

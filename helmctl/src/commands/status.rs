@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::render::screen::Block;
 use crate::render::{Printer, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
 
-use super::follow;
+use super::follow::{Following, Interrupt};
 
 /// How often relative times are redrawn.
 const REDRAW: std::time::Duration = std::time::Duration::from_secs(1);
@@ -41,11 +41,11 @@ pub(super) async fn watch(home: &Home, names: Vec<String>, printer: &mut Printer
 
 async fn lines(
     home: &Home,
-    mut changes: Resuming<WatchStatusRequest>,
+    changes: Resuming<WatchStatusRequest>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let mut known = Vec::new();
-    while let Some(message) = follow::next(&mut changes).await? {
+    let (mut changes, mut known) = (Following::new(changes)?, Vec::new());
+    while let Some(message) = changes.next().await? {
         if message.complete {
             known = told(known, alerts(home).await);
         }
@@ -94,10 +94,11 @@ impl Screen {
     ) -> Result<(), Failure> {
         let changes = changes.timeout_repeating(tokio::time::interval(REDRAW));
         tokio::pin!(changes);
+        let mut interrupt = Interrupt::watch()?;
         loop {
             let next = tokio::select! {
                 next = changes.next() => next,
-                _ = tokio::signal::ctrl_c() => return Ok(()),
+                () = interrupt.pressed() => return Ok(()),
             };
             // An elapsed second is no news, but times on the screen go on.
             match next.and_then(Result::ok).transpose()? {
