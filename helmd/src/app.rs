@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use helm_shim::rundir::ServiceDir;
 
+use crate::drift::Drift;
 use crate::home::{Home, HomeError, HomeLock, LockInfo};
 use crate::journal::Journal;
 use crate::keeper::{Command, Keeper, World, base_environment};
@@ -133,7 +134,7 @@ fn start(options: Options) -> Result<(), StartError> {
     let mut lock = home.lock()?;
     let loaded = config::load(&home)?;
     logging::init(&home, options.foreground).map_err(context("helmd's own log cannot be opened"))?;
-    for warning in &loaded.warnings {
+    for warning in loaded.broken.iter().chain(&loaded.warnings) {
         tracing::warn!("{warning}");
     }
     // Orphans of killed keepers fall to us, with their exit codes.
@@ -171,7 +172,7 @@ async fn run(
     loaded: config::Loaded,
     nofile: Rlimit,
 ) -> Result<(), StartError> {
-    let config::Loaded { config, mut warnings } = loaded;
+    let config::Loaded { config, mut warnings, broken, reading } = loaded;
     let default_mode = options.default_mode.or(config.settings.default_mode).unwrap_or_default();
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -234,6 +235,7 @@ async fn run(
         containment_detail: world.cgroups.detail.clone(),
         cgroup: world.cgroups.tree.is_some(),
         warnings,
+        drift: Arc::new(Drift::new(world.clone(), reading, broken)),
         home,
     };
     let info = LockInfo {

@@ -42,7 +42,11 @@ pub struct Journal {
     ring: Arc<Mutex<VecDeque<Entry>>>,
     /// Events kept in memory.
     kept: usize,
+    /// Newest number that readers may be told: it is in the file (or the file cannot be written), so that the next
+    /// helmd does not give it again to something else.
     newest: watch::Sender<u64>,
+    /// Newest number of former helmds.
+    former: u64,
     file: mpsc::Sender<Note>,
 }
 
@@ -58,6 +62,7 @@ enum Note {
 pub struct Writer {
     path: PathBuf,
     queue: mpsc::Receiver<Note>,
+    newest: watch::Sender<u64>,
     memory: MemoryFile,
 }
 
@@ -73,11 +78,11 @@ impl Journal {
                 push(&mut ring, kept, entry);
             }
         }
-        let newest = ring.back().map_or(0, |e| e.id);
+        let former = ring.back().map_or(0, |e| e.id);
         let (file, queue) = mpsc::channel(QUEUE);
-        let journal =
-            Self { ring: Arc::new(Mutex::new(ring)), kept, newest: watch::Sender::new(newest), file };
-        (journal, Writer { path, queue, memory })
+        let newest = watch::Sender::new(former);
+        let writer = Writer { path, queue, newest: newest.clone(), memory };
+        (Self { ring: Arc::new(Mutex::new(ring)), kept, newest, former, file }, writer)
     }
 
     /// Adds a change. Never waits: where the file cannot follow, the event is in memory only.
@@ -88,9 +93,10 @@ impl Journal {
             push(&mut ring, self.kept, entry.clone());
             entry
         };
-        self.newest.send_replace(entry.id);
+        let id = entry.id;
         if let Err(e) = self.file.try_send(Note::Event(entry)) {
             tracing::warn!("an event was not written to events.jsonl: {e}");
+            publish(&self.newest, id);
         }
     }
 
@@ -101,24 +107,35 @@ impl Journal {
         }
     }
 
-    /// The newest `n` events that `wanted` lets through, oldest first.
-    pub fn last(&self, n: usize, wanted: impl Fn(&Change) -> bool) -> Vec<Entry> {
+    /// The newest `n` events up to number `upto` that `wanted` lets through, oldest first.
+    pub fn last(&self, n: usize, upto: u64, wanted: impl Fn(&Change) -> bool) -> Vec<Entry> {
         let ring = self.lock();
-        let mut found: Vec<Entry> =
-            ring.iter().rev().filter(|e| wanted(&e.change)).take(n).cloned().collect();
+        let told = ring.iter().rev().filter(|e| e.id <= upto && wanted(&e.change));
+        let mut found: Vec<Entry> = told.take(n).cloned().collect();
         found.reverse();
         found
     }
 
-    /// At most `max` events after number `after`, and how many of those between are not in memory any more.
-    pub fn after(&self, after: u64, max: usize) -> (u64, Vec<Entry>) {
+    /// `after`, if it is a number of this journal. A higher one is of a helmd whose last events did not reach the file:
+    /// what this one did is new to whoever names it.
+    pub fn known(&self, after: u64) -> u64 {
+        if after > self.newest() { self.former } else { after }
+    }
+
+    /// Number of the newest event in memory.
+    pub fn newest(&self) -> u64 {
+        self.lock().back().map_or(0, |e| e.id)
+    }
+
+    /// At most `max` events after number `after` and up to `upto`, and how many of those between are not in memory any more.
+    pub fn after(&self, after: u64, upto: u64, max: usize) -> (u64, Vec<Entry>) {
         let ring = self.lock();
         let oldest = ring.front().map_or(after + 1, |e| e.id);
         let missed = oldest.saturating_sub(after + 1);
-        (missed, ring.iter().filter(|e| e.id > after).take(max).cloned().collect())
+        (missed, ring.iter().filter(|e| e.id > after && e.id <= upto).take(max).cloned().collect())
     }
 
-    /// Number of the newest event, and a way to wait for newer ones.
+    /// Number of the newest event that may be told, and a way to wait for newer ones.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
@@ -127,6 +144,11 @@ impl Journal {
         // A panic while the ring was held leaves it usable: pushes are single steps.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Numbers only rise: the writer may be behind one that was told without it.
+fn publish(newest: &watch::Sender<u64>, id: u64) {
+    newest.send_if_modified(|told| std::mem::replace(told, id.max(*told)) < id);
 }
 
 fn push(ring: &mut VecDeque<Entry>, kept: usize, entry: Entry) {
@@ -147,10 +169,11 @@ impl Writer {
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = Vec::new();
             let mut memories = Memories::new();
-            let mut next = Some(first);
+            let (mut last, mut next) = (None, Some(first));
             while let Some(note) = next {
                 match note {
                     Note::Event(entry) => {
+                        last = Some(entry.id);
                         if serde_json::to_writer(&mut batch, &entry).is_ok() {
                             batch.push(b'\n');
                         }
@@ -166,6 +189,9 @@ impl Writer {
             {
                 tracing::warn!("events.jsonl: {e}");
                 file = None;
+            }
+            if let Some(last) = last {
+                publish(&self.newest, last);
             }
             if !memories.is_empty()
                 && let Err(e) = self.memory.remember(memories)

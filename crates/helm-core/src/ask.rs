@@ -220,11 +220,11 @@ impl<'a> Planner<'a> {
 
     /// What Helm does not run is left as it is, and not waited for.
     fn hold(&self, wishes: &Wishes) -> Plan {
-        let ours = |spec: &&&ServiceSpec| {
-            self.status(&spec.name).is_some_and(|status| status.state != State::External)
+        let goal = |spec: &&ServiceSpec| {
+            let external = self.status(&spec.name)?.state == State::External;
+            Some((spec.name.clone(), if external { Goal::LeftAlone } else { Goal::Stopped }))
         };
-        let goals =
-            self.runnable().iter().filter(ours).map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
+        let goals = self.runnable().iter().filter_map(goal).collect();
         Plan { wishes: Wishes { hold: true, ..wishes.clone() }, restart: Vec::new(), kick: Vec::new(), goals }
     }
 

@@ -15,6 +15,8 @@ pub enum Goal {
     },
     /// Nothing of it lives, and nothing is planned.
     Stopped,
+    /// Nothing is asked of it: Helm does not run it, and the asker is told so.
+    LeftAlone,
 }
 
 /// How far it is.
@@ -40,6 +42,7 @@ pub fn judge(goal: &Goal, status: &ServiceStatus, at_begin: &ServiceStatus) -> V
             }
         },
         Goal::Stopped => judge_stopped(status, at_begin),
+        Goal::LeftAlone => Verdict::Done(left_alone(at_begin)),
     }
 }
 
@@ -117,6 +120,14 @@ fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
             }
         }
     }
+}
+
+fn left_alone(status: &ServiceStatus) -> String {
+    let holder = status.holder.as_ref();
+    let pid = holder.and_then(|h| h.pid).map(|pid| format!("pid {pid}"));
+    let parts: Vec<String> = pid.into_iter().chain(holder.and_then(|h| h.command.clone())).collect();
+    let who = if parts.is_empty() { "its process cannot be seen".into() } else { parts.join(", ") };
+    format!("left alone: {} is external ({who})", status.name)
 }
 
 fn not_ours(status: &ServiceStatus) -> String {

@@ -38,12 +38,14 @@ pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: S
     let mut report = Report { pursuits: accepted.goals, told: BTreeMap::new() };
     let warning = accepted.warning.map(|w| format!("; {w}")).unwrap_or_default();
     let last = if wait.no_wait {
-        report.outcome("accepted", format!("accepted{warning}"), &fleet.borrow_and_update().clone())
+        Some(report.outcome("accepted", format!("accepted{warning}"), &fleet.borrow_and_update().clone()))
     } else {
         let limit = if wait.timeout_ms == 0 { DEFAULT_WAIT } else { Duration::from_millis(wait.timeout_ms) };
         report.follow(&mut fleet, Instant::now() + limit, limit, &warning, &sink).await
     };
-    let _ = sink.send(Ok(last)).await;
+    if let Some(last) = last {
+        let _ = sink.send(Ok(last)).await;
+    }
 }
 
 fn refusal(error: &AskError) -> Status {
@@ -68,6 +70,7 @@ struct Report {
 }
 
 impl Report {
+    /// The last message; none where nobody listens, or where helmd leaves before it is done (the next one goes on).
     async fn follow(
         &mut self,
         fleet: &mut watch::Receiver<Arc<FleetView>>,
@@ -75,29 +78,27 @@ impl Report {
         limit: Duration,
         warning: &str,
         sink: &Sink,
-    ) -> Progress {
+    ) -> Option<Progress> {
         loop {
             let view = fleet.borrow_and_update().clone();
             let Looked { pending, failed, skipped } = self.look(&view);
             if pending.is_empty() {
                 let (result, message) = conclusion(&failed, &skipped, self.pursuits.len());
-                return self.outcome(result, message + warning, &view);
+                return Some(self.outcome(result, message + warning, &view));
             }
             let news = self.news(&view);
             if !news.is_empty() {
                 let progress = Progress { services: news, outcome: None };
                 if sink.send(Ok(progress)).await.is_err() {
-                    return Progress::default();
+                    return None;
                 }
             }
             match timeout_at(deadline, fleet.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => {
-                    return self.outcome("failed", "helmd is leaving; the operation goes on".into(), &view);
-                }
+                Ok(Err(_)) => return None,
                 Err(_) => {
                     let message = format!("after {} s: {}", limit.as_secs(), pending.join("; "));
-                    return self.outcome("timeout", message + warning, &view);
+                    return Some(self.outcome("timeout", message + warning, &view));
                 }
             }
         }

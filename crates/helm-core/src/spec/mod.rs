@@ -35,7 +35,7 @@ mod tree;
 pub use conf::Settings;
 pub use fault::{Fault, Severity, nearest};
 pub use own::own_services_json;
-pub use read::{Config, DirectoryEntry, LogPattern, Reading, Source, Sources, read};
+pub use read::{Config, DirectoryEntry, LogPattern, Place, Reading, Source, Sources, read};
 pub use schema::schema;
 pub use start::{argv, environment, flaskenv};
 

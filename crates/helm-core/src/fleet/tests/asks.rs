@@ -124,7 +124,10 @@ fn down_does_not_wait_for_what_helm_does_not_run() {
     let mut s = Script::all([svc("a"), svc("b")]);
     s.occupied("a").started("b");
     let plan = plan(&Ask::Down { names: vec![] }, &Wishes::default(), &s.fleet, Mode::Production).unwrap();
-    assert_eq!(plan.goals, [(name("b"), Goal::Stopped)]);
+    assert_eq!(plan.goals, [(name("a"), Goal::LeftAlone), (name("b"), Goal::Stopped)]);
+    let a = s.status("a");
+    let Verdict::Done(words) = crate::goal::judge(&Goal::LeftAlone, a, a) else { panic!("it is waited for") };
+    assert!(words.starts_with("left alone: a is external ("), "{words}");
     assert_eq!(plan.wishes, Wishes { hold: true, ..Wishes::default() });
 }
 
