@@ -19,7 +19,8 @@ fn main() -> io::Result<()> {
     }
     println!("cargo:rustc-link-arg-bins=-no-pie");
     // The compiler of another target is not ours to guess; before glibc 2.34 there are more libraries than these.
-    let simple = env::var("HOST").is_ok_and(|host| is("TARGET", &host)) && installed("libpthread.so").is_none();
+    let simple =
+        env::var("HOST").is_ok_and(|host| is("TARGET", &host)) && installed("libpthread.so").is_none();
     let libraries: Option<Vec<String>> =
         ["libgcc_eh.a", "libgcc.a", "libm.a", "libc.a"].into_iter().map(installed).collect();
     if let (true, Some(libraries), Some(dir)) = (simple, libraries, env::var_os("OUT_DIR").map(PathBuf::from))
