@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use helm_core::event::Change;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::home::Home;
 
@@ -40,7 +40,7 @@ pub struct Journal {
     file: mpsc::Sender<Entry>,
 }
 
-/// The task that writes the file.
+/// Writes the file.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -120,8 +120,19 @@ fn former(path: &std::path::Path) -> PathBuf {
 }
 
 impl Writer {
-    /// Writes until the journal is dropped. Blocking: runs on a thread of its own.
-    pub fn run(mut self) {
+    /// Writes on a thread of its own until the journal is dropped; then the answer comes.
+    pub fn start(self) -> io::Result<oneshot::Receiver<()>> {
+        let (done, written) = oneshot::channel();
+        let write = move || {
+            self.run();
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        };
+        std::thread::Builder::new().name("journal".into()).spawn(write)?;
+        Ok(written)
+    }
+
+    fn run(mut self) {
         let mut file: Option<(File, u64)> = None;
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = Vec::new();

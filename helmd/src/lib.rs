@@ -4,6 +4,7 @@
 pub mod address;
 pub mod app;
 pub mod cgroup;
+pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod follow;
@@ -18,3 +19,4 @@ pub mod reaper;
 pub mod rpc;
 pub mod supervisor;
 pub mod wishes;
+pub mod work;

@@ -9,7 +9,9 @@ use helm_proto::v1::{OutputChunk, OutputLine};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::follow::{self, Changes, Follower, Line};
+use crate::changes::Changes;
+use crate::follow::{self, Follower, Line};
+use crate::work;
 
 /// Lines in one message, and their bytes (a message stays below gRPC's usual 4 MiB).
 const CHUNK_LINES: usize = 2000;
@@ -54,36 +56,40 @@ impl Stream {
 type Sink = mpsc::Sender<Result<OutputChunk, Status>>;
 
 /// Sends the last `lines` lines of the service, then follows, if it is asked to.
-pub async fn send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: Sink) {
+pub async fn send(dir: PathBuf, stream: Stream, lines: u32, follow: Option<Changes>, sink: Sink) {
     if let Err(e) = try_send(dir, stream, lines, follow, &sink).await {
         let _ = sink.send(Err(Status::internal(format!("the captured output cannot be read: {e}")))).await;
     }
 }
 
-async fn try_send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: &Sink) -> io::Result<()> {
+async fn try_send(
+    dir: PathBuf,
+    stream: Stream,
+    lines: u32,
+    follow: Option<Changes>,
+    sink: &Sink,
+) -> io::Result<()> {
     let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    let (mut follower, last, mut changes) = {
-        let dir = dir.clone();
-        let changes = if follow {
-            let there = dir.clone();
-            blocking(move || follow::ensure(&there)).await?;
-            Some(Changes::of(&dir)?)
-        } else {
-            None
+    let begin = move || {
+        let changes = match follow {
+            Some(changes) => Some(follow::ensure(&dir).and_then(|()| changes.of(&dir))?),
+            None => None,
         };
-        let (follower, last) = blocking(move || tail(dir, stream, lines)).await?;
-        (follower, last, changes)
+        let (follower, last) = tail(dir, stream, lines)?;
+        Ok((follower, last, changes))
     };
+    let (mut follower, last, mut changes) = work::OUTPUT.run(begin).await?;
     if !hand_over(last.into(), sink).await {
         return Ok(());
     }
     while let Some(changes) = &mut changes {
         loop {
-            let (back, read) = blocking(move || {
-                let read = follower.read()?;
-                Ok((follower, read))
-            })
-            .await?;
+            let (back, read) = work::OUTPUT
+                .run(move || {
+                    let read = follower.read()?;
+                    Ok((follower, read))
+                })
+                .await?;
             follower = back;
             if read.is_empty() {
                 break;
@@ -146,8 +152,4 @@ async fn hand_over(lines: Vec<Line>, sink: &Sink) -> bool {
         }
     }
     chunk.lines.is_empty() || sink.send(Ok(chunk)).await.is_ok()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }
