@@ -13,6 +13,7 @@ mod lifecycle;
 mod order;
 mod probes;
 mod restart;
+mod scarce;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {
