@@ -158,7 +158,8 @@ impl<'a> Attack<'a> {
             let wanted = |state: &str| match member.kind {
                 Kind::Steady => state == "running",
                 Kind::Exits => ["running", "backoff", "stopping", "starting", "blocked"].contains(&state),
-                Kind::Once | Kind::Stopped => state == "stopped",
+                Kind::Once => state == "stopped" || (state == "failed" && self.unknown_once(name)),
+                Kind::Stopped => state == "stopped",
             };
             eventually("the fleet is in the state that was asked for", || {
                 let status = home.ctl(&["status", "--json", name]);
@@ -171,6 +172,15 @@ impl<'a> Attack<'a> {
             });
         }
         self.diary.look();
+    }
+
+    /// A one-shot whose exit nobody could know counts as failed.
+    fn unknown_once(&self, name: &str) -> bool {
+        let journal = self.home.journal(name);
+        journal
+            .lives
+            .iter()
+            .any(|life| life.end.is_some_and(|end| self.diary.unknowable(name, life.pid, life.at, end.at)))
     }
 
     /// Stops the fleet.

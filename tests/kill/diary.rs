@@ -45,6 +45,8 @@ struct Notes {
     killed: BTreeMap<String, Process>,
     /// When an orphan was reaped by us.
     reaped: BTreeMap<u32, u64>,
+    /// By how much our own thread came too late, and when: on a busy machine everybody does.
+    late: Vec<(u64, u64)>,
     /// Orphans that are left a zombie for a while.
     later: BTreeMap<u32, u64>,
 }
@@ -85,8 +87,14 @@ impl<'a> Diary<'a> {
         let (in_thread, stopped) = (notes.clone(), stop.clone());
         let init = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                reap(&mut lock(&in_thread));
+                let before = monotonic();
                 pause(TICK);
+                let mut notes = lock(&in_thread);
+                let late = (monotonic() - before).saturating_sub(2 * TICK.as_nanos() as u64);
+                if late > 0 {
+                    notes.late.push((before, late));
+                }
+                reap(&mut notes);
             }
         });
         Self { home, notes, stop, init: Some(init), exit_by_pidfd: kernel() >= (6, 15) }
@@ -141,7 +149,7 @@ impl<'a> Diary<'a> {
     pub(crate) fn unknowable(&self, service: &str, pid: u32, began: u64, ended: u64) -> bool {
         let notes = lock(&self.notes);
         let reaped = notes.reaped.get(&pid).copied().filter(|at| *at + EDGE >= ended);
-        let until = reaped.unwrap_or(ended) + HANDLED;
+        let until = handled(&notes, reaped.unwrap_or(ended));
         // An older kernel tells an exit to the parent alone, and that is the test, once the first keeper is dead.
         let orphaned = || {
             let gaps = notes.keepers.get(service).map_or(&[][..], Vec::as_slice);
@@ -153,7 +161,8 @@ impl<'a> Diary<'a> {
     /// Could output be lost that was in the pipe at the end of this life? Its keeper was dead before it could take it out, and
     /// before a new one was there, helmd, which holds the pipe as well, was dead too.
     pub(crate) fn unheard(&self, service: &str, ended: u64) -> bool {
-        all_dead(&lock(&self.notes), service, ended, ended + HANDLED)
+        let notes = lock(&self.notes);
+        all_dead(&notes, service, ended, handled(&notes, ended))
     }
 
     /// Services that nobody watched for a moment.
@@ -172,6 +181,12 @@ impl Drop for Diary<'_> {
             let _ = init.join();
         }
     }
+}
+
+/// When whoever was there has dealt with what happened at `at`: later by what our own thread was late in that second.
+fn handled(notes: &Notes, at: u64) -> u64 {
+    let near = notes.late.iter().filter(|(when, _)| (at.saturating_sub(EDGE)..=at + LATE).contains(when));
+    at + HANDLED + near.map(|(_, late)| late).max().unwrap_or(&0)
 }
 
 /// At some moment after `ended` keeper and helmd were both dead, and the keeper's absence had begun by `until`.
