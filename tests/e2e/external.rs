@@ -86,8 +86,13 @@ fn an_external_service_survives_a_restart_of_helmd() {
 fn deaf_listener() -> (std::os::fd::OwnedFd, Vec<std::os::fd::OwnedFd>, u16) {
     use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
     let socket = || {
-        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None)
-            .unwrap()
+        rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap()
     };
     let listener = socket();
     rustix::net::bind(&listener, &SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
