@@ -78,7 +78,8 @@ pub fn announce_ready(foreground: bool) {
 
 /// What the writer's thread is told.
 enum Message {
-    Line(Vec<u8>),
+    /// How many lines were dropped before this one, and the line.
+    Line(u64, Vec<u8>),
     /// Answer when everything before this is written.
     Flush(SyncSender<()>),
 }
@@ -102,18 +103,17 @@ fn start(file: impl Write + Send + 'static, length: usize) -> io::Result<Queue> 
 
 fn write_all(mut file: impl Write, queue: &Receiver<Message>, missing: &AtomicU64) {
     while let Ok(message) = queue.recv() {
-        let missed = missing.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            let note = format!("[helm] {missed} lines of this log were dropped: the disk could not follow\n");
-            if file.write_all(note.as_bytes()).is_err() {
-                missing.fetch_add(missed, Ordering::Relaxed);
-            }
-        }
         match message {
-            // There is no other place to complain about a full disk; the count comes once there is space.
-            Message::Line(line) => {
-                if file.write_all(&line).is_err() {
-                    missing.fetch_add(1, Ordering::Relaxed);
+            Message::Line(missed, line) => {
+                let mut text = Vec::new();
+                if missed > 0 {
+                    let note = "lines of this log were dropped: the disk could not follow";
+                    text = format!("[helm] {missed} {note}\n").into_bytes();
+                }
+                text.extend(line);
+                // There is no other place to complain about a full disk; the count comes once there is space.
+                if file.write_all(&text).is_err() {
+                    missing.fetch_add(missed + 1, Ordering::Relaxed);
                 }
             }
             Message::Flush(done) => drop(done.try_send(())),
@@ -142,8 +142,9 @@ impl Queue {
 /// The subscriber writes each event as one whole line.
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lines.try_send(Message::Line(line.to_owned())).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let missed = self.dropped.swap(0, Ordering::Relaxed);
+        if self.lines.try_send(Message::Line(missed, line.to_owned())).is_err() {
+            self.dropped.fetch_add(missed + 1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
