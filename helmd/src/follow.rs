@@ -1,18 +1,14 @@
 //! Reads the captured lines of one service from its segments, forwards, and waits for more. Blocking reads, done in
-//! bounded pieces on the pool's threads; waiting is done by inotify on the service's log directory.
+//! bounded pieces on the pool's threads; waiting is `changes`.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use helm_core::time::Wall;
 use helm_shim::cri;
 use helm_shim::segments::{self, Segment};
 use memchr::memchr_iter;
-use rustix::fs::inotify;
-
-use crate::readable::Readable;
 
 /// Bytes read at once.
 const PIECE: usize = 256 << 10;
@@ -195,37 +191,6 @@ pub fn segment_since(dir: &Path, since: Wall) -> io::Result<u64> {
         }
     }
     Ok(all.first().map_or(1, |s| s.number))
-}
-
-/// Tells when something was written into a directory of segments.
-pub struct Changes {
-    watch: Readable,
-}
-
-impl Changes {
-    /// Watches `dir`; begin to watch before reading, so that nothing written in between is missed.
-    pub fn of(dir: &Path) -> io::Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        inotify::add_watch(
-            &fd,
-            dir,
-            inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
-        )?;
-        Ok(Self { watch: Readable::new(fd)? })
-    }
-
-    /// Waits for the next change; several are told as one.
-    pub async fn next(&mut self) -> io::Result<()> {
-        let mut buffer = [0_u8; 4096];
-        let drain = |queue: &OwnedFd| {
-            let mut any = false;
-            while rustix::io::read(queue, &mut buffer).is_ok_and(|n| n > 0) {
-                any = true;
-            }
-            any.then_some(())
-        };
-        self.watch.until(drain).await
-    }
 }
 
 /// Makes sure that the directory of a service's segments is there to be watched.

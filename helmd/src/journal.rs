@@ -16,7 +16,7 @@ use helm_core::event::Change;
 use helm_core::memory::Memory;
 use helm_core::name::ServiceName;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::home::Home;
 use crate::memory::{Memories, MemoryFile};
@@ -57,7 +57,7 @@ enum Note {
     Memory(ServiceName, Box<Memory>),
 }
 
-/// The task that writes the files.
+/// Writes the files.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -163,8 +163,19 @@ fn former(path: &std::path::Path) -> PathBuf {
 }
 
 impl Writer {
-    /// Writes until the journal is dropped. Blocking: runs on a thread of its own.
-    pub fn run(mut self) {
+    /// Writes on a thread of its own until the journal is dropped; then the answer comes.
+    pub fn start(self) -> io::Result<oneshot::Receiver<()>> {
+        let (done, written) = oneshot::channel();
+        let write = move || {
+            self.run();
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        };
+        std::thread::Builder::new().name("journal".into()).spawn(write)?;
+        Ok(written)
+    }
+
+    fn run(mut self) {
         let mut file: Option<(File, u64)> = None;
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = Vec::new();

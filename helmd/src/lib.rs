@@ -4,6 +4,7 @@
 pub mod address;
 pub mod app;
 pub mod cgroup;
+pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod drift;
@@ -21,3 +22,4 @@ pub mod reaper;
 pub mod rpc;
 pub mod supervisor;
 pub mod wishes;
+pub mod work;

@@ -218,3 +218,73 @@ fn a_hundred_services_are_adopted() {
     home.ctl(&["down"]).code(0);
     assert_eq!(crate::left(&home), Vec::<String>::new());
 }
+
+/// It was ended by SIGTERM, in its first and only life.
+fn ended_once(home: &Home) {
+    let journal = home.journal("app");
+    assert_eq!((journal.lives.len(), journal.clashes.len()), (1, 0));
+    assert_eq!(journal.lives[0].end.expect("it ended when it was told to").code, 0);
+}
+
+#[test]
+fn a_stopped_keeper_is_woken_up_by_the_next_order() {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=20"), "stop": {"grace": "30s"}}));
+    home.life("app");
+    let keeper = home.keeper("app").unwrap();
+    keeper.signal(rustix::process::Signal::STOP);
+    until("it is stopped", || keeper.frozen());
+    home.ctl(&["restart", "app"]).code(0);
+    assert_eq!(home.keeper("app"), Some(keeper), "there was no need to replace it");
+    let journal = home.journal("app");
+    assert_eq!((journal.lives[0].end.map(|end| end.code), journal.clashes.len()), (Some(0), 0));
+}
+
+/// Holds a process still so that no SIGCONT wakes it up, as a debugger does. Lets go of it when it is dropped.
+struct Debugger(std::process::Child);
+
+impl Debugger {
+    fn of(process: Process) -> Self {
+        const SCRIPT: &str = "\
+import ctypes, os, sys
+pid, ptrace = int(sys.argv[1]), ctypes.CDLL(None, use_errno=True).ptrace
+SEIZE, INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
+for request in (SEIZE, INTERRUPT):
+    assert ptrace(request, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+os.waitpid(pid, WALL)
+print('held', flush=True)
+sys.stdin.read()
+";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", SCRIPT, &process.pid.to_string()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let out = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).unwrap();
+        assert_eq!(said, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_keeper_that_takes_no_order_is_replaced_and_the_service_is_not_touched() {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=20"), "stop": {"grace": "120s"}}));
+    let service = Process::of(home.life("app").pid).unwrap();
+    let keeper = home.keeper("app").unwrap();
+    let held = Debugger::of(keeper);
+    home.ctl(&["stop", "app", "--no-wait"]).code(0);
+    until("a new keeper", || home.keeper("app").is_some_and(|k| k != keeper));
+    gone(service);
+    home.wait_for("app", "the order was carried out by the new one", |s| s.state == "stopped");
+    drop(held);
+    ended_once(&home);
+}

@@ -15,6 +15,7 @@ mod order;
 mod probes;
 mod restart;
 mod resume;
+mod scarce;
 mod shapes;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.

@@ -28,12 +28,14 @@ use tonic::service::interceptor::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use crate::changes::Changes;
 use crate::clock;
 use crate::config;
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::supervisor::{FleetView, Supervisor};
+use crate::work;
 use peer::{Admission, Incoming, Peer};
 
 /// Messages that wait for a reader of a stream; the producer waits when it is full.
@@ -72,6 +74,8 @@ pub struct Api {
     pub supervisor: Supervisor,
     /// Events.
     pub journal: Journal,
+    /// Tells of new output.
+    pub changes: Changes,
     /// Definitions in the order of services.json.
     pub specs: Arc<Vec<Arc<ServiceSpec>>>,
     /// Facts.
@@ -221,7 +225,8 @@ impl Helm for Api {
         self.known(std::slice::from_ref(&request.name))?;
         let stream = output::Stream::parse(&request.stream)?;
         let dir = self.facts.home.logs().join(&request.name);
-        Ok(self.stream(|sink| output::send(dir, stream, request, sink)))
+        let follow = request.follow.then(|| self.changes.clone());
+        Ok(self.stream(|sink| output::send(dir, stream, request, follow, sink)))
     }
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
@@ -233,7 +238,7 @@ impl Helm for Api {
 
     async fn check_config(&self, _: Request<CheckConfigRequest>) -> Result<Response<CheckConfigResponse>> {
         let home = self.facts.home.clone();
-        let checked = tokio::task::spawn_blocking(move || config::check(&home)).await;
+        let checked = work::CHECKS.run(move || Ok(config::check(&home))).await;
         let (config, faults) = checked.map_err(|e| Status::internal(e.to_string()))?;
         let faults = faults.iter().map(convert::fault).collect();
         Ok(Response::new(CheckConfigResponse { ok: config.is_some(), faults }))

@@ -9,7 +9,9 @@ use helm_proto::v1::{Cursor, OutputChunk, OutputLine, OutputRequest};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::follow::{self, Changes, Follower, Line, Place};
+use crate::changes::Changes;
+use crate::follow::{self, Follower, Line, Place};
+use crate::work;
 
 /// Lines from the past where the caller does not say.
 const DEFAULT_LINES: u32 = 100;
@@ -55,39 +57,51 @@ impl Stream {
 
 type Sink = mpsc::Sender<Result<OutputChunk, Status>>;
 
-/// Sends the last lines of the service, or those behind the place that was named, then follows, if it is asked to.
-pub async fn send(dir: PathBuf, stream: Stream, request: OutputRequest, sink: Sink) {
-    if let Err(e) = try_send(dir, stream, request, &sink).await {
+/// Sends the last lines of the service, or those behind the place that was named, then follows, where `changes` are given.
+pub async fn send(
+    dir: PathBuf,
+    stream: Stream,
+    request: OutputRequest,
+    changes: Option<Changes>,
+    sink: Sink,
+) {
+    if let Err(e) = try_send(dir, stream, request, changes, &sink).await {
         let _ = sink.send(Err(Status::internal(format!("the captured output cannot be read: {e}")))).await;
     }
 }
 
-async fn try_send(dir: PathBuf, stream: Stream, request: OutputRequest, sink: &Sink) -> io::Result<()> {
+async fn try_send(
+    dir: PathBuf,
+    stream: Stream,
+    request: OutputRequest,
+    changes: Option<Changes>,
+    sink: &Sink,
+) -> io::Result<()> {
     let lines = usize::try_from(request.lines.unwrap_or(DEFAULT_LINES)).unwrap_or(usize::MAX);
-    // Watched before anything is read: nothing written in between is missed.
-    let mut changes = if request.follow {
-        let there = dir.clone();
-        blocking(move || follow::ensure(&there)).await?;
-        Some(Changes::of(&dir)?)
-    } else {
-        None
+    let begin = move || {
+        // Watched before anything is read: nothing written in between is missed.
+        let changes = match changes {
+            Some(changes) => Some(follow::ensure(&dir).and_then(|()| changes.of(&dir))?),
+            None => None,
+        };
+        let (follower, last) = match request.after {
+            Some(Cursor { segment, offset }) => (resumed(dir, Place { segment, offset })?, VecDeque::new()),
+            None => tail(dir, stream, lines)?,
+        };
+        Ok((follower, last, changes))
     };
-    let (mut follower, last) = match request.after {
-        Some(Cursor { segment, offset }) => {
-            (blocking(move || resumed(dir, Place { segment, offset })).await?, VecDeque::new())
-        }
-        None => blocking(move || tail(dir, stream, lines)).await?,
-    };
-    if !hand_over(last.into(), follower.place(), request.follow, sink).await {
+    let (mut follower, last, mut changes) = work::OUTPUT.run(begin).await?;
+    if !hand_over(last.into(), follower.place(), changes.is_some(), sink).await {
         return Ok(());
     }
     loop {
         loop {
-            let (back, read) = blocking(move || {
-                let read = follower.read()?;
-                Ok((follower, read))
-            })
-            .await?;
+            let (back, read) = work::OUTPUT
+                .run(move || {
+                    let read = follower.read()?;
+                    Ok((follower, read))
+                })
+                .await?;
             follower = back;
             if read.is_empty() {
                 break;
@@ -164,8 +178,4 @@ async fn hand_over(lines: Vec<Line>, behind: Place, always: bool, sink: &Sink) -
 
 fn cursor(place: Place) -> Cursor {
     Cursor { segment: place.segment, offset: place.offset }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }
