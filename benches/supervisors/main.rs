@@ -26,6 +26,9 @@ struct Options {
     /// Few repetitions: shows that everything works, measures nothing well.
     #[arg(long)]
     quick: bool,
+    /// Fewer repetitions, with as many services and lines: a table in eight minutes.
+    #[arg(long, conflicts_with = "quick")]
+    short: bool,
     /// Leave these supervisors out; a missing one is an error otherwise.
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
@@ -82,6 +85,10 @@ impl Plan {
         Self { victims: 10, rounds: 3, healthy, services: 100, times: 5, idle, lines: 1_000_000, calls: 5000 }
     }
 
+    fn short() -> Self {
+        Self { rounds: 2, times: 3, idle: Duration::from_secs(10), ..Self::full() }
+    }
+
     fn quick() -> Self {
         let (healthy, idle) = (Duration::from_secs(11), Duration::from_secs(2));
         Self { victims: 2, rounds: 1, healthy, services: 10, times: 1, idle, lines: 10_000, calls: 100 }
@@ -125,7 +132,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<Report> {
-    let plan = if options.quick { Plan::quick() } else { Plan::full() };
+    let plan = match (options.quick, options.short) {
+        (true, _) => Plan::quick(),
+        (false, true) => Plan::short(),
+        (false, false) => Plan::full(),
+    };
     let own = std::env::current_exe().map_err(Error::at("this program"))?;
     let beside = own.parent().unwrap_or(Path::new(".")).to_owned();
     let mut peers = peers::all(options.helm.as_deref().unwrap_or(&beside));

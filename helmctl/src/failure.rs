@@ -1,9 +1,11 @@
 //! The one place that tells a user what went wrong, and with which exit code.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use helm_client::{ClientError, Reason};
+
+use crate::render::note;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +16,26 @@ pub(crate) enum Failure {
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
+    /// helmd left, or died, before the operation was done. `taken`: it had begun, so its wish is recorded.
+    #[error("{}", lost(*taken))]
+    Lost {
+        /// Progress had come.
+        taken: bool,
+    },
     /// Between us and helmd.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// Nobody reads our output any more: no reason to complain.
     #[error("the output was closed")]
     Closed,
+}
+
+fn lost(taken: bool) -> &'static str {
+    if taken {
+        "helmd has gone before this was done. What you asked for is recorded, and the next helmd goes on with it: helmctl daemon start, then helmctl status (a restart may be only half done: look at SINCE, or ask again)"
+    } else {
+        "helmd has gone, and did not say that it took this on: helmctl daemon start, then helmctl status, or ask again"
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -41,9 +57,11 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Timeout(_) => 5,
             Self::Closed => 0,
+            Self::Lost { .. } => 3,
             Self::Client(error) => match error {
                 ClientError::Home(_) => 2,
                 ClientError::NotRunning { .. }
+                | ClientError::Starting { .. }
                 | ClientError::NotAnswering { .. }
                 | ClientError::Denied { .. }
                 | ClientError::Broken(_)
@@ -61,11 +79,10 @@ impl Failure {
 /// Says it on standard error, with its causes.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
     if !matches!(failure, Failure::Closed) {
-        let mut err = anstream::stderr().lock();
-        let _ = writeln!(err, "helmctl: {failure}");
+        note(&format!("helmctl: {failure}"));
         let mut cause = std::error::Error::source(failure);
         while let Some(next) = cause {
-            let _ = writeln!(err, "  cause: {next}");
+            note(&format!("  cause: {next}"));
             cause = next.source();
         }
     }

@@ -1,9 +1,7 @@
-//! Where helmd listens: in the user's runtime directory, else in the home; with a configured group, in a directory of
-//! that group. The lock file of the home names the place, so that nobody has to guess.
+//! Where helmd listens: in the home; with a configured group, in a directory of that group. The lock file of the home names
+//! the place, so that nobody has to guess.
 
-use std::collections::hash_map::DefaultHasher;
 use std::fs;
-use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -59,11 +57,9 @@ pub fn bind(home: &Home, group: Option<&str>) -> Result<Socket, BindError> {
 
 type Place = Result<(PathBuf, Option<u32>), BindError>;
 
+/// In the home, never in `$XDG_RUNTIME_DIR`: systemd removes that with the last logout (decision 0004).
 fn private(home: &Home) -> Place {
-    let in_home = home.run();
-    // A runtime directory that is not ours (su, sudo -E) is not used.
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|d| is_ours(d));
-    let dir = runtime.map_or_else(|| in_home.clone(), |d| d.join("helm").join(tag(home.path())));
+    let dir = home.run();
     private_dir(&dir).map_err(|source| BindError { path: dir.clone(), source })?;
     Ok((dir, None))
 }
@@ -85,19 +81,6 @@ fn group_dir(home: &Home, group: &str) -> Place {
     chown(&dir, None, Some(gid)).map_err(fail)?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).map_err(fail)?;
     Ok((dir, Some(gid)))
-}
-
-fn is_ours(dir: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    dir.is_absolute()
-        && fs::metadata(dir).is_ok_and(|m| m.is_dir() && m.uid() == rustix::process::getuid().as_raw())
-}
-
-/// Tells homes of one user apart in the runtime directory.
-fn tag(home: &Path) -> String {
-    let mut hasher = DefaultHasher::new();
-    home.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }
 
 /// Binds through a descriptor of the directory: the path may be longer than a socket address allows.

@@ -21,16 +21,19 @@ use tokio_util::task::TaskTracker;
 
 use helm_shim::rundir::ServiceDir;
 
+use crate::changes::Changes;
+use crate::drift::Drift;
 use crate::home::{Home, HomeError, HomeLock, LockInfo};
 use crate::journal::Journal;
 use crate::keeper::{Command, Keeper, World, base_environment};
+use crate::memory::MemoryFile;
 use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
 use crate::rpc::{self, Api, Facts};
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::WishFile;
-use crate::{address, cgroup, clock, config, home, logging};
+use crate::{address, cgroup, clock, config, home, logging, work};
 
 /// Exit status when another helmd holds the home (the unit does not restart it then).
 const HELD: u8 = 4;
@@ -38,6 +41,8 @@ const HELD: u8 = 4;
 const ADOPT_WITHIN: Duration = Duration::from_secs(15);
 /// News that may wait for the driver, beside one life's worth for each service. Producers wait when it is full.
 const NEWS: usize = 1024;
+/// For ever, in a form that clocks can add.
+const KEEP_THREADS: Duration = Duration::from_secs(u32::MAX as u64);
 /// How long helmd waits for its tasks when it leaves.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -131,8 +136,9 @@ fn start(options: Options) -> Result<(), StartError> {
     let home = Home::open(&options.home)?;
     let mut lock = home.lock()?;
     let loaded = config::load(&home)?;
-    logging::init(&home, options.foreground).map_err(context("helmd's own log cannot be opened"))?;
-    for warning in &loaded.warnings {
+    let _log =
+        logging::init(&home, options.foreground).map_err(context("helmd's own log cannot be opened"))?;
+    for warning in loaded.broken.iter().chain(&loaded.warnings) {
         tracing::warn!("{warning}");
     }
     // Orphans of killed keepers fall to us, with their exit codes.
@@ -142,8 +148,9 @@ fn start(options: Options) -> Result<(), StartError> {
     let nofile = raise_nofile();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(16)
-        .thread_keep_alive(Duration::from_secs(2))
+        .max_blocking_threads(work::THREADS + loaded.config.services.len())
+        // A thread that was made once stays: where there are no processes left, no new one can be made.
+        .thread_keep_alive(KEEP_THREADS)
         .enable_all()
         .build()
         .map_err(context("the runtime cannot be started"))?;
@@ -170,7 +177,7 @@ async fn run(
     loaded: config::Loaded,
     nofile: Rlimit,
 ) -> Result<(), StartError> {
-    let config::Loaded { config, mut warnings } = loaded;
+    let config::Loaded { config, mut warnings, broken, reading } = loaded;
     let default_mode = options.default_mode.or(config.settings.default_mode).unwrap_or_default();
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -185,16 +192,20 @@ async fn run(
     let (found, wishes) = adopt(&keepers, &file, &mut warnings).await;
     warnings.extend(strays(&home, &keepers));
 
-    let (journal, writer) =
-        Journal::open(&home, usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX));
-    let journal_thread = tokio::task::spawn_blocking(move || writer.run());
+    let (memory, memories) = MemoryFile::open(&home);
+    let kept = usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX);
+    let (journal, writer) = Journal::open(&home, kept, memory);
+    let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
+    let changes = Changes::new(tasks.clone(), stop.clone());
     let base_env = Arc::new(world.base_env.clone());
     let prober = Prober {
         news: news.clone(),
         cap: Arc::new(Semaphore::new(usize::try_from(world.config.settings.probe_cap).unwrap_or(64).max(1))),
         reaper,
+        shim: world.shim.clone(),
         base_env,
         logs: home.logs(),
+        changes: changes.clone(),
         tls: probe::tls(),
         tasks: tasks.clone(),
     };
@@ -212,11 +223,15 @@ async fn run(
     let fleet = Fleet::new(
         world.config.services.clone(),
         wishes.clone(),
+        memories,
         first_run(),
         world.config.settings.start_cap,
         clock::now(),
     );
-    let (driver, supervisor) = Driver::new(fleet, wishes, file, default_mode, performer, heard, stop.clone());
+    let path = file.path().to_owned();
+    let writer = file.writer().map_err(context("the thread that writes the wishes cannot be started"))?;
+    let (driver, supervisor) =
+        Driver::new(fleet, wishes, (path, writer), default_mode, performer, heard, stop.clone());
 
     let settings = &world.config.settings;
     let socket = address::bind(&home, settings.peer_group.as_deref()).map_err(|e| StartError::Io {
@@ -231,6 +246,7 @@ async fn run(
         containment_detail: world.cgroups.detail.clone(),
         cgroup: world.cgroups.tree.is_some(),
         warnings,
+        drift: Arc::new(Drift::new(world.clone(), reading, broken)),
         home,
     };
     let info = LockInfo {
@@ -244,6 +260,7 @@ async fn run(
     let api = Api {
         supervisor,
         journal,
+        changes,
         specs: Arc::new(runnable),
         facts: Arc::new(facts),
         tasks: tasks.clone(),
@@ -267,7 +284,7 @@ async fn run(
         tracing::warn!("{} task(s) did not end within {LEAVE_WITHIN:?}", tasks.len());
     }
     // The journal's senders are gone with the driver and the API: its thread has written everything.
-    let _ = tokio::time::timeout(LEAVE_WITHIN, journal_thread).await;
+    let _ = tokio::time::timeout(LEAVE_WITHIN, journal_written).await;
     tracing::info!("helmd has left; services stay");
     Ok(())
 }
@@ -365,7 +382,7 @@ async fn adopt(
         // What runs is taken for what is wanted.
         for (name, news) in &found {
             if let News::Found { mode, .. } = news {
-                wishes.services.insert(name.clone(), Wish { run: true, mode: *mode });
+                wishes.services.insert(name.clone(), Wish { run: true, mode: *mode, ..Wish::default() });
             }
         }
     }

@@ -6,16 +6,22 @@ use std::path::{Path, PathBuf};
 
 use helm_core::spec::{self, Config, Fault, Severity, Source, Sources};
 
+use crate::drift::Reading;
 use crate::home::{Home, private_dir, replace_durably};
+use crate::keeper::base_environment;
+use crate::programs;
 
 /// The files that make a configuration, by their place in [`Sources`].
-const FILES: [&str; 5] = [
+pub(crate) const FILES: [&str; 5] = [
     "services.json",
     "helm_services.json",
     "master_services.json",
     "apps_registry.json",
     "instance/helm.conf",
 ];
+
+/// How an edit is applied.
+pub(crate) const RELOAD: &str = "helmctl daemon stop && helmctl daemon start (services stay)";
 
 /// Longest file that is read; the reader says more precisely what is too long.
 const READ_LIMIT: u64 = 16 << 20;
@@ -25,8 +31,12 @@ const READ_LIMIT: u64 = 16 << 20;
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What an operator should know: warnings, or that this is the last good copy.
+    /// What an operator should know: warnings, or what is wrong with the files where this is the last good copy.
     pub warnings: Vec<String>,
+    /// The files are broken: this is the last good copy, and this says so.
+    pub broken: Option<String>,
+    /// When the files were read, and which they were.
+    pub reading: Reading,
 }
 
 /// No configuration at all.
@@ -51,6 +61,8 @@ pub fn check(home: &Home) -> (Option<Config>, Vec<Fault>) {
 
 /// The configuration to run with: the files, or the last good copy of them where they are faulty.
 pub fn load(home: &Home) -> Result<Loaded, ConfigError> {
+    // First: whoever writes while the files are read, has changed them afterwards.
+    let reading = Reading::now(home);
     let (config, faults) = check(home);
     let last_good = home.instance().join("last-good");
     if let Some(config) = config {
@@ -61,17 +73,16 @@ pub fn load(home: &Home) -> Result<Loaded, ConfigError> {
                 last_good.display()
             ));
         }
-        return Ok(Loaded { config, warnings });
+        return Ok(Loaded { config, warnings, broken: None, reading });
     }
     let (former, _) = read_from(home, &last_good);
     let Some(config) = former else { return Err(ConfigError::Faulty { faults }) };
-    let mut warnings = vec![format!(
-        "THE CONFIGURATION IS BROKEN ({} fault(s)); helmd runs with the last good copy in {}. Mend the file, then restart helmd (services stay).",
-        faults.len(),
-        last_good.display()
-    )];
-    warnings.extend(faults.iter().map(ToString::to_string));
-    Ok(Loaded { config, warnings })
+    let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
+    let broken = format!(
+        "THE CONFIGURATION IS BROKEN ({errors} fault(s): helmctl config check); helmd runs with the last good copy. Mend it, then: {RELOAD}"
+    );
+    let warnings = faults.iter().map(ToString::to_string).collect();
+    Ok(Loaded { config, warnings, broken: Some(broken), reading })
 }
 
 fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
@@ -104,25 +115,15 @@ fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
     faults.extend(reading.faults);
     let Some(config) = reading.config else { return (None, faults) };
     faults.extend(pattern_faults(&config));
-    faults.extend(missing_directories(&config));
+    // A check by hand is asked in the operator's environment, helmd's own in helmd's: as a start would be.
+    let own = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    faults.extend(programs::missing(&config, &base_environment(own)));
     let broken = faults.iter().any(|f| f.severity == Severity::Error);
     (if broken { None } else { Some(config) }, faults)
 }
 
 fn source<'a>(text: &'a Option<String>, path: &'a str) -> Option<Source<'a>> {
     text.as_deref().map(|text| Source { path, text })
-}
-
-/// A missing directory is a warning: the service is `not_installed`, the others start.
-fn missing_directories(config: &Config) -> Vec<Fault> {
-    let runnable = config.services.iter().filter(|s| s.program.is_some() && !Path::new(&s.path).is_dir());
-    let warning = |s: &helm_core::spec::ServiceSpec| Fault {
-        severity: Severity::Warning,
-        field: format!("services.{}.path", s.name),
-        hint: "install it, or correct the path; until then it is not_installed".to_owned(),
-        ..file_fault(FILES[0], format!("the directory {} is not there", s.path))
-    };
-    runnable.map(warning).collect()
 }
 
 /// Patterns of log probes are checked by the engine that will run them, which the core does not link.

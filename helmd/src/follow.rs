@@ -1,21 +1,26 @@
 //! Reads the captured lines of one service from its segments, forwards, and waits for more. Blocking reads, done in
-//! bounded pieces on the pool's threads; waiting is done by inotify on the service's log directory.
+//! bounded pieces on the pool's threads; waiting is `changes`.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use helm_core::time::Wall;
 use helm_shim::cri;
 use helm_shim::segments::{self, Segment};
 use memchr::memchr_iter;
-use rustix::fs::inotify;
-
-use crate::readable::Readable;
 
 /// Bytes read at once.
 const PIECE: usize = 256 << 10;
+
+/// A place between two lines: number of the segment, and offset in its plain bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Segment.
+    pub segment: u64,
+    /// Offset.
+    pub offset: u64,
+}
 
 /// One captured line, or a piece of a very long one.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +33,14 @@ pub struct Line {
     pub partial: bool,
     /// Without the line end, exactly as written.
     pub text: Vec<u8>,
+    /// Where the next line begins.
+    pub end: Place,
 }
 
 impl Line {
-    fn of(piece: cri::Piece<'_>) -> Self {
-        Self { at: piece.at, stderr: piece.stream == 1, partial: !piece.full, text: piece.text.to_owned() }
+    fn of(piece: cri::Piece<'_>, end: Place) -> Self {
+        let (stderr, partial) = (piece.stream == 1, !piece.full);
+        Self { at: piece.at, stderr, partial, text: piece.text.to_owned(), end }
     }
 }
 
@@ -41,21 +49,32 @@ pub struct Follower {
     dir: PathBuf,
     /// The open segment.
     at: Option<Open>,
-    /// Number of the next segment to open.
-    next: u64,
+    /// The next segment to open, and where in it; a later one, if it is gone, is read from its begin.
+    next: Place,
     /// The begin of a line whose end is not read yet.
     carry: Vec<u8>,
 }
 
 struct Open {
-    number: u64,
     reader: Box<dyn Read + Send>,
+    /// Behind the lines that were handed out.
+    place: Place,
 }
 
 impl Follower {
     /// From the begin of segment `first`, or of the oldest one that is still there after it.
     pub fn from_segment(dir: PathBuf, first: u64) -> Self {
-        Self { dir, at: None, next: first, carry: Vec::new() }
+        Self::from_place(dir, Place { segment: first, offset: 0 })
+    }
+
+    /// From a place that an earlier reader came to, or from the oldest line that is still there after it.
+    pub fn from_place(dir: PathBuf, next: Place) -> Self {
+        Self { dir, at: None, next, carry: Vec::new() }
+    }
+
+    /// Behind the last line that was read.
+    pub fn place(&self) -> Place {
+        self.at.as_ref().map_or(self.next, |open| open.place)
     }
 
     /// The next piece of complete lines; empty at the end of what is there. Blocking.
@@ -82,13 +101,16 @@ impl Follower {
     /// between the listing and the opening: then the directory is listed again.
     fn open_next(&mut self) -> io::Result<bool> {
         loop {
-            let Some(segment) = segments::list(&self.dir)?.into_iter().find(|s| s.number >= self.next) else {
+            let Some(segment) =
+                segments::list(&self.dir)?.into_iter().find(|s| s.number >= self.next.segment)
+            else {
                 return Ok(false);
             };
-            match segment.open_at(0) {
+            let offset = if segment.number == self.next.segment { self.next.offset } else { 0 };
+            match segment.open_at(offset) {
                 Ok(reader) => {
-                    self.at = Some(Open { number: segment.number, reader });
-                    self.next = segment.number + 1;
+                    self.at = Some(Open { reader, place: Place { segment: segment.number, offset } });
+                    self.next = Place { segment: segment.number + 1, offset: 0 };
                     return Ok(true);
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -98,7 +120,7 @@ impl Follower {
     }
 
     fn newer(&self) -> io::Result<bool> {
-        let current = self.at.as_ref().map_or(0, |open| open.number);
+        let current = self.at.as_ref().map_or(0, |open| open.place.segment);
         Ok(segments::list(&self.dir)?.iter().any(|s| s.number > current))
     }
 
@@ -114,7 +136,8 @@ impl Follower {
             let mut lines = Vec::new();
             let mut start = 0;
             for end in memchr_iter(b'\n', &self.carry[had..]).map(|i| i + had) {
-                lines.extend(cri::parse(&self.carry[start..end]).map(Line::of));
+                open.place.offset += (end + 1 - start) as u64;
+                lines.extend(cri::parse(&self.carry[start..end]).map(|piece| Line::of(piece, open.place)));
                 start = end + 1;
             }
             self.carry.drain(..start);
@@ -144,8 +167,8 @@ pub fn segment_of_last(dir: &Path, wanted: impl Fn(&Line) -> bool, lines: usize)
 fn count(segment: &Segment, wanted: &impl Fn(&Line) -> bool) -> io::Result<usize> {
     let mut follower = Follower {
         dir: PathBuf::new(),
-        at: Some(Open { number: segment.number, reader: segment.open_at(0)? }),
-        next: 0,
+        at: Some(Open { reader: segment.open_at(0)?, place: Place { segment: segment.number, offset: 0 } }),
+        next: Place::default(),
         carry: Vec::new(),
     };
     let mut found = 0;
@@ -170,38 +193,62 @@ pub fn segment_since(dir: &Path, since: Wall) -> io::Result<u64> {
     Ok(all.first().map_or(1, |s| s.number))
 }
 
-/// Tells when something was written into a directory of segments.
-pub struct Changes {
-    watch: Readable,
-}
-
-impl Changes {
-    /// Watches `dir`; begin to watch before reading, so that nothing written in between is missed.
-    pub fn of(dir: &Path) -> io::Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        inotify::add_watch(
-            &fd,
-            dir,
-            inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO,
-        )?;
-        Ok(Self { watch: Readable::new(fd)? })
-    }
-
-    /// Waits for the next change; several are told as one.
-    pub async fn next(&mut self) -> io::Result<()> {
-        let mut buffer = [0_u8; 4096];
-        let drain = |queue: &OwnedFd| {
-            let mut any = false;
-            while rustix::io::read(queue, &mut buffer).is_ok_and(|n| n > 0) {
-                any = true;
-            }
-            any.then_some(())
-        };
-        self.watch.until(drain).await
-    }
-}
-
 /// Makes sure that the directory of a service's segments is there to be watched.
 pub fn ensure(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir).and_then(|()| File::open(dir).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: [&str; 4] = ["one", "two", "three", "four"];
+
+    /// Two lines a segment, the first one compressed.
+    fn captured() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let text = |words: &[&str]| -> String {
+            words.iter().map(|w| format!("2026-01-01T00:00:00.000000000Z stdout F {w}\n")).collect()
+        };
+        for (number, words) in [(1, &LINES[..2]), (2, &LINES[2..])] {
+            std::fs::write(dir.path().join(segments::file_name(number)), text(words)).unwrap();
+        }
+        segments::compress(&dir.path().join(segments::file_name(1))).unwrap();
+        dir
+    }
+
+    fn rest(mut follower: Follower) -> Vec<Line> {
+        let mut all = Vec::new();
+        loop {
+            let read = follower.read().unwrap();
+            if read.is_empty() {
+                assert!(all.last().is_none_or(|last: &Line| last.end == follower.place()));
+                return all;
+            }
+            all.extend(read);
+        }
+    }
+
+    fn words(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|l| std::str::from_utf8(&l.text).unwrap()).collect()
+    }
+
+    #[test]
+    fn behind_each_line_the_others_are_read_once() {
+        let dir = captured();
+        let all = rest(Follower::from_segment(dir.path().to_owned(), 1));
+        assert_eq!(words(&all), LINES);
+        for (n, line) in all.iter().enumerate() {
+            let after = rest(Follower::from_place(dir.path().to_owned(), line.end));
+            assert_eq!(words(&after), LINES[n + 1..], "behind {:?}", line.end);
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_gone_goes_on_with_the_oldest_line_there() {
+        let dir = captured();
+        std::fs::remove_file(dir.path().join("0000000001.log.gz")).unwrap();
+        let after = rest(Follower::from_place(dir.path().to_owned(), Place { segment: 1, offset: 40 }));
+        assert_eq!(words(&after), LINES[2..]);
+    }
 }

@@ -1,5 +1,8 @@
 //! What happened: a ring in memory that clients follow, and a bounded file that keeps it over restarts of helmd.
 //!
+//! The thread that writes the file also writes down what the next helmd is to remember (`memory`): in the order of the
+//! steps, so that nothing counts as told before it was.
+//!
 //! Readers pull by id: no reader has a queue of its own, a slow one is told how many it missed.
 
 use std::collections::VecDeque;
@@ -10,14 +13,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use helm_core::event::Change;
+use helm_core::memory::Memory;
+use helm_core::name::ServiceName;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::home::Home;
+use crate::memory::{Memories, MemoryFile};
 
 /// The file is rotated (one former file is kept) beyond this many bytes.
 const FILE_BYTES: u64 = 4 << 20;
-/// Events that may wait for the file; further ones are in memory only, and counted.
+/// Notes that may wait for the files; further events are in memory only, further memories lost.
 const QUEUE: usize = 1024;
 
 /// A change with its number. Numbers rise by one, over restarts of helmd as well.
@@ -36,20 +42,33 @@ pub struct Journal {
     ring: Arc<Mutex<VecDeque<Entry>>>,
     /// Events kept in memory.
     kept: usize,
+    /// Newest number that readers may be told: it is in the file (or the file cannot be written), so that the next
+    /// helmd does not give it again to something else.
     newest: watch::Sender<u64>,
-    file: mpsc::Sender<Entry>,
+    /// Newest number of former helmds.
+    former: u64,
+    file: mpsc::Sender<Note>,
 }
 
-/// The task that writes the file.
+/// What is to be written.
+#[derive(Debug)]
+enum Note {
+    Event(Entry),
+    Memory(ServiceName, Box<Memory>),
+}
+
+/// Writes the files.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
-    queue: mpsc::Receiver<Entry>,
+    queue: mpsc::Receiver<Note>,
+    newest: watch::Sender<u64>,
+    memory: MemoryFile,
 }
 
 impl Journal {
     /// Reads what former helmds left, and keeps the newest `kept` events in memory. Blocking.
-    pub fn open(home: &Home, kept: usize) -> (Self, Writer) {
+    pub fn open(home: &Home, kept: usize, memory: MemoryFile) -> (Self, Writer) {
         let path = home.instance().join("events.jsonl");
         let mut ring = VecDeque::new();
         for file in [former(&path), path.clone()] {
@@ -59,11 +78,11 @@ impl Journal {
                 push(&mut ring, kept, entry);
             }
         }
-        let newest = ring.back().map_or(0, |e| e.id);
+        let former = ring.back().map_or(0, |e| e.id);
         let (file, queue) = mpsc::channel(QUEUE);
-        let journal =
-            Self { ring: Arc::new(Mutex::new(ring)), kept, newest: watch::Sender::new(newest), file };
-        (journal, Writer { path, queue })
+        let newest = watch::Sender::new(former);
+        let writer = Writer { path, queue, newest: newest.clone(), memory };
+        (Self { ring: Arc::new(Mutex::new(ring)), kept, newest, former, file }, writer)
     }
 
     /// Adds a change. Never waits: where the file cannot follow, the event is in memory only.
@@ -74,30 +93,49 @@ impl Journal {
             push(&mut ring, self.kept, entry.clone());
             entry
         };
-        self.newest.send_replace(entry.id);
-        if let Err(e) = self.file.try_send(entry) {
+        let id = entry.id;
+        if let Err(e) = self.file.try_send(Note::Event(entry)) {
             tracing::warn!("an event was not written to events.jsonl: {e}");
+            publish(&self.newest, id);
         }
     }
 
-    /// The newest `n` events that `wanted` lets through, oldest first.
-    pub fn last(&self, n: usize, wanted: impl Fn(&Change) -> bool) -> Vec<Entry> {
+    /// Leaves this to the next helmd. Never waits.
+    pub fn remember(&self, service: ServiceName, memory: Box<Memory>) {
+        if let Err(e) = self.file.try_send(Note::Memory(service, memory)) {
+            tracing::warn!("a state was not written for the next helmd: {e}");
+        }
+    }
+
+    /// The newest `n` events up to number `upto` that `wanted` lets through, oldest first.
+    pub fn last(&self, n: usize, upto: u64, wanted: impl Fn(&Change) -> bool) -> Vec<Entry> {
         let ring = self.lock();
-        let mut found: Vec<Entry> =
-            ring.iter().rev().filter(|e| wanted(&e.change)).take(n).cloned().collect();
+        let told = ring.iter().rev().filter(|e| e.id <= upto && wanted(&e.change));
+        let mut found: Vec<Entry> = told.take(n).cloned().collect();
         found.reverse();
         found
     }
 
-    /// At most `max` events after number `after`, and how many of those between are not in memory any more.
-    pub fn after(&self, after: u64, max: usize) -> (u64, Vec<Entry>) {
+    /// `after`, if it is a number of this journal. A higher one is of a helmd whose last events did not reach the file:
+    /// what this one did is new to whoever names it.
+    pub fn known(&self, after: u64) -> u64 {
+        if after > self.newest() { self.former } else { after }
+    }
+
+    /// Number of the newest event in memory.
+    pub fn newest(&self) -> u64 {
+        self.lock().back().map_or(0, |e| e.id)
+    }
+
+    /// At most `max` events after number `after` and up to `upto`, and how many of those between are not in memory any more.
+    pub fn after(&self, after: u64, upto: u64, max: usize) -> (u64, Vec<Entry>) {
         let ring = self.lock();
         let oldest = ring.front().map_or(after + 1, |e| e.id);
         let missed = oldest.saturating_sub(after + 1);
-        (missed, ring.iter().filter(|e| e.id > after).take(max).cloned().collect())
+        (missed, ring.iter().filter(|e| e.id > after && e.id <= upto).take(max).cloned().collect())
     }
 
-    /// Number of the newest event, and a way to wait for newer ones.
+    /// Number of the newest event that may be told, and a way to wait for newer ones.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
@@ -106,6 +144,11 @@ impl Journal {
         // A panic while the ring was held leaves it usable: pushes are single steps.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Numbers only rise: the writer may be behind one that was told without it.
+fn publish(newest: &watch::Sender<u64>, id: u64) {
+    newest.send_if_modified(|told| std::mem::replace(told, id.max(*told)) < id);
 }
 
 fn push(ring: &mut VecDeque<Entry>, kept: usize, entry: Entry) {
@@ -120,21 +163,51 @@ fn former(path: &std::path::Path) -> PathBuf {
 }
 
 impl Writer {
-    /// Writes until the journal is dropped. Blocking: runs on a thread of its own.
-    pub fn run(mut self) {
+    /// Writes on a thread of its own until the journal is dropped; then the answer comes.
+    pub fn start(self) -> io::Result<oneshot::Receiver<()>> {
+        let (done, written) = oneshot::channel();
+        let write = move || {
+            self.run();
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        };
+        std::thread::Builder::new().name("journal".into()).spawn(write)?;
+        Ok(written)
+    }
+
+    fn run(mut self) {
         let mut file: Option<(File, u64)> = None;
         while let Some(first) = self.queue.blocking_recv() {
             let mut batch = Vec::new();
-            let mut next = Some(first);
-            while let Some(entry) = next {
-                if serde_json::to_writer(&mut batch, &entry).is_ok() {
-                    batch.push(b'\n');
+            let mut memories = Memories::new();
+            let (mut last, mut next) = (None, Some(first));
+            while let Some(note) = next {
+                match note {
+                    Note::Event(entry) => {
+                        last = Some(entry.id);
+                        if serde_json::to_writer(&mut batch, &entry).is_ok() {
+                            batch.push(b'\n');
+                        }
+                    }
+                    Note::Memory(service, memory) => {
+                        memories.insert(service, *memory);
+                    }
                 }
                 next = self.queue.try_recv().ok();
             }
-            if let Err(e) = self.append(&mut file, &batch) {
+            if !batch.is_empty()
+                && let Err(e) = self.append(&mut file, &batch)
+            {
                 tracing::warn!("events.jsonl: {e}");
                 file = None;
+            }
+            if let Some(last) = last {
+                publish(&self.newest, last);
+            }
+            if !memories.is_empty()
+                && let Err(e) = self.memory.remember(memories)
+            {
+                tracing::warn!("memory.jsonl: {e}");
             }
         }
     }

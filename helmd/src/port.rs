@@ -1,43 +1,32 @@
 //! Who holds a TCP port.
 
-use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use helm_core::event::News;
 use helm_core::name::ServiceName;
 use helm_core::status::Holder;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::readable::Readable;
 use crate::supervisor::driver::NewsSender;
+use crate::work;
 
-/// A loopback connection is refused or taken at once; a firewall that drops it must not delay a start.
-const CONNECT_WITHIN: Duration = Duration::from_millis(300);
 /// How often a foreign holder's port is looked at where its process cannot be watched, or hands the port on.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Who listens on `port` on this host, if somebody does.
+/// Who listens on `port` of this host's loopback, if somebody does. The kernel's tables say so, whether or not the holder
+/// accepts connections.
 pub async fn holder(port: u16) -> Option<Holder> {
-    if !answers(port).await {
-        return None;
-    }
-    tokio::task::spawn_blocking(move || look_up(port)).await.ok()
+    work::PORTS.run(move || Ok(look_up(port))).await.ok()?
 }
 
-/// Something accepts connections on the loopback port.
-async fn answers(port: u16) -> bool {
-    for address in
-        [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
-    {
-        if matches!(timeout(CONNECT_WITHIN, TcpStream::connect(address)).await, Ok(Ok(_))) {
-            return true;
-        }
-    }
-    false
+async fn is_held(port: u16) -> bool {
+    // Where the tables cannot be read now, nothing is known to have changed.
+    work::PORTS.run(move || Ok(!sockets(port)?.is_empty())).await.unwrap_or(true)
 }
 
 /// Tells `Released` when nobody listens on the port any more.
@@ -50,7 +39,7 @@ pub async fn watch(service: ServiceName, port: u16, holder: Holder, news: NewsSe
             }
             None => sleep_until(Instant::now() + LOOK_EVERY).await,
         }
-        if !answers(port).await {
+        if !is_held(port).await {
             let _ = news.send((service, News::Released)).await;
             return;
         }
@@ -76,32 +65,73 @@ fn has_ended(process: &OwnedFd) -> bool {
 }
 
 /// From the socket tables to the process. What may not be seen stays unknown; the uid is always there.
-fn look_up(port: u16) -> Holder {
-    let mut sockets = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        sockets.extend(listeners(&fs::read_to_string(table).unwrap_or_default(), port));
-    }
-    let uid = sockets.first().map(|(uid, _)| *uid);
-    let links: Vec<String> = sockets.iter().map(|(_, inode)| format!("socket:[{inode}]")).collect();
-    let pid = if links.is_empty() { None } else { owner(&links) };
+fn look_up(port: u16) -> Option<Holder> {
+    let sockets = sockets(port).unwrap_or_default();
+    let uid = sockets.first().map(|socket| socket.uid)?;
+    let links: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
+    let pid = owner(&links);
     let command = pid.and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok()).map(|line| {
         let words = line.split(|b| *b == 0).filter(|w| !w.is_empty());
         words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
     });
-    Holder { pid, command, uid }
+    Some(Holder { pid, command, uid: Some(uid) })
 }
 
-/// uid and inode of the listening sockets on `port` (proc(5), /proc/net/tcp: state 0A is LISTEN, numbers are hexadecimal).
-fn listeners(table: &str, port: u16) -> Vec<(u32, u64)> {
-    let wanted = format!(":{port:04X}");
-    let rows = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, _, state) = (fields.next()?, fields.next()?, fields.next()?);
-        let mut rest = fields.skip(3);
-        let (uid, _, inode) = (rest.next()?, rest.next()?, rest.next()?);
-        (local.ends_with(&wanted) && state == "0A").then(|| Some((uid.parse().ok()?, inode.parse().ok()?)))?
+/// A listening socket.
+#[derive(Debug, PartialEq)]
+struct Listener {
+    uid: u32,
+    inode: u64,
+}
+
+/// All sockets, of both families, that listen on `port` where a service on loopback would.
+fn sockets(port: u16) -> io::Result<Vec<Listener>> {
+    let mut found = listeners(BufReader::new(File::open("/proc/net/tcp")?), port)?;
+    match File::open("/proc/net/tcp6") {
+        Ok(table) => found.extend(listeners(BufReader::new(table), port)?),
+        // A kernel without IPv6.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    Ok(found)
+}
+
+/// The listening sockets on `port` in one table (proc(5), /proc/net/tcp: state 0A is LISTEN, numbers are hexadecimal). They
+/// stand first: a host with many connections costs no more than one with few.
+fn listeners(table: impl BufRead, port: u16) -> io::Result<Vec<Listener>> {
+    let wanted = format!("{port:04X}");
+    let mut found = Vec::new();
+    for line in table.lines().skip(1) {
+        let line = line?;
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, _, state, _, _, _, uid, _, inode, ..] = fields.as_slice() else { continue };
+        if *state != "0A" {
+            break;
+        }
+        let Some((address, of)) = local.split_once(':') else { continue };
+        if of == wanted
+            && is_local(address)
+            && let (Ok(uid), Ok(inode)) = (uid.parse(), inode.parse())
+        {
+            found.push(Listener { uid, inode });
+        }
+    }
+    Ok(found)
+}
+
+/// The wildcard or a loopback address of either family, as the tables write them: words of 32 bits in the host's order.
+fn is_local(address: &str) -> bool {
+    let words: Option<Vec<[u8; 4]>> = (0..address.len() / 8)
+        .map(|i| u32::from_str_radix(address.get(i * 8..i * 8 + 8)?, 16).ok().map(u32::to_ne_bytes))
+        .collect();
+    let ip: Option<IpAddr> = words.and_then(|words| {
+        let bytes = words.concat();
+        match <[u8; 16]>::try_from(bytes.as_slice()) {
+            Ok(six) => Some(Ipv6Addr::from(six).to_canonical()),
+            Err(_) => <[u8; 4]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
+        }
     });
-    rows.collect()
+    ip.is_some_and(|ip| ip.is_unspecified() || ip.is_loopback())
 }
 
 /// The lowest pid that has one of these sockets open.
@@ -120,23 +150,35 @@ fn owner(links: &[String]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{SocketAddr, TcpListener};
 
+    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+           0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100 0 0 10 0\n\
+           1: 0500A8C0:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4241 1 0 100 0 0 10 0\n\
+           2: 0100007F:01F9 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 0 0 10 0\n\
+           3: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1 0 100 0 0 10 0\n";
+
+    #[cfg(target_endian = "little")]
     #[test]
     fn reads_the_socket_table() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-           0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100 0 0 10 0\n\
-           1: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1 0 100 0 0 10 0\n\
-           2: 0100007F:01F9 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 0 0 10 0\n";
-        assert_eq!(listeners(table, 8080), [(1000, 4242)]);
-        assert_eq!(listeners(table, 505), [(0, 77)]);
-        assert_eq!(listeners(table, 0x1F9), [(0, 77)]);
+        let found = |port| listeners(TABLE.as_bytes(), port).unwrap();
+        assert_eq!(found(8080), [Listener { uid: 1000, inode: 4242 }], "not 192.168.0.5, not a connection");
+        assert_eq!(found(0x1F9), [Listener { uid: 0, inode: 77 }]);
+        assert_eq!(found(1), []);
     }
 
-    #[tokio::test]
-    async fn names_us() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let found = holder(listener.local_addr().unwrap().port()).await.unwrap();
-        assert_eq!(found.pid, Some(std::process::id()));
-        assert!(found.command.is_some_and(|c| c.contains("helmd")));
+    #[test]
+    fn a_listener_of_either_family_is_found_with_its_process() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let Ok(listener) = TcpListener::bind(address) else {
+                assert!(address.is_ipv6(), "{address}");
+                continue;
+            };
+            let port = listener.local_addr().unwrap().port();
+            assert_eq!(look_up(port).and_then(|h| h.pid), Some(std::process::id()), "{address}");
+            drop(listener);
+            assert_eq!(look_up(port), None, "{address}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use helm_core::wish::Wishes;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::home::{Home, replace_durably};
 
@@ -56,6 +57,20 @@ impl WishFile {
         replace_durably(&self.path, &serde_json::to_vec_pretty(wishes)?, 0o600)
     }
 
+    /// A thread of its own for writing, there from the start: a wish waits for no other work, and for no new thread where
+    /// there are no processes left. It ends with its handle.
+    pub fn writer(self) -> io::Result<WishWriter> {
+        let (jobs, mut queue) = mpsc::channel::<Job>(1);
+        let write = move || {
+            while let Some((wishes, done)) = queue.blocking_recv() {
+                // Whoever asked may have gone.
+                let _ = done.send(self.save(&wishes));
+            }
+        };
+        std::thread::Builder::new().name("wishes".into()).spawn(write)?;
+        Ok(WishWriter(jobs))
+    }
+
     fn aside(&self, why: &str) -> Loaded {
         let bad = self.path.with_extension("json.unreadable");
         let moved = fs::rename(&self.path, &bad).map_or_else(
@@ -71,5 +86,21 @@ impl WishFile {
             self.path.display()
         );
         Loaded { wishes: Wishes::default(), warning: Some(warning), known: false }
+    }
+}
+
+type Job = (Wishes, oneshot::Sender<io::Result<()>>);
+
+/// Handle to the thread that writes the wishes, one at a time.
+#[derive(Debug)]
+pub struct WishWriter(mpsc::Sender<Job>);
+
+impl WishWriter {
+    /// Begins to write; the answer comes when the file is durable.
+    pub fn save(&self, wishes: Wishes) -> oneshot::Receiver<io::Result<()>> {
+        let (done, written) = oneshot::channel();
+        // A queue that is full or closed drops `done`, which is an answer as well.
+        let _ = self.0.try_send((wishes, done));
+        written
     }
 }

@@ -1,6 +1,6 @@
 //! Kills: of helmd, of keepers, of both, and what happened meanwhile.
 
-use harness::home::{Home, fixture, gone};
+use harness::home::{Home, fixture, free_port, gone};
 use harness::journal::{self, faults};
 use harness::procs::Process;
 use harness::wait::{eventually, until};
@@ -115,6 +115,77 @@ fn a_killed_helmd_starts_nothing_twice_and_goes_on_with_a_stop() {
 }
 
 #[test]
+fn what_helmd_knew_of_a_service_outlives_it() {
+    let port = free_port();
+    let home = Home::new(&json!({
+        "web": {
+            "command": fixture("web", &format!("port={port} control=word")), "url": format!("http://127.0.0.1:{port}"),
+            "backoff": {"initial": "50ms", "max": "50ms"},
+            // The next answer is far away: what is known at first is what was known before.
+            "probes": {"startup": {"http": "/health", "interval": "50ms"}, "readiness": {"http": "/health", "interval": "1h"}},
+        },
+        "loop": {"command": fixture("exiter", "after=0 code=1"), "backoff": {"initial": "1h", "max": "1h"}},
+    }));
+    home.write("word", "degraded");
+    home.ctl(&["up", "--no-wait"]).code(0);
+    home.wait_for("web", "its first life", |s| s.ready);
+    Process::of(home.status("web").pid.unwrap()).unwrap().kill();
+    home.wait_for("web", "its second life", |s| s.ready && s.restarts == 1 && s.health == "degraded");
+    home.wait_for("loop", "its backoff", |s| s.state == "backoff");
+    let known = |name: &str| {
+        let all = home.ctl(&["status", name, "--json"]).code(0).json();
+        let mut status = all["services"][0].clone();
+        // The keeper and helmd look at the clock one after the other.
+        for moving in ["health_latency_ms", "next_start_ms", "started_at"] {
+            status.as_object_mut().unwrap().remove(moving);
+        }
+        status
+    };
+    let before = (known("web"), known("loop"));
+    for _ in 0..2 {
+        // What was to be written last is lost with a helmd that is killed at once.
+        let newest = |name: &str| {
+            let text = home.read("instance/run/memory.jsonl");
+            let of_it = |line: &&str| line.contains(&format!(r#""service":"{name}""#));
+            text.lines().rev().find(of_it).unwrap_or_default().to_owned()
+        };
+        until("it is written", || {
+            let (web, other) = (newest("web"), newest("loop"));
+            web.contains("degraded") && web.contains(r#""restarts":1"#) && other.contains("backoff")
+        });
+        home.kill_helmd();
+        home.ctl(&["daemon", "start"]).code(0);
+        assert_eq!((known("web"), known("loop")), before);
+    }
+}
+
+#[test]
+fn a_restart_outlives_the_helmd_that_was_to_do_it() {
+    for ends_meanwhile in [false, true] {
+        let home = home_with(
+            "deaf",
+            json!({"command": fixture("stubborn", ""), "restart": "never", "stop": {"grace": "3s"}}),
+        );
+        let before = home.status("deaf");
+        let process = Process::of(before.pid.unwrap()).unwrap();
+        home.ctl(&["restart", "deaf", "--no-wait"]).code(0);
+        home.wait_for("deaf", "it is being stopped", |s| s.state == "stopping");
+        home.kill_helmd();
+        if ends_meanwhile {
+            process.kill();
+            gone(process);
+        }
+        home.ctl(&["daemon", "start"]).code(0);
+        home.wait_for("deaf", "its next run", |s| s.state == "running" && s.run != before.run);
+        assert_eq!(home.journal("deaf").lives.len(), 2);
+        // It was asked for once.
+        home.kill_helmd();
+        home.ctl(&["daemon", "start"]).code(0);
+        assert_eq!((home.status("deaf").state.as_str(), home.journal("deaf").lives.len()), ("running", 2));
+    }
+}
+
+#[test]
 fn a_helmd_beside_a_broken_file_goes_on_with_the_last_good_copy() {
     let home = home_with("app", json!({"command": fixture("chatty", "rate=5")}));
     let before = home.status("app");
@@ -146,4 +217,74 @@ fn a_hundred_services_are_adopted() {
     assert_eq!(before, after);
     home.ctl(&["down"]).code(0);
     assert_eq!(crate::left(&home), Vec::<String>::new());
+}
+
+/// It was ended by SIGTERM, in its first and only life.
+fn ended_once(home: &Home) {
+    let journal = home.journal("app");
+    assert_eq!((journal.lives.len(), journal.clashes.len()), (1, 0));
+    assert_eq!(journal.lives[0].end.expect("it ended when it was told to").code, 0);
+}
+
+#[test]
+fn a_stopped_keeper_is_woken_up_by_the_next_order() {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=20"), "stop": {"grace": "30s"}}));
+    home.life("app");
+    let keeper = home.keeper("app").unwrap();
+    keeper.signal(rustix::process::Signal::STOP);
+    until("it is stopped", || keeper.frozen());
+    home.ctl(&["restart", "app"]).code(0);
+    assert_eq!(home.keeper("app"), Some(keeper), "there was no need to replace it");
+    let journal = home.journal("app");
+    assert_eq!((journal.lives[0].end.map(|end| end.code), journal.clashes.len()), (Some(0), 0));
+}
+
+/// Holds a process still so that no SIGCONT wakes it up, as a debugger does. Lets go of it when it is dropped.
+struct Debugger(std::process::Child);
+
+impl Debugger {
+    fn of(process: Process) -> Self {
+        const SCRIPT: &str = "\
+import ctypes, os, sys
+pid, ptrace = int(sys.argv[1]), ctypes.CDLL(None, use_errno=True).ptrace
+SEIZE, INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
+for request in (SEIZE, INTERRUPT):
+    assert ptrace(request, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+os.waitpid(pid, WALL)
+print('held', flush=True)
+sys.stdin.read()
+";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", SCRIPT, &process.pid.to_string()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let out = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).unwrap();
+        assert_eq!(said, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_keeper_that_takes_no_order_is_replaced_and_the_service_is_not_touched() {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=20"), "stop": {"grace": "120s"}}));
+    let service = Process::of(home.life("app").pid).unwrap();
+    let keeper = home.keeper("app").unwrap();
+    let held = Debugger::of(keeper);
+    home.ctl(&["stop", "app", "--no-wait"]).code(0);
+    until("a new keeper", || home.keeper("app").is_some_and(|k| k != keeper));
+    gone(service);
+    home.wait_for("app", "the order was carried out by the new one", |s| s.state == "stopped");
+    drop(held);
+    ended_once(&home);
 }

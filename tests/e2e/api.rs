@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::bins::bin;
+use harness::bins::{bin, root};
 use harness::home::{Home, Said, fixture};
 use harness::wait::BOUND;
 use harness::watch::block_on;
@@ -180,6 +180,82 @@ fn other_users_are_refused() {
         said.out,
         said.err
     );
+}
+
+/// Every method that helmd serves, as paths of gRPC: those of helm.v1 from its definition.
+fn all_methods() -> Vec<String> {
+    let proto = std::fs::read_to_string(root().join("proto/helm/v1/helm.proto")).unwrap();
+    let name = |line: &str| Some(line.trim().strip_prefix("rpc ")?.split('(').next()?.to_owned());
+    let mut methods: Vec<String> =
+        proto.lines().filter_map(name).map(|name| format!("/helm.v1.Helm/{name}")).collect();
+    assert!(methods.len() >= 13, "{methods:?}");
+    methods.extend(
+        [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            "/no.such.Service/Method",
+        ]
+        .map(str::to_owned),
+    );
+    methods
+}
+
+#[test]
+fn another_user_gets_permission_denied_on_every_method() {
+    let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
+    home.ctl(&["up"]).code(0);
+    let before = home.status("web");
+    open_to_all(&home);
+    std::fs::set_permissions(home.path("instance/run"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let lock: Value = serde_json::from_str(&home.read("instance/helmd.lock")).unwrap();
+    let socket = lock["socket"].as_str().unwrap();
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let methods = all_methods();
+    let stranger = |as_whom: &[&str], methods: &[String]| {
+        let mut words: Vec<String> = as_whom.iter().map(|w| (*w).to_owned()).collect();
+        words.extend([bin("stranger").display().to_string(), socket.to_owned()]);
+        let output = Command::new(&words[0]).args(&words[1..]).args(methods).output().unwrap();
+        Said::of(&output).code(0).out
+    };
+    // The messenger brings a different message to its own user.
+    assert_eq!(stranger(&["env"], &methods[..1]), format!("{} 0\n", methods[0]));
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let expected: String = methods.iter().map(|method| format!("{method} 7\n")).collect();
+    assert_eq!(stranger(&nobody, &methods), expected, "7 is PERMISSION_DENIED");
+    let after = home.status("web");
+    assert_eq!((after.state.as_str(), after.pid), ("running", before.pid), "a call was carried out");
+}
+
+#[test]
+fn two_hundred_followers_of_output_share_what_a_user_has_few_of() {
+    let home = Home::new(&json!({"app": {
+        "command": "while [ ! -e go ]; do sleep 0.02; done; echo now; exec sleep 600", "shell": true, "path": "dir",
+    }}));
+    std::fs::create_dir(home.path("dir")).unwrap();
+    home.ctl(&["up"]).code(0);
+    block_on(async {
+        let client = home.client().await.unwrap();
+        let follow = OutputRequest { name: "app".into(), follow: true, ..OutputRequest::default() };
+        let mut followers = Vec::new();
+        for _ in 0..200 {
+            followers.push(client.output(follow.clone()).await.unwrap());
+        }
+        home.write("dir/go", "");
+        for follower in &mut followers {
+            // The first message may hold only the place from where it follows.
+            let told = async {
+                loop {
+                    let chunk = follower.next().await.unwrap().unwrap();
+                    if let Some(line) = chunk.lines.into_iter().next() {
+                        return line;
+                    }
+                }
+            };
+            assert_eq!(timeout(BOUND, told).await.expect("it is told").text, b"now");
+        }
+    });
 }
 
 #[test]

@@ -151,6 +151,99 @@ fn a_missing_directory_is_not_installed_and_the_others_start() {
 }
 
 #[test]
+fn up_starts_what_is_installed_and_names_what_is_not_at_the_root() {
+    let mut services = json!({
+        "absent": {"path": "../not-there"},
+        "middle": {"command": fixture("chatty", "rate=5"), "depends_on": ["absent"]},
+        "far": {"command": fixture("chatty", "rate=5"), "depends_on": ["middle"]},
+        "here": {"command": fixture("chatty", "rate=5")},
+    });
+    let home = Home::new(&services);
+    let root = "far: not started: absent is not installed (the directory ";
+    let said = home.ctl(&["up", "--timeout", "60"]).code(0).says(root).says("absent: not installed: ");
+    assert!(said.out.contains("here: started"), "{}", said.out);
+    let steps = home.ctl(&["up", "--json"]).code(0).json();
+    let step = |name: &str| {
+        let all = steps["services"].as_array().unwrap();
+        all.iter().find(|s| s["name"] == name).unwrap()["step"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        (step("absent"), step("far"), step("here")),
+        ("skipped".into(), "skipped".into(), "done".into())
+    );
+    // By its name it was meant: that is a failure, and at once.
+    home.ctl(&["start", "far", "--timeout", "60"]).code(1).says(root);
+    assert!(home.status("far").reason.contains("absent is not installed"));
+    // It stays wanted, and comes with what it waits for.
+    services["absent"] = json!({"command": fixture("chatty", "rate=5")});
+    home.write_services(&services);
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    home.wait_for("far", "it comes by itself", |s| s.state == "running");
+}
+
+#[test]
+fn where_nothing_is_installed_up_fails() {
+    let home = Home::new(&json!({"absent": {"path": "../not-there"}}));
+    home.ctl(&["up"]).code(1).says("nothing was started").says("absent: not installed");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_a_warning_with_its_place() {
+    let home = Home::new(&json!({}));
+    home.write("app/pyenv/bin/python", "no program\n");
+    home.write("kc/.keep", "");
+    let lines = [
+        "{",
+        r#" "missing": {"command": ["no-such-program-anywhere"]},"#,
+        r#" "own": {"command": ["helper"], "path": "bin", "env": {"PATH": "/usr/bin:TOOLS"}},"#,
+        r#" "python": {"path": "app"},"#,
+        r#" "keycloak": {"type": "keycloak", "path": "kc", "start_command": "bin/kc.sh start"},"#,
+        r#" "vars": {"command": ["true"], "env_file": "vars"},"#,
+        r#" "well": {"command": ["true"]},"#,
+        r#" "shell": {"command": "no-such-program-anywhere", "shell": true}"#,
+        "}",
+    ];
+    let tools = home.path("tools").display().to_string();
+    home.write("services.json", &lines.join("\n").replace("TOOLS", &tools));
+    home.write("bin/.keep", "");
+    home.write("tools/helper", "");
+    let check = || -> Vec<String> {
+        let said = home.ctl(&["config", "check", "--json"]).code(0).json();
+        let faults = said["faults"].as_array().unwrap().iter();
+        faults
+            .filter(|f| !f["field"].as_str().unwrap().ends_with("services.keycloak"))
+            .map(|f| {
+                format!("{}:{} {}", f["line"], f["field"].as_str().unwrap(), f["message"].as_str().unwrap())
+            })
+            .collect()
+    };
+    let dir = home.dir().display().to_string();
+    let found = check();
+    for (place, words) in [
+        ("2:services.missing.command", "`no-such-program-anywhere` is not in PATH"),
+        ("3:services.own.command", "`helper` is not in PATH"),
+        ("4:services.python.python_bin", &*format!("{dir}/app/pyenv/bin/python is not executable")),
+        ("4:services.python.run_script", &*format!("{dir}/app/run.py is not there")),
+        ("5:services.keycloak.start_command", &*format!("{dir}/kc/bin/kc.sh is not there")),
+        ("6:services.vars.env_file", "vars is not there"),
+    ] {
+        assert!(
+            found.iter().any(|f| f.starts_with(place) && f.contains(words)),
+            "{place} {words}:\n{found:#?}"
+        );
+    }
+    assert_eq!(found.len(), 6, "{found:#?}");
+    // The PATH is the one that the service would get.
+    std::fs::set_permissions(home.path("tools/helper"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    assert!(!check().iter().any(|f| f.contains("services.own")));
+    // A helmd that starts says it as well.
+    home.ctl(&["daemon", "start"]).code(0);
+    home.ctl(&["daemon", "status"]).code(0).says("services.missing.command");
+}
+
+#[test]
 fn a_program_that_cannot_be_started_fails_at_once() {
     let home = Home::new(&json!({
         "missing": {"command": ["no-such-program-anywhere"]},

@@ -49,7 +49,8 @@ fn it_counts_as_up_is_named_and_never_killed() {
     assert_eq!(home.status("after").state, "running", "its dependents start");
 
     home.ctl(&["stop", "web"]).code(1).says(&foreign.0.id().to_string());
-    home.ctl(&["down"]);
+    let left_alone = format!("left alone: web is external (pid {}, ", foreign.0.id());
+    home.ctl(&["down"]).code(0).says(&left_alone);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(), "it was killed");
     assert_eq!(home.journal("web").lives, []);
 }
@@ -80,4 +81,59 @@ fn an_external_service_survives_a_restart_of_helmd() {
     home.ctl(&["daemon", "start"]).code(0);
     home.wait_for("web", "it is seen again", |s| s.state == "external");
     assert_eq!(home.journal("web").lives, []);
+}
+
+/// Listens and never accepts; the queue of connections is full, so that a further one gets no answer.
+fn deaf_listener() -> (std::os::fd::OwnedFd, Vec<std::os::fd::OwnedFd>, u16) {
+    use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType};
+    let socket = || {
+        rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap()
+    };
+    let listener = socket();
+    rustix::net::bind(&listener, &SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = SocketAddrV4::try_from(rustix::net::getsockname(&listener).unwrap()).unwrap();
+    let waiting = (0..4)
+        .map(|_| {
+            let connection = socket();
+            // It is queued, or waits for its turn.
+            let _ = rustix::net::connect(&connection, &address);
+            connection
+        })
+        .collect();
+    (listener, waiting, address.port())
+}
+
+#[test]
+fn a_holder_that_does_not_accept_holds_the_port_all_the_same() {
+    let (_listener, _waiting, port) = deaf_listener();
+    let answered = std::net::TcpStream::connect_timeout(
+        &(std::net::Ipv4Addr::LOCALHOST, port).into(),
+        std::time::Duration::from_millis(300),
+    );
+    assert!(answered.is_err(), "this test needs a port that does not answer");
+    let home = Home::new(&json!({"web": {"command": fixture("web", &format!("port={port}")), "port": port}}));
+    home.ctl(&["up", "--no-wait"]).code(0);
+    let status = home.wait_for("web", "somebody else holds its port", |s| s.state == "external");
+    assert_eq!(status.holder.and_then(|h| h.pid), Some(std::process::id()));
+    assert_eq!(home.journal("web").lives, []);
+}
+
+#[test]
+fn a_holder_in_the_other_address_family_is_seen() {
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else {
+        // No IPv6 on this host: there is no other family.
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let home = Home::new(&json!({"web": {"command": fixture("web", &format!("port={port}")), "port": port}}));
+    home.ctl(&["up", "--no-wait"]).code(0);
+    let status = home.wait_for("web", "somebody else holds its port", |s| s.state == "external");
+    assert_eq!(status.holder.and_then(|h| h.pid), Some(std::process::id()));
 }

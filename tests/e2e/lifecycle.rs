@@ -123,6 +123,20 @@ fn the_same_fleet_with_and_without_xdg_runtime_dir() {
 }
 
 #[test]
+fn the_end_of_a_login_takes_no_socket_away() {
+    let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
+    let runtime = home.path("runtime");
+    std::fs::create_dir(&runtime).unwrap();
+    let mut start = home.helmctl(&["daemon", "start"]);
+    assert!(start.env("XDG_RUNTIME_DIR", &runtime).status().unwrap().success());
+    // What systemd does with /run/user/UID after the last logout, without linger.
+    std::fs::remove_dir_all(&runtime).unwrap();
+    let mut up = home.helmctl(&["up"]);
+    assert!(up.env("XDG_RUNTIME_DIR", &runtime).status().unwrap().success());
+    assert_eq!(home.status("web").state, "running");
+}
+
+#[test]
 fn a_home_with_a_long_path() {
     let home = Home::within(
         &"a-long-name-of-a-directory/".repeat(8),

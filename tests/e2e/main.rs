@@ -7,12 +7,16 @@ mod api;
 mod badinput;
 mod capture;
 mod cli;
+mod edited;
 mod external;
 mod layering;
 mod lifecycle;
 mod order;
 mod probes;
 mod restart;
+mod resume;
+mod scarce;
+mod shapes;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {

@@ -69,6 +69,12 @@ fn completed_once_per_boot() {
     home.kill_helmd();
     home.ctl(&["daemon", "start"]).code(0);
     home.wait_for("prepare", "it is still known as completed", |s| s.completed);
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    let events = home.ctl(&["events", "--json"]).code(0).out;
+    let ends =
+        events.lines().filter(|l| l.contains(r#""kind":"exit""#) && l.contains(r#""service":"prepare""#));
+    assert_eq!(ends.count(), 1, "its end is told once ever:\n{events}");
     home.ctl(&["up"]).code(0);
     assert_eq!(home.journal("prepare").lives.len(), 1, "it ran once");
 }
@@ -83,6 +89,9 @@ fn what_did_not_complete_lets_nobody_start() {
     home.wait_for("prepare", "its exit", |s| s.last_exit.as_deref() == Some("code 4"));
     let app = home.wait_for("app", "it waits", |s| s.state == "blocked");
     assert!(app.reason.contains("prepare"), "{}", app.reason);
+    home.ctl(&["up", "--timeout", "60"])
+        .code(1)
+        .says("app: not started: prepare has failed (exited with code 4");
     assert_eq!(home.journal("app").lives, []);
 }
 

@@ -8,31 +8,20 @@ use std::time::Duration;
 use harness::fixture::{Dice, monotonic};
 use harness::home::{Helmd, Home, gone};
 use harness::procs::Process;
-use harness::wait::{eventually, pause};
+use harness::wait::eventually;
 
+use crate::diary::Diary;
 use crate::fleet::{Fleet, Kind};
 
-/// Time that a keeper which was just seen may need until it has attached.
-const SLACK: u64 = 500_000_000;
-
-/// Longest time that PID 1 is granted to reap an orphan.
-const REAPED_WITHIN: u64 = 5_000_000_000;
-
-/// The attacker, and what it knows of who was dead when.
+/// The attacker.
 pub(crate) struct Attack<'a> {
     home: &'a Home,
     fleet: &'a Fleet,
     dice: Dice,
     helmd: Option<Helmd>,
     kills: BTreeMap<&'static str, u32>,
-    /// Since when helmd is dead.
-    down: Option<u64>,
-    /// Since when helmd and the keeper of this service are both dead.
-    orphaned: BTreeMap<String, u64>,
-    /// Times during which nobody but the service lived.
-    alone: BTreeMap<String, Vec<(u64, u64)>>,
-    /// When its keepers were killed.
-    widowed: BTreeMap<String, Vec<u64>>,
+    /// Who was dead when.
+    pub(crate) diary: Diary<'a>,
     /// helmds that ended by themselves.
     pub(crate) deserters: u32,
 }
@@ -46,10 +35,7 @@ impl<'a> Attack<'a> {
             dice: Dice::new(seed),
             helmd: None,
             kills: BTreeMap::new(),
-            down: None,
-            orphaned: BTreeMap::new(),
-            alone: BTreeMap::new(),
-            widowed: BTreeMap::new(),
+            diary: Diary::begin(home),
             deserters: 0,
         };
         attack.start_helmd();
@@ -64,7 +50,8 @@ impl<'a> Attack<'a> {
 
     /// One kill, or several at once, and what is needed to go on.
     pub(crate) fn strike(&mut self) {
-        pause(Duration::from_millis(self.dice.between(0, 300)));
+        let rest = Duration::from_millis(self.dice.between(0, 300));
+        self.diary.pass(rest);
         let kind = match self.dice.between(0, 9) {
             0..=3 => "helmd",
             4..=6 => "a keeper",
@@ -92,15 +79,15 @@ impl<'a> Attack<'a> {
             }
         }
         if self.helmd.is_none() {
-            pause(Duration::from_millis(self.dice.between(0, 400)));
-            self.observe();
+            let rest = Duration::from_millis(self.dice.between(0, 400));
+            self.diary.pass(rest);
             self.start_helmd();
             // Half of the time it is left alone until it answers; else the next kill may meet it at its start.
             if self.dice.between(0, 1) == 0 {
                 self.answers();
             }
         }
-        self.observe();
+        self.diary.look();
     }
 
     /// For the person who looks at a broken run.
@@ -127,10 +114,9 @@ impl<'a> Attack<'a> {
 
     fn kill_keepers(&mut self, keepers: &[(String, Process)]) {
         for (name, keeper) in keepers {
-            self.widowed.entry(name.clone()).or_default().push(monotonic());
+            self.diary.keeper_dies(name, *keeper);
             keeper.kill();
         }
-        self.observe();
     }
 
     fn kill_helmd(&mut self) {
@@ -138,10 +124,9 @@ impl<'a> Attack<'a> {
             if helmd.has_ended() {
                 self.deserters += 1;
             }
-            self.down.get_or_insert(monotonic());
+            self.diary.helmd_dies();
             helmd.kill();
         }
-        self.observe();
     }
 
     fn start_helmd(&mut self) {
@@ -152,6 +137,7 @@ impl<'a> Attack<'a> {
     /// Waits until helmd answers.
     fn answers(&mut self) {
         eventually("helmd answers", || {
+            self.diary.look();
             let said = self.home.ctl(&["daemon", "status"]);
             if said.code == 0 {
                 Ok(())
@@ -159,49 +145,8 @@ impl<'a> Attack<'a> {
                 Err(format!("{}{}\n{}", said.out, said.err, self.home.read("helmd.err")))
             }
         });
-        self.observe();
-        self.down = None;
+        self.diary.look();
         self.note("helmd answers");
-    }
-
-    /// Notes for whom nobody is there.
-    fn observe(&mut self) {
-        let now = monotonic();
-        for member in &self.fleet.members {
-            let name = &member.name;
-            let keeper = self.home.keeper(name).is_some();
-            match (keeper, self.down, self.orphaned.get(name).copied()) {
-                // The deaths may have been a moment before they are seen.
-                (false, Some(_), None) => {
-                    self.note(&format!("nobody watches {name}"));
-                    self.orphaned.insert(name.clone(), now.saturating_sub(SLACK));
-                }
-                (true, _, Some(since)) => {
-                    self.note(&format!("{name} is watched again"));
-                    self.orphaned.remove(name);
-                    self.alone.entry(name.clone()).or_default().push((since, now + SLACK));
-                }
-                (false, _, Some(_)) | (_, _, None) => {}
-            }
-        }
-    }
-
-    /// Could nobody know how a life ended? True where nobody watched its end; and where its first keeper had been killed,
-    /// so that PID 1 reaps it and the kernel tells its exit to those alone who watch in that moment, up to seconds later.
-    pub(crate) fn unknowable(&self, name: &str, began: u64, ended: u64) -> bool {
-        let reaped = ended..=ended + REAPED_WITHIN;
-        let orphan =
-            self.widowed.get(name).is_some_and(|deaths| deaths.iter().any(|at| (began..=ended).contains(at)));
-        let alone = |from: u64| orphan && reaped.contains(&from);
-        self.unseen(name, ended)
-            || self.alone.get(name).is_some_and(|times| times.iter().any(|(from, _)| alone(*from)))
-            || self.orphaned.get(name).is_some_and(|from| alone(*from))
-    }
-
-    /// Was a death at this time seen by nobody?
-    pub(crate) fn unseen(&self, name: &str, at: u64) -> bool {
-        self.alone.get(name).is_some_and(|times| times.iter().any(|(from, to)| (*from..=*to).contains(&at)))
-            || self.orphaned.get(name).is_some_and(|from| *from <= at)
     }
 
     /// No more kills: helmd answers, and every service is as it was asked for.
@@ -213,7 +158,8 @@ impl<'a> Attack<'a> {
             let wanted = |state: &str| match member.kind {
                 Kind::Steady => state == "running",
                 Kind::Exits => ["running", "backoff", "stopping", "starting", "blocked"].contains(&state),
-                Kind::Once | Kind::Stopped => state == "stopped",
+                Kind::Once => state == "stopped" || (state == "failed" && self.unknown_once(name)),
+                Kind::Stopped => state == "stopped",
             };
             eventually("the fleet is in the state that was asked for", || {
                 let status = home.ctl(&["status", "--json", name]);
@@ -225,7 +171,16 @@ impl<'a> Attack<'a> {
                 }
             });
         }
-        self.observe();
+        self.diary.look();
+    }
+
+    /// A one-shot whose exit nobody could know counts as failed.
+    fn unknown_once(&self, name: &str) -> bool {
+        let journal = self.home.journal(name);
+        journal
+            .lives
+            .iter()
+            .any(|life| life.end.is_some_and(|end| self.diary.unknowable(name, life.pid, life.at, end.at)))
     }
 
     /// Stops the fleet.
@@ -250,7 +205,7 @@ impl<'a> Attack<'a> {
     /// Kills by kind.
     pub(crate) fn summary(&self) -> String {
         let kinds: Vec<String> = self.kills.iter().map(|(kind, n)| format!("{kind}: {n}")).collect();
-        let alone: usize = self.alone.values().map(Vec::len).sum();
+        let alone = self.diary.unwatched();
         format!("kills: {}; services that nobody watched for a moment: {alone}", kinds.join(", "))
     }
 }

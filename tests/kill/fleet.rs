@@ -26,8 +26,8 @@ pub(crate) struct Member {
     pub(crate) kind: Kind,
     /// Its lines are numbered.
     pub(crate) numbered: bool,
-    /// What notes its life is the main process, whose exit Helm tells.
-    pub(crate) main: bool,
+    /// What Helm must say of its exit, where it is not the code that the service notes.
+    pub(crate) exit: Option<&'static str>,
 }
 
 /// The services and their `services.json`.
@@ -39,7 +39,14 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     fn add(&mut self, name: &str, kind: Kind, numbered: bool, command: Value) -> &mut Value {
-        self.members.push(Member { name: name.to_owned(), kind, numbered, main: name != "wrapped" });
+        let exit = match name {
+            // The shell does not hand SIGTERM on: it dies of it.
+            "wrapped" => Some("signal 15 (SIGTERM)"),
+            // Deaf until the grace time is over.
+            "stubborn" => Some("signal 9 (SIGKILL)"),
+            _ => None,
+        };
+        self.members.push(Member { name: name.to_owned(), kind, numbered, exit });
         let service = json!({
             "command": command,
             "backoff": {"initial": "20ms", "max": "200ms"},

@@ -3,9 +3,10 @@
 //! `kill-test --kills N [--seed S] [--keep]`. The services note their own lives (harness/fixture.rs); after the attack
 //! there must be: no clash of locks, no life that was ended or begun by a kill, every exit code known, every line in the
 //! log files once and in order, and the fleet in the state that was asked for. `unknown` exits and missing lines are
-//! allowed only where helmd, keeper and service were all dead; they are counted, and lines must be announced.
+//! allowed only where helmd, keeper and service were all dead; they are counted, and lines must be announced at their place.
 
 mod attack;
+mod diary;
 mod fleet;
 mod verdict;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harness::capture::Line;
 use harness::home::Home;
 use harness::journal::{self, Fault, Heard, Journal, Life};
 use serde_json::Value;
@@ -60,12 +61,16 @@ impl<'a> Verdict<'a> {
             let journal = self.home.journal(&member.name);
             self.judge_lives(member, &journal);
             self.lives += journal.lives.len();
-            for life in journal.lives.iter().filter(|_| member.main) {
-                self.judge_exit(&member.name, life, attack);
+            for life in &journal.lives {
+                self.judge_exit(member, life, attack);
             }
             if member.numbered {
                 self.judge_lines(&member.name, &journal, attack);
             }
+        }
+        if self.lives != self.known + self.unknown {
+            let missing = self.lives - self.known - self.unknown;
+            self.faults.insert(format!("the exits of {missing} of {} lives do not match", self.lives));
         }
     }
 
@@ -106,24 +111,26 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    fn judge_exit(&mut self, name: &str, life: &Life, attack: &Attack<'_>) {
-        let Some(end) = life.end else { return };
-        let code = format!("code {}", end.code);
+    fn judge_exit(&mut self, member: &Member, life: &Life, attack: &Attack<'_>) {
+        let name = &member.name;
+        let own = life.end.map(|end| format!("code {}", end.code));
+        let Some(expected) = member.exit.map(str::to_owned).or(own) else {
+            self.faults.insert(format!("{name}: did not note its end: {life:?}"));
+            return;
+        };
+        let unknowable =
+            || life.end.is_some_and(|end| attack.diary.unknowable(name, life.pid, life.at, end.at));
         match self.exits.get(&life.run) {
-            Some(exit) if *exit == code => self.known += 1,
-            Some(exit) if exit == "unknown" && attack.unknowable(name, life.at, end.at) => self.unknown += 1,
+            Some(exit) if *exit == expected => self.known += 1,
+            Some(exit) if exit == "unknown" && unknowable() => self.unknown += 1,
             other => {
-                self.faults.insert(format!(
-                    "{name}: run {} ended with {code} at {}, Helm says {other:?}",
-                    life.run, end.at
-                ));
+                self.faults.insert(format!("{name}: {life:?} ended with {expected}, Helm says {other:?}"));
             }
         }
     }
 
     fn judge_lines(&mut self, name: &str, journal: &Journal, attack: &Attack<'_>) {
         let lines = self.home.lines(name);
-        let announced = lines.iter().any(|line| line.text.starts_with(b"[helm]"));
         let heard = journal::heard(&lines);
         for life in &journal.lives {
             let Heard { out, err } = heard.get(&life.nonce).cloned().unwrap_or_default();
@@ -132,13 +139,16 @@ impl<'a> Verdict<'a> {
                 [("stdout", out, life.end.map(|e| e.out)), ("stderr", err, life.end.map(|e| e.err))]
             {
                 for fault in journal::faults(&numbers, last) {
-                    let excused = matches!(fault, Fault::Missing(_, to) if Some(to) == last)
-                        && announced
-                        && life.end.is_some_and(|end| attack.unseen(name, end.at));
                     match fault {
-                        Fault::Missing(from, to) if excused => self.lost += to - from + 1,
+                        Fault::Missing(from, to)
+                            if Some(to) == last
+                                && announced(&lines, journal, life, stream, to - from + 1)
+                                && life.end.is_some_and(|end| attack.diary.unheard(name, end.at)) =>
+                        {
+                            self.lost += to - from + 1;
+                        }
                         Fault::Missing(..) | Fault::Again(_) => {
-                            self.faults.insert(format!("{name}: {stream} of {}: {fault:?}", life.nonce));
+                            self.faults.insert(format!("{name}: {stream} of {life:?}: {fault:?}"));
                         }
                     }
                 }
@@ -173,4 +183,25 @@ impl<'a> Verdict<'a> {
             self.faults.len()
         )
     }
+}
+
+/// Do the log files say, behind the last line of this life and before the first one of the next, that `missing` lines of the
+/// stream are missing there: that many, or an unknown number?
+fn announced(lines: &[Line], journal: &Journal, life: &Life, stream: &str, missing: u64) -> bool {
+    let is_of = |line: &Line, lives: &[Life]| {
+        let text = line.lossy();
+        lives.iter().any(|life| text.split(' ').nth(1) == Some(life.nonce.as_str()))
+    };
+    let at = journal.lives.iter().position(|other| other.nonce == life.nonce).unwrap_or(0);
+    let (until_now, later) = journal.lives.split_at(at + 1);
+    let from = lines.iter().rposition(|line| is_of(line, until_now)).map_or(0, |last| last + 1);
+    let to = lines.iter().position(|line| is_of(line, later)).unwrap_or(lines.len());
+    lines.get(from..to.max(from)).unwrap_or_default().iter().any(|line| {
+        let text = line.lossy();
+        let dropped = || -> Option<u64> {
+            let (count, _) = text.strip_prefix("[helm] ")?.split_once(" lines (")?;
+            count.parse().ok().filter(|_| line.stream == stream)
+        };
+        text.starts_with("[helm] output may have been lost here") || dropped().is_some_and(|n| n >= missing)
+    })
 }

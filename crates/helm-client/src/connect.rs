@@ -40,11 +40,7 @@ impl Client {
     pub async fn of(home: &Home) -> Result<Self, ClientError> {
         match home.presence()? {
             Presence::Running(Some(info)) => Self::to(&info).await,
-            Presence::Running(None) => Err(ClientError::NotAnswering {
-                pid: 0,
-                socket: PathBuf::new(),
-                cause: "it is still starting".into(),
-            }),
+            Presence::Running(None) => Err(ClientError::Starting { home: home.path().to_owned() }),
             Presence::Absent => Err(ClientError::NotRunning { home: home.path().to_owned() }),
         }
     }
@@ -143,6 +139,13 @@ impl Client {
         Ok(Stream(self.streams().await?.output(request).await?.into_inner()))
     }
 
+    /// Number of the newest event.
+    pub(crate) async fn newest_event(&mut self) -> Result<u64, ClientError> {
+        let request = EventsRequest { last: Some(1), ..Default::default() };
+        let newest = self.calls.events(request).await?.into_inner().message().await?;
+        Ok(newest.map_or(0, |event| event.id))
+    }
+
     /// `Events`
     pub async fn events(&self, request: EventsRequest) -> Result<Stream<EventRecord>, ClientError> {
         Ok(Stream(self.streams().await?.events(request).await?.into_inner()))
@@ -178,4 +181,74 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
     tokio::time::timeout(CONNECT_WITHIN, UnixStream::connect(short)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use rustix::fs::{FlockOperation, flock};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// A home whose lock is held, as by a helmd that says this.
+    fn held(text: &str) -> (tempfile::TempDir, Home, File) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("instance")).unwrap();
+        let path = dir.path().join("instance/helmd.lock");
+        fs::write(&path, text).unwrap();
+        let file = File::open(&path).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        let home = Home::find(Some(dir.path())).unwrap();
+        (dir, home, file)
+    }
+
+    fn lock_text(socket: &Path) -> String {
+        serde_json::json!({"pid": 7, "boot_id": "b", "socket": socket, "version": "1", "started": 0})
+            .to_string()
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn nobody_there_is_told_with_the_way_out() {
+        let (_dir, home, lock) = held(&lock_text(Path::new("/nowhere/helmd.sock")));
+        drop(lock);
+        // What a dead helmd wrote is no address.
+        let error = run(Client::of(&home)).unwrap_err();
+        assert!(matches!(error, ClientError::NotRunning { .. }) && error.is_away());
+        assert!(error.to_string().contains("daemon start"), "{error}");
+    }
+
+    #[test]
+    fn a_helmd_on_its_way_up_or_without_its_socket_is_waited_for() {
+        let (_dir, home, _lock) = held("");
+        let error = run(Client::of(&home)).unwrap_err();
+        assert!(error.to_string().contains("still starting") && error.is_away(), "{error}");
+        let (_dir, home, _lock) = held(&lock_text(Path::new("/nowhere/helmd.sock")));
+        let error = run(Client::of(&home)).unwrap_err();
+        assert!(matches!(error, ClientError::NotAnswering { pid: 7, .. }) && error.is_away(), "{error}");
+    }
+
+    /// The lock alone names the socket: no variable of the environment has a part in it, and its path may be longer than
+    /// an address.
+    #[test]
+    fn the_socket_is_where_the_lock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(100));
+        fs::create_dir(&deep).unwrap();
+        run(async {
+            // Bound by its short name: a bound path is limited, one that is connected to is not.
+            let short = dir.path().join("s");
+            std::os::unix::fs::symlink(&deep, &short).unwrap();
+            let listener = UnixListener::bind(short.join("helmd.sock")).unwrap();
+            let (_dir, home, _lock) = held(&lock_text(&deep.join("helmd.sock")));
+            let (client, accepted) = tokio::join!(Client::of(&home), listener.accept());
+            accepted.unwrap();
+            assert_eq!(client.unwrap().socket(), deep.join("helmd.sock"));
+        });
+    }
 }

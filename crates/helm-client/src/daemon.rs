@@ -46,9 +46,7 @@ pub async fn ensure(home: &Home) -> Result<(Client, bool), ClientError> {
         };
         match answered {
             Ok(client) => return Ok((client, started)),
-            Err(
-                ClientError::NotRunning { .. } | ClientError::NotAnswering { .. } | ClientError::Broken(_),
-            ) if Instant::now() < until => {}
+            Err(e) if e.is_away() && Instant::now() < until => {}
             Err(e) => return Err(e),
         }
     }

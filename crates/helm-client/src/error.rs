@@ -19,6 +19,12 @@ pub enum ClientError {
         /// The home.
         home: PathBuf,
     },
+    /// It holds the lock and has not said yet where it listens.
+    #[error("helmd is still starting for `{home}`; try again in a moment")]
+    Starting {
+        /// The home.
+        home: PathBuf,
+    },
     /// It holds the lock and does not answer.
     #[error("helmd (pid {pid}) does not answer at {socket}: {cause}")]
     NotAnswering {
@@ -68,6 +74,19 @@ pub enum Reason {
     Other(String),
 }
 
+impl ClientError {
+    /// helmd is not there, or on its way out: the next one may answer.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::NotRunning { .. } | Self::Starting { .. } | Self::NotAnswering { .. } | Self::Broken(_) => {
+                true
+            }
+            Self::Refused { reason, .. } => *reason == Reason::Leaving,
+            Self::Home(_) | Self::Denied { .. } | Self::Start(_) => false,
+        }
+    }
+}
+
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
         let word = reason::of(&status);
@@ -82,5 +101,57 @@ impl From<Status> for ClientError {
             _ => Reason::Other(word.to_owned()),
         };
         Self::Refused { reason: kind, message: status.message().to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_core::ask::Refusal;
+    use helm_core::name::ServiceName;
+
+    use super::*;
+
+    fn kind(status: Status) -> Reason {
+        let ClientError::Refused { reason, .. } = ClientError::from(status) else { panic!("no refusal") };
+        reason
+    }
+
+    #[test]
+    fn every_word_of_helmd_is_understood() {
+        let name = ServiceName::new("core").unwrap();
+        let unknown = Refusal::UnknownService { name: "coer".into(), nearest: Some(name.clone()) };
+        assert_eq!(kind(reason::refused(&unknown)), Reason::UnknownService(Some("core".into())));
+        let unlike = Refusal::UnknownService { name: "zebra".into(), nearest: None };
+        assert_eq!(kind(reason::refused(&unlike)), Reason::UnknownService(None));
+        assert_eq!(kind(reason::refused(&Refusal::NotRunnable { name })), Reason::NotRunnable);
+        assert_eq!(kind(reason::permission_denied("no")), Reason::Denied);
+        assert_eq!(kind(reason::leaving("bye")), Reason::Leaving);
+        assert_eq!(kind(reason::bad_mode("prod")), Reason::Other(reason::BAD_MODE.into()));
+        assert_eq!(kind(reason::not_recorded("full")), Reason::Other(reason::NOT_RECORDED.into()));
+    }
+
+    #[test]
+    fn a_word_of_a_later_helmd_is_kept_and_no_sentence_is_lost() {
+        let mut later = Status::failed_precondition("the moon is full");
+        later.metadata_mut().insert(reason::REASON, "full-moon".parse().unwrap());
+        let error = ClientError::from(later);
+        assert_eq!(error.to_string(), "the moon is full");
+        assert!(!error.is_away());
+        assert!(
+            matches!(error, ClientError::Refused { reason: Reason::Other(word), .. } if word == "full-moon")
+        );
+        assert_eq!(kind(Status::unimplemented("what?")), Reason::Other(String::new()));
+    }
+
+    #[test]
+    fn who_is_away_may_come_back() {
+        for code in [Code::Unavailable, Code::Unknown, Code::Cancelled] {
+            let error = ClientError::from(Status::new(code, "h2 protocol error"));
+            assert!(matches!(error, ClientError::Broken(_)) && error.is_away(), "{code:?}");
+        }
+        assert!(ClientError::from(reason::leaving("bye")).is_away());
+        assert!(ClientError::NotRunning { home: "/h".into() }.is_away());
+        assert!(!ClientError::from(reason::permission_denied("no")).is_away());
+        assert!(!ClientError::Denied { socket: "/s".into() }.is_away());
     }
 }

@@ -7,8 +7,10 @@ pub mod connect;
 pub mod daemon;
 pub mod error;
 pub mod home;
+pub mod resume;
 pub mod stream;
 
 pub use connect::Client;
 pub use error::{ClientError, Reason};
 pub use home::{Home, LockInfo, Presence};
+pub use resume::{News, Resuming};

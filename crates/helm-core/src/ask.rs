@@ -6,7 +6,7 @@ use crate::fleet::Fleet;
 use crate::goal::Goal;
 use crate::name::ServiceName;
 use crate::spec::ServiceSpec;
-use crate::status::{ServiceStatus, State};
+use crate::status::{RunId, ServiceStatus, State};
 use crate::wish::{Mode, Wish, Wishes};
 
 /// One ask. Names are taken as the operator wrote them.
@@ -100,6 +100,11 @@ pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Re
             let lifted = if all { Wishes { hold: false, ..wishes.clone() } } else { wishes.clone() };
             let mut plan = planner.start(&whom, *mode, &lifted);
             if all {
+                for (_, goal) in &mut plan.goals {
+                    if let Goal::Up { if_installed, .. } = goal {
+                        *if_installed = true;
+                    }
+                }
                 plan.kick.retain(|name| !planner.is_completed(name));
             }
             Ok(plan)
@@ -108,6 +113,9 @@ pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Re
         Ask::Down { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
     }
 }
+
+/// The goal of a start.
+const UP: Goal = Goal::Up { fresh_since: None, if_installed: false };
 
 struct Planner<'a> {
     fleet: &'a Fleet,
@@ -153,6 +161,10 @@ impl<'a> Planner<'a> {
         self.fleet.status_of(name.as_str())
     }
 
+    fn run(&self, name: &ServiceName) -> Option<RunId> {
+        self.status(name).and_then(|status| status.run)
+    }
+
     /// A one-shot that is done need not be done again, unless it is named.
     fn is_completed(&self, name: &ServiceName) -> bool {
         self.status(name).is_some_and(|status| status.completed)
@@ -174,16 +186,22 @@ impl<'a> Planner<'a> {
                 kick.push(name);
             }
         }
-        let goals = whom.iter().map(|spec| (spec.name.clone(), Goal::Up { fresh_since: None })).collect();
+        let goals = whom.iter().map(|spec| (spec.name.clone(), UP)).collect();
         Plan { wishes, restart: Vec::new(), kick, goals }
     }
 
     fn restart(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
         let plan = self.start(whom, mode, wishes);
-        let fresh =
-            |name: &ServiceName| Goal::Up { fresh_since: self.status(name).and_then(|status| status.run) };
+        let fresh = |name: &ServiceName| Goal::Up { fresh_since: self.run(name), if_installed: false };
         let names = || whom.iter().map(|spec| spec.name.clone());
+        let mut wishes = plan.wishes;
+        for name in names() {
+            if let (Some(run), Some(wish)) = (self.run(&name), wishes.services.get_mut(&name)) {
+                wish.newer_than = Some(run);
+            }
+        }
         Plan {
+            wishes,
             restart: names().collect(),
             goals: names().map(|name| (name.clone(), fresh(&name))).collect(),
             ..plan
@@ -194,7 +212,7 @@ impl<'a> Planner<'a> {
         let mut wishes = wishes.clone();
         for spec in whom {
             let mode = self.mode(&spec.name, None, &wishes);
-            wishes.services.insert(spec.name.clone(), Wish { run: false, mode });
+            wishes.services.insert(spec.name.clone(), Wish { run: false, mode, newer_than: None });
         }
         let goals = whom.iter().map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
         Plan { wishes, restart: Vec::new(), kick: Vec::new(), goals }
@@ -202,17 +220,21 @@ impl<'a> Planner<'a> {
 
     /// What Helm does not run is left as it is, and not waited for.
     fn hold(&self, wishes: &Wishes) -> Plan {
-        let ours = |spec: &&&ServiceSpec| {
-            self.status(&spec.name).is_some_and(|status| status.state != State::External)
+        let goal = |spec: &&ServiceSpec| {
+            let external = self.status(&spec.name)?.state == State::External;
+            Some((spec.name.clone(), if external { Goal::LeftAlone } else { Goal::Stopped }))
         };
-        let goals =
-            self.runnable().iter().filter(ours).map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
+        let goals = self.runnable().iter().filter_map(goal).collect();
         Plan { wishes: Wishes { hold: true, ..wishes.clone() }, restart: Vec::new(), kick: Vec::new(), goals }
     }
 
     fn want(&self, name: &ServiceName, mode: Option<Mode>, wishes: &mut Wishes) {
         let mode = self.mode(name, mode, wishes);
-        wishes.services.insert(name.clone(), Wish { run: true, mode });
+        // What is ending already ends, and another run follows: the same as a restart.
+        let ending = self.status(name).filter(|status| status.state == State::Stopping);
+        let asked = wishes.services.get(name).and_then(|wish| wish.newer_than);
+        let newer_than = ending.and_then(|status| status.run).max(asked);
+        wishes.services.insert(name.clone(), Wish { run: true, mode, newer_than });
     }
 
     fn mode(&self, name: &ServiceName, asked: Option<Mode>, wishes: &Wishes) -> Mode {

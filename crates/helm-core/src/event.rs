@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
+use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::status::{Health, Holder, RunId};
 use crate::time::{Mono, Wall};
@@ -65,8 +66,8 @@ pub enum News {
         mode: Mode,
         /// It had been ready.
         ready: bool,
-        /// Its main process is gone already, only the tree is left.
-        ended: Option<Exit>,
+        /// Its main process is gone already (how, and when), only the tree is left.
+        ended: Option<(Exit, Mono)>,
     },
     /// Adoption: the last run ended while no helmd was there.
     FoundEnded {
@@ -250,6 +251,13 @@ pub enum Effect {
     Retire {
         /// Service.
         service: ServiceName,
+    },
+    /// Leave this to the next helmd. The newest one counts.
+    Remember {
+        /// Service.
+        service: ServiceName,
+        /// What.
+        memory: Box<Memory>,
     },
     /// Something worth recording has happened.
     Record(Change),

@@ -10,9 +10,13 @@ pub enum Goal {
     Up {
         /// The run must be newer than this one: a restart was asked for.
         fresh_since: Option<RunId>,
+        /// As far as it is installed: it was not asked for by its name.
+        if_installed: bool,
     },
     /// Nothing of it lives, and nothing is planned.
     Stopped,
+    /// Nothing is asked of it: Helm does not run it, and the asker is told so.
+    LeftAlone,
 }
 
 /// How far it is.
@@ -24,13 +28,21 @@ pub enum Verdict {
     Done(String),
     /// It will not come by itself: why.
     Failed(String),
+    /// It is not installed, or something that it needs is not; nothing has failed: what is missing.
+    Skipped(String),
 }
 
 /// Judges `status` against `goal`. `at_begin` is the status just before the wish was handed to the fleet.
 pub fn judge(goal: &Goal, status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
     match goal {
-        Goal::Up { fresh_since } => judge_up(*fresh_since, status, at_begin),
+        Goal::Up { fresh_since, if_installed } => match judge_up(*fresh_since, status, at_begin) {
+            Verdict::Failed(why) if *if_installed && is_absent(status) => Verdict::Skipped(why),
+            verdict @ (Verdict::Pending(_) | Verdict::Done(_) | Verdict::Failed(_) | Verdict::Skipped(_)) => {
+                verdict
+            }
+        },
         Goal::Stopped => judge_stopped(status, at_begin),
+        Goal::LeftAlone => Verdict::Done(left_alone(at_begin)),
     }
 }
 
@@ -45,7 +57,9 @@ fn judge_up(fresh_since: Option<RunId>, status: &ServiceStatus, at_begin: &Servi
         }
         State::Running if status.ready => Verdict::Done(up_words(status, at_begin)),
         State::Stopped if status.completed => Verdict::Done("completed".into()),
-        State::Failed | State::NotInstalled if moved => Verdict::Failed(status.reason.clone()),
+        State::Failed if moved => Verdict::Failed(status.reason.clone()),
+        State::NotInstalled if moved => Verdict::Failed(format!("not installed: {}", status.reason)),
+        State::Blocked if moved && status.stuck.is_some() => Verdict::Failed(status.reason.clone()),
         State::Stopped | State::Stopping if moved && !status.wanted => {
             Verdict::Failed(format!("is not wanted any more: {}", status.reason))
         }
@@ -59,6 +73,10 @@ fn judge_up(fresh_since: Option<RunId>, status: &ServiceStatus, at_begin: &Servi
         | State::External
         | State::NotInstalled => Verdict::Pending(status.reason.clone()),
     }
+}
+
+fn is_absent(status: &ServiceStatus) -> bool {
+    status.state == State::NotInstalled || status.stuck.as_ref().is_some_and(|stuck| stuck.absent)
 }
 
 fn stale(fresh_since: Option<RunId>, status: &ServiceStatus) -> bool {
@@ -102,6 +120,14 @@ fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
             }
         }
     }
+}
+
+fn left_alone(status: &ServiceStatus) -> String {
+    let holder = status.holder.as_ref();
+    let pid = holder.and_then(|h| h.pid).map(|pid| format!("pid {pid}"));
+    let parts: Vec<String> = pid.into_iter().chain(holder.and_then(|h| h.command.clone())).collect();
+    let who = if parts.is_empty() { "its process cannot be seen".into() } else { parts.join(", ") };
+    format!("left alone: {} is external ({who})", status.name)
 }
 
 fn not_ours(status: &ServiceStatus) -> String {

@@ -15,3 +15,5 @@ pub mod status;
 pub mod time;
 mod unit;
 pub mod wish;
+
+pub use unit::memory;

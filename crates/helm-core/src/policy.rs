@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::name::ServiceName;
 use crate::spec::{Backoff, RestartPolicy};
 
@@ -9,7 +11,7 @@ use crate::spec::{Backoff, RestartPolicy};
 const FLOOR: Duration = Duration::from_millis(10);
 
 /// How often a service has failed in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Streak {
     /// Unexpected ends since the last healthy time, or since a person asked for the service.
     failures: u32,

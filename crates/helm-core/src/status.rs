@@ -115,6 +115,17 @@ pub struct Holder {
     pub uid: Option<u32>,
 }
 
+/// Why a blocked service will not start by itself: a person must act on the one at the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Whom it waits for in the end.
+    pub root: ServiceName,
+    /// What is with that one: a sentence that begins with its name.
+    pub why: String,
+    /// Nothing has failed: all that is missing is not installed.
+    pub absent: bool,
+}
+
 /// One service as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
@@ -158,6 +169,8 @@ pub struct ServiceStatus {
     pub next_start: Option<Mono>,
     /// For whom it waits (state `blocked`), or who keeps it from stopping.
     pub waits_for: Vec<ServiceName>,
+    /// What it waits for will not come by itself (state `blocked`).
+    pub stuck: Option<Stuck>,
     /// Who holds the port (state `external`).
     pub holder: Option<Holder>,
     /// What the service says of itself (sd_notify STATUS).

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ServiceName;
+use crate::status::RunId;
 
 /// How a service is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -35,6 +36,10 @@ pub struct Wish {
     /// In this mode.
     #[serde(default)]
     pub mode: Mode,
+    /// By a newer run than this one: a restart was asked for. True for good once such a run has been started, so that
+    /// nobody has to take it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer_than: Option<RunId>,
 }
 
 /// All wishes of a home. A service without an entry was never asked for: it does not run, and `up --as-wanted` starts it

@@ -124,12 +124,117 @@ pub fn restart(policy: RestartPolicy) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use helm_core::exit::Exit;
+    use helm_core::name::ServiceName;
+    use helm_core::status::{Health, RunId, State};
+
     use super::*;
 
     #[test]
     fn times_before_the_epoch_have_positive_nanoseconds() {
         assert_eq!(timestamp(Wall(-1)), Timestamp { seconds: -1, nanos: 999_999_999 });
         assert_eq!(timestamp(Wall(1_500_000_000)), Timestamp { seconds: 1, nanos: 500_000_000 });
+    }
+
+    fn name(text: &str) -> ServiceName {
+        ServiceName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_status_goes_over_whole() {
+        let status = ServiceStatus {
+            name: name("nexus"),
+            state: State::Backoff,
+            reason: "exited with code 7".into(),
+            wanted: true,
+            mode: Mode::Production,
+            run: Some(RunId(255)),
+            pid: Some(4711),
+            port: Some(5000),
+            url: Some("http://localhost:5000".into()),
+            health: Health::Degraded,
+            health_message: "HTTP 503".into(),
+            health_latency_us: Some(1500),
+            ready: true,
+            completed: true,
+            started_at: Some(Wall(1_000_000_000)),
+            since: Wall(2_000_000_001),
+            restarts: 3,
+            last_exit: Some(Exit::Code(7)),
+            next_start: Some(Mono(Duration::from_secs(5))),
+            waits_for: vec![name("core")],
+            stuck: None,
+            holder: Some(Holder { pid: Some(9), command: Some("python3".into()), uid: Some(0) }),
+            notify_status: Some("warm".into()),
+            warnings: vec!["old".into()],
+            revision: 12,
+        };
+        let holder = v1::Holder { pid: Some(9), command: Some("python3".into()), uid: Some(0) };
+        let sent = service_status(&status, Mono(Duration::from_millis(3500)));
+        let expected = v1::ServiceStatus {
+            name: "nexus".into(),
+            state: "backoff".into(),
+            status: "error".into(),
+            reason: "exited with code 7".into(),
+            wanted: true,
+            mode: "production".into(),
+            run: RunId(255).to_string(),
+            pid: Some(4711),
+            port: Some(5000),
+            url: Some("http://localhost:5000".into()),
+            health: "degraded".into(),
+            health_message: "HTTP 503".into(),
+            health_latency_us: Some(1500),
+            ready: true,
+            completed: true,
+            started_at: Some(Timestamp { seconds: 1, nanos: 0 }),
+            since: Some(Timestamp { seconds: 2, nanos: 1 }),
+            restarts: 3,
+            last_exit: Some("code 7".into()),
+            next_start_ms: Some(1500),
+            waits_for: vec!["core".into()],
+            holder: Some(holder),
+            notify_status: Some("warm".into()),
+            warnings: vec!["old".into()],
+            revision: 12,
+        };
+        assert_eq!(sent, expected);
+        // A countdown that is over is none below zero.
+        assert_eq!(service_status(&status, Mono(Duration::from_secs(9))).next_start_ms, Some(0));
+    }
+
+    #[test]
+    fn an_event_goes_over_whole_with_the_word_of_its_kind() {
+        let of = |kind| Change {
+            at: Wall(1_000_000_000),
+            service: name("core"),
+            kind,
+            from: "running".into(),
+            to: "failed".into(),
+            cause: "exited".into(),
+            run: Some(RunId(1)),
+            pid: Some(7),
+            exit: Some(Exit::Signal(9)),
+        };
+        let sent = event_record(41, &of(ChangeKind::Exit));
+        let expected = v1::EventRecord {
+            id: 41,
+            at: Some(Timestamp { seconds: 1, nanos: 0 }),
+            service: "core".into(),
+            kind: "exit".into(),
+            from: "running".into(),
+            to: "failed".into(),
+            cause: "exited".into(),
+            run: RunId(1).to_string(),
+            pid: Some(7),
+            exit: Some("signal 9 (SIGKILL)".into()),
+            missed: 0,
+        };
+        assert_eq!(sent, expected);
+        let kinds = [ChangeKind::State, ChangeKind::Health, ChangeKind::Wish, ChangeKind::Warning];
+        assert_eq!(kinds.map(|k| event_record(1, &of(k)).kind), ["state", "health", "wish", "warning"]);
     }
 
     #[test]

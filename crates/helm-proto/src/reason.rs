@@ -95,4 +95,28 @@ mod tests {
         let denied = permission_denied("no");
         assert_eq!((of(&denied), self::nearest(&denied)), (PERMISSION_DENIED, None));
     }
+
+    /// The rows of the table in docs/api.md.
+    #[test]
+    fn every_error_has_the_documented_code_and_word() {
+        let name = ServiceName::new("core").unwrap();
+        let unknown = Refusal::UnknownService { name: "x".into(), nearest: None };
+        let all = [
+            (refused(&unknown), Code::NotFound, "NOT_FOUND"),
+            (refused(&Refusal::NotRunnable { name }), Code::FailedPrecondition, "FAILED_PRECONDITION"),
+            (refused(&Refusal::NoNames), Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (bad_mode("m"), Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (permission_denied("m"), Code::PermissionDenied, "PERMISSION_DENIED"),
+            (not_recorded("m"), Code::Aborted, "ABORTED"),
+            (leaving("m"), Code::Unavailable, "UNAVAILABLE"),
+        ];
+        let table = include_str!("../../../docs/api.md");
+        for (error, code, documented) in all {
+            assert_eq!(error.code(), code);
+            let row = format!("| `{}` | {documented} |", of(&error));
+            assert!(table.contains(&row), "{row}");
+        }
+        let foreign = Status::internal("no word");
+        assert_eq!((of(&foreign), self::nearest(&foreign)), ("", None));
+    }
 }

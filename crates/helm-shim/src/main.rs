@@ -4,6 +4,9 @@
 //! helm-shim keep --home HOME --service NAME [--attach RUN]
 //!                            the keeper; descriptor 0 may be its first connection to helmd; takes a run over
 //! helm-shim compress FILE    packs one closed segment, at idle priority
+//! helm-shim exec DIR PROGRAM [ARGUMENT...]
+//!                            the program of a probe in its directory: a directory that does not answer (a dead file
+//!                            system) hangs this process, and not the helmd that starts it
 //! ```
 
 mod capture;
@@ -12,6 +15,7 @@ mod keeper;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -39,8 +43,11 @@ fn main() -> ExitCode {
             segments::compress(Path::new(file))
                 .map_err(|e| format!("cannot compress {}: {e}", file.to_string_lossy()))
         }
+        (Some("exec"), [dir, program, arguments @ ..]) => Err(exec(Path::new(dir), program, arguments)),
         _ => {
-            say("usage: helm-shim keep --home HOME --service NAME [--attach RUN] | helm-shim compress FILE");
+            say(
+                "usage: helm-shim keep --home HOME --service NAME [--attach RUN] | helm-shim compress FILE | helm-shim exec DIR PROGRAM [ARGUMENT...]",
+            );
             return ExitCode::from(2);
         }
     };
@@ -59,6 +66,19 @@ fn keep(home: &Path, service: &str, attach: Option<&str>) -> Result<(), String> 
         attach.map(str::parse).transpose().map_err(|e| format!("--attach: not the id of a run: {e}"))?;
     let home: PathBuf = home.canonicalize().map_err(|e| format!("home {}: {e}", home.display()))?;
     keeper::keep(&home, &name, attach).map_err(|e| format!("keeper of {name} in {}: {e}", home.display()))
+}
+
+/// Returns only when it failed. The last line of a probe's stdout is what its answer says.
+fn exec(dir: &Path, program: &OsString, arguments: &[OsString]) -> String {
+    let mut command = std::process::Command::new(program);
+    let failed = match std::env::set_current_dir(dir) {
+        Ok(()) => command.args(arguments).exec(),
+        Err(e) => e,
+    };
+    let message =
+        format!("`{}` could not be started in {}: {failed}", program.to_string_lossy(), dir.display());
+    let _ = writeln!(std::io::stdout(), "{message}");
+    message
 }
 
 /// Standard error may be gone; that is no reason to fail.

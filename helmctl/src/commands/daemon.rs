@@ -8,7 +8,7 @@ use tokio::time::{Instant, interval, timeout_at};
 use crate::cli::DaemonVerb;
 use crate::failure::Failure;
 use crate::render::json::Daemon;
-use crate::render::{Printer, WARN, safe, styled};
+use crate::render::{Printer, WARN, styled, warning};
 
 /// helmd waits a few seconds for its tasks when it leaves.
 const LEAVE_WITHIN: Duration = Duration::from_secs(20);
@@ -28,7 +28,8 @@ async fn start(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
     } else {
         format!("helmd is already running for {} (pid {})", home.path().display(), client.info().await?.pid)
     };
-    say(printer, home, true, &words).await
+    say(printer, home, true, &words).await?;
+    super::alerts(&mut client).await.map(drop)
 }
 
 async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
@@ -89,5 +90,5 @@ async fn status(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
     if info.hold {
         printer.line(&styled(WARN, "the fleet is held down; `helmctl up` lifts the hold"))?;
     }
-    info.warnings.iter().try_for_each(|w| printer.line(&styled(WARN, &format!("warning: {}", safe(w)))))
+    info.warnings.iter().try_for_each(|w| printer.line(&styled(WARN, &warning(w))))
 }

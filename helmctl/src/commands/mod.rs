@@ -3,12 +3,15 @@
 mod config;
 mod daemon;
 mod events;
+mod follow;
 mod list;
 mod operate;
 mod output;
 mod status;
 
 use helm_client::{Client, Home, daemon as daemon_of};
+
+use helm_proto::v1::{EventsRequest, OutputRequest};
 
 use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::failure::Failure;
@@ -19,28 +22,43 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
     let home = Home::find(cli.home.as_deref())?;
     match cli.verb {
         Verb::Up { names, as_wanted, mode, wait } => {
-            let client = connect_or_start(&home).await?;
+            let mut client = connect_or_start(&home).await?;
+            alerts(&mut client).await?;
             operate::up(&client, names, as_wanted, mode, &wait, printer).await
         }
         Verb::Start { names, mode, wait } => {
-            let client = connect_or_start(&home).await?;
+            let mut client = connect_or_start(&home).await?;
+            alerts(&mut client).await?;
             operate::start(&client, names, mode, &wait, printer).await
         }
         Verb::Down { names, wait } => operate::down(&Client::of(&home).await?, names, &wait, printer).await,
         Verb::Stop { names, wait } => operate::stop(&Client::of(&home).await?, names, &wait, printer).await,
         Verb::Restart { names, mode, wait } => {
-            operate::restart(&Client::of(&home).await?, names, mode, &wait, printer).await
+            let mut client = Client::of(&home).await?;
+            alerts(&mut client).await?;
+            operate::restart(&client, names, mode, &wait, printer).await
         }
         Verb::Status { names, watch: false } => {
             status::once(&mut Client::of(&home).await?, names, printer).await
         }
-        Verb::Status { names, watch: true } => status::watch(&Client::of(&home).await?, names, printer).await,
+        Verb::Status { names, watch: true } => status::watch(&home, names, printer).await,
         Verb::List => list::run(&mut Client::of(&home).await?, printer).await,
         Verb::Output { name, lines, follow, stream } => {
-            output::run(&Client::of(&home).await?, name, lines, follow, stream, printer).await
+            let stream = stream.unwrap_or_default();
+            let request = OutputRequest { name, lines: Some(lines), stream, ..Default::default() };
+            if follow {
+                output::follow(&home, request, printer).await
+            } else {
+                output::past(&home, request, printer).await
+            }
         }
         Verb::Events { names, last, follow } => {
-            events::run(&Client::of(&home).await?, names, last, follow, printer).await
+            let request = EventsRequest { names, last: Some(last), ..Default::default() };
+            if follow {
+                events::follow(&home, request, printer).await
+            } else {
+                events::past(&home, request, printer).await
+            }
         }
         Verb::Config(ConfigVerb::Check) => config::check(&home, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
@@ -54,4 +72,13 @@ async fn connect_or_start(home: &Home) -> Result<Client, Failure> {
         crate::render::note(&format!("helmd started for {}", home.path().display()));
     }
     Ok(client)
+}
+
+/// What an operator must know is said with every command that acts or shows; what it is.
+async fn alerts(client: &mut Client) -> Result<Vec<String>, Failure> {
+    let alerts = client.info().await?.alerts;
+    for alert in &alerts {
+        crate::render::warn(alert);
+    }
+    Ok(alerts)
 }

@@ -13,6 +13,8 @@ use crate::failure::Failure;
 use crate::render::progress::Board;
 use crate::render::{Printer, json};
 
+use super::follow::Interrupt;
+
 /// How often waiting times are redrawn.
 const REDRAW: Duration = Duration::from_secs(1);
 
@@ -85,17 +87,20 @@ async fn follow(
     let mut board = Board::new(printer.wants_json());
     let stream = stream.timeout_repeating(tokio::time::interval(REDRAW));
     tokio::pin!(stream);
-    let mut outcome = None;
+    let mut interrupt = Interrupt::watch()?;
+    let (mut outcome, mut taken) = (None, false);
     loop {
         let next = tokio::select! {
             next = stream.next() => next,
-            _ = tokio::signal::ctrl_c() => {
+            () = interrupt.pressed() => {
                 return Err(Failure::Failed("not waiting any longer; the operation goes on (helmctl status)".into()));
             }
         };
         match next {
+            Some(Ok(Err(e))) if e.is_away() => return Err(Failure::Lost { taken }),
             Some(Ok(progress)) => {
                 let progress = progress?;
+                taken = true;
                 board.take(&progress);
                 outcome = progress.outcome.or(outcome);
             }
@@ -104,10 +109,7 @@ async fn follow(
             None => break,
         }
     }
-    let lost = || {
-        ClientError::Broken("helmd left before the operation was done; it goes on with the next one".into())
-    };
-    conclude(outcome.ok_or_else(lost)?, &board, printer)
+    conclude(outcome.ok_or(Failure::Lost { taken })?, &board, printer)
 }
 
 fn conclude(outcome: Outcome, board: &Board, printer: &mut Printer) -> Result<(), Failure> {

@@ -1,30 +1,33 @@
 //! `output`
 
-use helm_client::Client;
+use helm_client::{Client, Home, Resuming};
 use helm_proto::v1::{OutputLine, OutputRequest};
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::{Printer, json};
 
-pub(super) async fn run(
-    client: &Client,
-    name: String,
-    lines: u32,
-    follow: bool,
-    stream: Option<String>,
-    printer: &mut Printer,
-) -> Result<(), Failure> {
-    let request = OutputRequest { name, lines: Some(lines), follow, stream: stream.unwrap_or_default() };
-    let mut chunks = client.output(request).await?;
-    loop {
-        let chunk = tokio::select! {
-            chunk = chunks.next() => chunk,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-        };
-        let Some(chunk) = chunk else { return Ok(()) };
+use super::follow::Following;
+
+pub(super) async fn past(home: &Home, request: OutputRequest, printer: &mut Printer) -> Result<(), Failure> {
+    let mut chunks = Client::of(home).await?.output(request).await?;
+    while let Some(chunk) = chunks.next().await {
         print(chunk?.lines, printer)?;
     }
+    Ok(())
+}
+
+pub(super) async fn follow(
+    home: &Home,
+    request: OutputRequest,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let stream = Resuming::open(home, OutputRequest { follow: true, ..request }).await?;
+    let mut chunks = Following::new(stream)?;
+    while let Some(chunk) = chunks.next().await? {
+        print(chunk.lines, printer)?;
+    }
+    Ok(())
 }
 
 fn print(lines: Vec<OutputLine>, printer: &mut Printer) -> Result<(), Failure> {

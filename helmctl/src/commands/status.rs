@@ -1,14 +1,17 @@
 //! `status`
 
 use std::io;
+use std::time::Instant;
 
-use helm_client::{Client, ClientError};
-use helm_proto::v1::ServiceStatus;
+use helm_client::{Client, Home, News, Resuming};
+use helm_proto::v1::{ServiceStatus, WatchStatusRequest};
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::Block;
-use crate::render::{Printer, json, status, width};
+use crate::render::{Printer, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
+
+use super::follow::{Following, Interrupt};
 
 /// How often relative times are redrawn.
 const REDRAW: std::time::Duration = std::time::Duration::from_secs(1);
@@ -19,52 +22,118 @@ pub(super) async fn once(
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let answer = client.status(names).await?;
+    let alerts = super::alerts(client).await?;
     if printer.wants_json() {
-        return printer.value(&json::Statuses::new(answer.services, answer.hold), true);
+        return printer.value(&json::Statuses::new(answer.services, answer.hold, alerts), true);
     }
     printer.block(&status::table(&answer.services, answer.hold, width(io::stdout())))
 }
 
 /// Stays: a table that is redrawn on a terminal, else (or as JSON) what changed.
-pub(super) async fn watch(client: &Client, names: Vec<String>, printer: &mut Printer) -> Result<(), Failure> {
-    let screen = printer.can_redraw() && !printer.wants_json();
-    let changes = client.watch_status(names).await?.timeout_repeating(tokio::time::interval(REDRAW));
-    tokio::pin!(changes);
-    let (mut all, mut hold, mut block) = (Vec::new(), false, Block::default());
-    loop {
-        let next = tokio::select! {
-            next = changes.next() => next,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-        };
-        match next {
-            Some(Ok(message)) => {
-                let message = message?;
-                hold = message.hold;
-                if !screen {
-                    show(message.services, hold, printer)?;
-                    continue;
-                }
-                merge(&mut all, message.complete, message.services);
-            }
-            Some(Err(_)) if screen => {}
-            Some(Err(_)) => continue,
-            None => return Err(ClientError::Broken("helmd has left; services stay".into()).into()),
-        }
-        let table = status::table(&all, hold, width(io::stdout()));
-        let lines: Vec<String> = table.lines().map(str::to_owned).collect();
-        printer.frame(&mut block, &lines)?;
+pub(super) async fn watch(home: &Home, names: Vec<String>, printer: &mut Printer) -> Result<(), Failure> {
+    let changes = Resuming::open(home, WatchStatusRequest { names }).await?;
+    if printer.can_redraw() && !printer.wants_json() {
+        Screen::default().run(home, changes, printer).await
+    } else {
+        lines(home, changes, printer).await
     }
 }
 
-fn show(services: Vec<ServiceStatus>, hold: bool, printer: &mut Printer) -> Result<(), Failure> {
-    if printer.wants_json() {
-        return printer.value(&json::Statuses::new(services, hold), false);
-    }
-    for s in services {
-        let health = if s.health == "unknown" { String::new() } else { format!(" {}", s.health) };
-        printer.line(&format!("{}: {}{health}: {}", s.name, s.state, crate::render::safe(&s.reason)))?;
+async fn lines(
+    home: &Home,
+    changes: Resuming<WatchStatusRequest>,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let (mut changes, mut known) = (Following::new(changes)?, Vec::new());
+    while let Some(message) = changes.next().await? {
+        if message.complete {
+            known = told(known, alerts(home).await);
+        }
+        if printer.wants_json() {
+            printer.value(&json::Statuses::new(message.services, message.hold, known.clone()), false)?;
+            continue;
+        }
+        for s in message.services {
+            let health = if s.health == "unknown" { String::new() } else { format!(" {}", s.health) };
+            printer.line(&format!("{}: {}{health}: {}", s.name, s.state, safe(&s.reason)))?;
+        }
     }
     Ok(())
+}
+
+/// Says what was not said before.
+fn told(known: Vec<String>, now: Vec<String>) -> Vec<String> {
+    now.iter().filter(|alert| !known.contains(alert)).for_each(|alert| crate::render::warn(alert));
+    now
+}
+
+/// Asked when a stream begins. A helmd that is gone again has none: the stream tells that.
+async fn alerts(home: &Home) -> Vec<String> {
+    match Client::of(home).await {
+        Ok(mut client) => client.info().await.map(|info| info.alerts).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The table as it is redrawn.
+#[derive(Default)]
+struct Screen {
+    all: Vec<ServiceStatus>,
+    hold: bool,
+    alerts: Vec<String>,
+    away: Option<Instant>,
+    block: Block,
+}
+
+impl Screen {
+    async fn run(
+        mut self,
+        home: &Home,
+        changes: Resuming<WatchStatusRequest>,
+        printer: &mut Printer,
+    ) -> Result<(), Failure> {
+        let changes = changes.timeout_repeating(tokio::time::interval(REDRAW));
+        tokio::pin!(changes);
+        let mut interrupt = Interrupt::watch()?;
+        loop {
+            let next = tokio::select! {
+                next = changes.next() => next,
+                () = interrupt.pressed() => return Ok(()),
+            };
+            // An elapsed second is no news, but times on the screen go on.
+            match next.and_then(Result::ok).transpose()? {
+                Some(News::Message(message)) => {
+                    if message.complete {
+                        self.alerts = alerts(home).await;
+                    }
+                    self.hold = message.hold;
+                    merge(&mut self.all, message.complete, message.services);
+                }
+                Some(News::Away) => self.away = Some(Instant::now()),
+                Some(News::Back) => self.away = None,
+                None => {}
+            }
+            let lines = self.lines(width(io::stdout()));
+            printer.frame(&mut self.block, &lines)?;
+        }
+    }
+
+    fn lines(&self, width: usize) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.alerts.iter().flat_map(|alert| wrapped(&warning(alert), width)).collect();
+        lines.extend(self.away.map(|since| {
+            let waited = time::span(since.elapsed().as_secs());
+            cut(
+                &format!(
+                    "helmd is not reachable; waiting ({waited}). Services go on; this is how they were."
+                ),
+                width,
+            )
+        }));
+        let mut lines: Vec<String> = lines.iter().map(|line| styled(WARN, line)).collect();
+        lines.extend(status::table(&self.all, self.hold, width).lines().map(str::to_owned));
+        lines
+    }
 }
 
 fn merge(all: &mut Vec<ServiceStatus>, complete: bool, news: Vec<ServiceStatus>) {

@@ -11,6 +11,7 @@ use super::time::rfc3339;
 pub(crate) struct Statuses {
     services: Vec<Status>,
     hold: bool,
+    warnings: Vec<String>,
 }
 
 /// One service.
@@ -50,8 +51,8 @@ struct Holder {
 }
 
 impl Statuses {
-    pub(crate) fn new(services: Vec<v1::ServiceStatus>, hold: bool) -> Self {
-        Self { services: services.into_iter().map(Status::from).collect(), hold }
+    pub(crate) fn new(services: Vec<v1::ServiceStatus>, hold: bool, warnings: Vec<String>) -> Self {
+        Self { services: services.into_iter().map(Status::from).collect(), hold, warnings }
     }
 }
 

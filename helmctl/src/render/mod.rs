@@ -79,7 +79,28 @@ impl Printer {
 
 /// A remark that is no data.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    note_in(Style::new(), text);
+}
+
+/// Something that an operator must see.
+pub(crate) fn warn(text: &str) {
+    note_in(WARN, &warning(text));
+}
+
+/// The words of it.
+pub(crate) fn warning(text: &str) -> String {
+    format!("warning: {}", safe(text))
+}
+
+/// On a terminal broken between words, else on one line.
+fn note_in(style: Style, text: &str) {
+    let stderr = io::stderr();
+    let lines = if stderr.is_terminal() { wrapped(text, width(&stderr)) } else { vec![text.to_owned()] };
+    let mut out = anstream::stderr().lock();
+    for line in lines {
+        // Nobody is left to be told.
+        let _ = writeln!(out, "{}", styled(style, &line));
+    }
 }
 
 /// `text` in a style.
@@ -108,8 +129,39 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     short
 }
 
+/// Broken between words into lines of at most `width` characters; a longer word stays whole.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Columns of the terminal; 80 where there is none.
 pub(crate) fn width(stream: impl std::os::fd::AsFd) -> usize {
     let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
     if columns == 0 { 80 } else { columns.clamp(40, 400) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_no_word_is_lost() {
+        let text = "services.json was changed after helmd read it";
+        assert_eq!(wrapped(text, 20), ["services.json was", "changed after helmd", "read it"]);
+        assert_eq!(
+            wrapped("a /very/long/path/that/does/not/fit b", 10),
+            ["a", "/very/long/path/that/does/not/fit", "b"]
+        );
+        assert_eq!(wrapped(text, 200), [text]);
+    }
 }

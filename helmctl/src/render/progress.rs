@@ -131,6 +131,7 @@ fn line(name: &str, step: &str, message: &str, width: usize) -> String {
     let (sign, style) = match step {
         "done" => ("✓", GOOD),
         "failed" => ("✗", BAD),
+        "skipped" => ("-", QUIET),
         _ => ("…", WARN),
     };
     // A line that wraps would spoil the count of lines to go back.

@@ -87,7 +87,9 @@ fn remarks(s: &ServiceStatus) -> Vec<String> {
             s.name
         ));
     }
-    if let Some(holder) = &s.holder {
+    // The reason of an external service names its holder.
+    let named = |holder: &&Holder| holder.pid.is_some_and(|pid| s.reason.contains(&format!("pid {pid} ")));
+    if let Some(holder) = s.holder.as_ref().filter(|holder| plain || !named(holder)) {
         words.push(format!("not started by Helm: {}", holder_words(holder)));
     }
     if matches!(s.health.as_str(), "degraded" | "unhealthy" | "unreachable") {
@@ -161,6 +163,22 @@ mod tests {
             true,
             80
         )));
+    }
+
+    #[test]
+    fn a_holder_is_named_once() {
+        let holder = Some(Holder { pid: Some(99), command: Some("python3 run.py".into()), uid: Some(0) });
+        let reason = "pid 99 (python3 run.py) holds port 5030 and was not started by Helm".into();
+        let text =
+            plain(&table(&[ServiceStatus { holder, reason, ..service("ledger", "external") }], false, 120));
+        assert_eq!(text.matches("run.py").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn words_of_a_later_helmd_are_shown_as_they_are() {
+        let later = ServiceStatus { health: "radiant".into(), ..service("core", "hibernating") };
+        let text = plain(&table(&[later], false, 80));
+        assert!(text.contains("hibernating") && text.contains("radiant"), "{text}");
     }
 
     #[test]

@@ -32,14 +32,7 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
         return Err(Hindrance::NotInstalled(format!("the directory {} is not there", spec.path)));
     }
     hand_over_registry(&world.config, spec, world.home.path()).map_err(Hindrance::Transient)?;
-    let flaskenv = read_variables(&cwd.join(".flaskenv"))?;
-    let env_file = match &spec.env_file {
-        Some(name) => Some(read_variables(&cwd.join(name))?.ok_or_else(|| {
-            Hindrance::Permanent(format!("env_file {} is not there", cwd.join(name).display()))
-        })?),
-        None => None,
-    };
-    let env = spec::environment(spec, mode, &world.base_env, flaskenv.as_deref(), env_file.as_deref());
+    let env = environment(spec, mode, &world.base_env)?;
     let mut argv = spec::argv(spec)
         .ok_or_else(|| Hindrance::Permanent("there is nothing to run: the entry has a url only".into()))?;
     if let Some(first) = argv.first_mut() {
@@ -56,6 +49,23 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
         notify: notify_probes(spec).next().is_some(),
         watchdog: spec.probes.liveness.as_ref().filter(|p| p.check == Check::Notify).map(|p| p.interval),
     })
+}
+
+/// What the service would be started with.
+pub(crate) fn environment(
+    spec: &ServiceSpec,
+    mode: Mode,
+    base: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Hindrance> {
+    let cwd = Path::new(&spec.path);
+    let flaskenv = read_variables(&cwd.join(".flaskenv"))?;
+    let env_file = match &spec.env_file {
+        Some(name) => Some(read_variables(&cwd.join(name))?.ok_or_else(|| {
+            Hindrance::Permanent(format!("env_file {} is not there", cwd.join(name).display()))
+        })?),
+        None => None,
+    };
+    Ok(spec::environment(spec, mode, base, flaskenv.as_deref(), env_file.as_deref()))
 }
 
 fn notify_probes(spec: &ServiceSpec) -> impl Iterator<Item = &Probe> {
@@ -92,7 +102,11 @@ fn read_variables(path: &Path) -> Result<Option<String>, Hindrance> {
 }
 
 /// The file that will be executed: a path inside the service's directory, or a bare word found in its PATH.
-fn resolve(program: &str, cwd: &Path, env: &BTreeMap<String, String>) -> Result<String, Hindrance> {
+pub(crate) fn resolve(
+    program: &str,
+    cwd: &Path,
+    env: &BTreeMap<String, String>,
+) -> Result<String, Hindrance> {
     if program.contains('/') {
         let path = cwd.join(program);
         return match executable(&path) {

@@ -4,6 +4,7 @@
 pub mod launch;
 pub mod link;
 mod live;
+mod silence;
 mod task;
 
 pub(crate) use task::last_record;

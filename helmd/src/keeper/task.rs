@@ -15,7 +15,7 @@ use helm_shim::procs::Process;
 use helm_shim::record::RunRecord;
 use helm_shim::rundir::ServiceDir;
 use helm_shim::wire::{Attach, Ended, KeeperState, Order, Report, RunState};
-use rustix::process::{Pid, Resource, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Signal, prlimit};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +23,12 @@ use tokio_util::sync::CancellationToken;
 use super::launch::{Hindrance, prepare};
 use super::link::Link;
 use super::live::Live;
+use super::silence::{Due, Silence, signal_keeper};
 use super::{Command, Name, World};
 use crate::clock;
 use crate::port;
 use crate::supervisor::driver::NewsSender;
+use crate::work;
 
 /// A keeper that does not answer `Hello` for this long is stuck; killing it costs the service nothing.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -53,6 +55,8 @@ pub(super) struct Task {
     keeperless: bool,
     /// A live run that was found when another one was to start.
     stray: Option<RunState>,
+    /// Nothing was heard of the keeper since an order.
+    silence: Option<Silence>,
 }
 
 impl Task {
@@ -76,6 +80,7 @@ impl Task {
             outdated: false,
             keeperless: false,
             stray: None,
+            silence: None,
         }
     }
 
@@ -88,7 +93,7 @@ impl Task {
                 biased;
                 () = stop.cancelled() => return,
                 report = next_report(&mut self.link) => match report {
-                    Ok(report) => self.report(report).await,
+                    Ok(report) => self.heard(report).await,
                     Err(e) => self.keeper_gone(&e).await,
                 },
                 (run, exit) = next_exit(&mut self.live) => self.give(Order::ExitKnown { run, exit }).await,
@@ -96,6 +101,7 @@ impl Task {
                     Some(command) => self.command(command).await,
                     None => return,
                 },
+                due = Silence::due(self.silence), if self.link.is_some() => self.break_silence(due).await,
             }
         }
     }
@@ -155,7 +161,7 @@ impl Task {
             return Err(failed(false, reason));
         }
         let (world, spec) = (self.world.clone(), self.spec.clone());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&world, &spec, run, mode)).await;
+        let prepared = work::KEEPERS.run_aside(move || prepare(&world, &spec, run, mode)).await;
         let order = match prepared.map_err(|e| failed(false, e.to_string()))? {
             Ok(order) => order,
             Err(Hindrance::NotInstalled(reason)) => return Err(News::NotInstalled { run, reason }),
@@ -192,7 +198,7 @@ impl Task {
             .stderr(Stdio::null())
             .process_group(0);
         let world = self.world.clone();
-        let started = tokio::task::spawn_blocking(move || {
+        let started = work::KEEPERS.run_aside(move || {
             let pid = world.reaper.spawn_keeper(&mut command)?;
             // Services inherit the limit that helmd was started with, not the one it raised for itself.
             if let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
@@ -203,7 +209,7 @@ impl Task {
             }
             Ok(())
         });
-        started.await.unwrap_or_else(|e| Err(io::Error::other(e)))?;
+        started.await.flatten()?;
         link.send(&Order::Hello { log: self.spec.log.clone(), attach }).await?;
         Ok(link)
     }
@@ -213,7 +219,39 @@ impl Task {
     async fn give(&mut self, order: Order) {
         let Some(link) = &mut self.link else { return };
         if let Err(e) = link.send(&order).await {
-            self.keeper_gone(&e).await;
+            return self.keeper_gone(&e).await;
+        }
+        self.silence.get_or_insert_with(Silence::begin);
+    }
+
+    /// The keeper did not say a word since an order.
+    async fn break_silence(&mut self, due: Due) {
+        self.silence = None;
+        match due {
+            Due::Ask => {
+                signal_keeper(&self.place, self.name.as_str(), Signal::CONT);
+                self.give(Order::Hello { log: self.spec.log.clone(), attach: None }).await;
+                self.silence = self.link.as_ref().map(|_| Silence::Asked(Instant::now()));
+            }
+            // Its socket ends with it.
+            Due::Replace => self.kill_stuck(),
+        }
+    }
+
+    async fn heard(&mut self, report: Report) {
+        let asked = matches!(self.silence.take(), Some(Silence::Asked(_)));
+        // The answer to our question holds nothing that this connection has not told, or will tell.
+        if !(asked && matches!(report, Report::Hello(_))) {
+            self.report(report).await;
+        }
+    }
+
+    fn kill_stuck(&self) {
+        if signal_keeper(&self.place, self.name.as_str(), Signal::KILL) {
+            tracing::warn!(
+                service.name = %self.name,
+                "a keeper does not answer as it should and is killed; its service is not touched"
+            );
         }
     }
 
@@ -330,7 +368,7 @@ impl Task {
 
     /// The keeper is gone. If a run of it may live, a new keeper takes it over.
     async fn keeper_gone(&mut self, why: &io::Error) {
-        self.link = None;
+        (self.link, self.silence) = (None, None);
         let Some(run) = self.live.as_ref().map(|live| live.run) else { return };
         tracing::warn!(service.name = %self.name, run.id = %run, "the keeper is gone ({why}); a new one takes over");
         let mut attempt = 0_usize;
@@ -366,6 +404,7 @@ impl Task {
                     let pending = self.live.as_ref().and_then(|live| live.pending.clone());
                     if let (Some(order), Some(link)) = (pending, &mut self.link) {
                         let _ = link.send(&order).await;
+                        self.silence = Some(Silence::begin());
                     }
                     return self.tell(News::Warning { topic: "keeper".into(), text: String::new() }).await;
                 }
@@ -418,7 +457,7 @@ impl Task {
         link.send(&Order::Hello { log: self.spec.log.clone(), attach }).await?;
         match hello(&mut link).await {
             Ok(state) if live.is_some() && state.run.is_none() && state.attach_failed.is_none() => {
-                kill_stuck(&self.place);
+                self.kill_stuck();
                 Err(io::Error::other("the keeper knows nothing of the run that lives"))
             }
             Ok(state) => {
@@ -427,7 +466,7 @@ impl Task {
             }
             Err(e) => {
                 if e.kind() == io::ErrorKind::TimedOut {
-                    kill_stuck(&self.place);
+                    self.kill_stuck();
                 }
                 Err(e)
             }
@@ -485,7 +524,7 @@ impl Task {
             started_wall,
             mode,
             ready,
-            ended: state.ended.as_ref().map(|e| e.exit),
+            ended: state.ended.as_ref().map(|e| (e.exit, e.at)),
         })
     }
 
@@ -497,9 +536,7 @@ impl Task {
 
     async fn last_record(&self) -> io::Result<Option<RunState>> {
         let place = self.place.clone();
-        tokio::task::spawn_blocking(move || last_record(&place))
-            .await
-            .unwrap_or_else(|e| Err(io::Error::other(e)))
+        work::KEEPERS.run_aside(move || last_record(&place)).await.flatten()
     }
 
     /// The record, where nothing may be decided without it: an error is no proof that there is none.
@@ -558,21 +595,6 @@ pub(crate) fn last_record(place: &ServiceDir) -> io::Result<Option<RunState>> {
 
 fn main_of(state: &RunState) -> Process {
     Process { pid: state.pid, start_ticks: state.start_ticks }
-}
-
-fn kill_stuck(place: &ServiceDir) {
-    let pid = std::fs::read_to_string(place.lock()).ok().and_then(|t| t.trim().parse().ok());
-    let is_keeper = |pid: &Pid| {
-        let comm = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
-        comm.is_ok_and(|comm| comm.trim() == "helm-shim")
-    };
-    if let Some(pid) = pid.and_then(Pid::from_raw).filter(is_keeper) {
-        tracing::warn!(
-            process.pid = pid.as_raw_nonzero(),
-            "a keeper does not answer as it should and is killed; its service is not touched"
-        );
-        let _ = kill_process(pid, Signal::KILL);
-    }
 }
 
 async fn next_report(link: &mut Option<Link>) -> io::Result<Report> {

@@ -1,4 +1,5 @@
-//! A program in the service's directory: exit 0 is healthy, its last line is the message.
+//! A program in the service's directory: exit 0 is healthy, its last line is the message. helm-shim goes there and execs it,
+//! so that a directory that does not answer hangs a child of ours and no thread.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,19 +17,21 @@ use crate::reaper::RuntimeChild;
 /// Output that is kept.
 const OUTPUT: u64 = 8 << 10;
 
+/// Health and message; and the program, killed, where it did not end in time: one that hangs in the kernel may need longer.
 pub(super) async fn ask(
     prober: &Prober,
     spec: &ServiceSpec,
     command: &[String],
     within: Duration,
-) -> (Health, String) {
-    let Some((program, arguments)) = command.split_first() else {
-        return (Health::Unhealthy, "no command".into());
+) -> (Health, String, Option<RuntimeChild>) {
+    let Some(program) = command.first() else {
+        return (Health::Unhealthy, "no command".into(), None);
     };
-    let mut start = Command::new(program);
+    let mut start = Command::new(&prober.shim);
     start
-        .args(arguments)
-        .current_dir(&spec.path)
+        .arg("exec")
+        .arg(&spec.path)
+        .args(command)
         .env_clear()
         .envs(prober.base_env.iter())
         .envs(spec.env.iter())
@@ -39,7 +42,7 @@ pub(super) async fn ask(
         .kill_on_drop(true);
     let mut child = match prober.reaper.spawn(&mut start) {
         Ok(child) => child,
-        Err(e) => return (Health::Unhealthy, format!("`{program}` could not be started: {e}")),
+        Err(e) => return (Health::Unhealthy, format!("`{program}` could not be started: {e}"), None),
     };
     let group = child.child.id();
     let answer = timeout(within, finish(&mut child)).await;
@@ -48,11 +51,8 @@ pub(super) async fn ask(
         let _ = kill_process_group(group, Signal::KILL);
     }
     match answer {
-        Ok(answer) => answer,
-        Err(_) => {
-            let _ = child.child.wait().await;
-            (Health::Unhealthy, format!("`{program}` did not end within {within:?}"))
-        }
+        Ok((health, message)) => (health, message, None),
+        Err(_) => (Health::Unhealthy, format!("`{program}` did not end within {within:?}"), Some(child)),
     }
 }
 

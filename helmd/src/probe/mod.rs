@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Changes;
 use crate::clock;
-use crate::reaper::Reaper;
+use crate::reaper::{Reaper, RuntimeChild};
 use crate::supervisor::driver::NewsSender;
 
 /// What all probes share.
@@ -34,10 +35,14 @@ pub struct Prober {
     pub cap: Arc<Semaphore>,
     /// Waits for the programs of exec probes.
     pub reaper: Reaper,
+    /// helm-shim, which starts the programs of exec probes.
+    pub shim: PathBuf,
     /// Environment that services begin with.
     pub base_env: Arc<BTreeMap<String, String>>,
     /// `logs/`
     pub logs: PathBuf,
+    /// Tells of new output.
+    pub changes: Changes,
     /// TLS without verification, for loopback only.
     pub tls: http::Tls,
     /// Owns the tasks.
@@ -124,7 +129,14 @@ impl Asking {
         }
         if let Check::Log { pattern } = &self.probe.check {
             loop {
-                let answer = log::wait_for(&self.prober.logs, &self.spec.name, self.begun, pattern).await;
+                let answer = log::wait_for(
+                    &self.prober.logs,
+                    &self.prober.changes,
+                    &self.spec.name,
+                    self.begun,
+                    pattern,
+                )
+                .await;
                 let found = answer.health == Health::Healthy;
                 self.tell(answer).await;
                 if found {
@@ -136,12 +148,16 @@ impl Asking {
         pause(self.first_delay()).await;
         let mut slow = 0;
         loop {
-            let answer = {
+            let (answer, killed) = {
                 // The semaphore is never closed.
                 let Ok(_turn) = self.prober.cap.acquire().await else { return };
                 self.ask(&mut slow).await
             };
             self.tell(answer).await;
+            // Never two of them at once; and without a turn, so that others go on.
+            if let Some(mut killed) = killed {
+                let _ = killed.child.wait().await;
+            }
             pause(self.probe.interval).await;
         }
     }
@@ -163,9 +179,10 @@ impl Asking {
         self.probe.initial_delay + spread
     }
 
-    async fn ask(&self, slow: &mut u32) -> Answer {
+    async fn ask(&self, slow: &mut u32) -> (Answer, Option<RuntimeChild>) {
         let began = Instant::now();
         let timeout = self.probe.timeout;
+        let mut killed = None;
         let (health, message) = match &self.probe.check {
             Check::Http { url, fallback } => {
                 let seen = http::ask(&self.prober.tls, url, fallback, timeout).await;
@@ -175,10 +192,14 @@ impl Asking {
                 (if stuck { Health::Unhealthy } else { seen.health }, seen.message)
             }
             Check::Tcp { host, port } => tcp::ask(host, *port, timeout).await,
-            Check::Exec { command } => exec::ask(&self.prober, &self.spec, command, timeout).await,
+            Check::Exec { command } => {
+                let (health, message, left) = exec::ask(&self.prober, &self.spec, command, timeout).await;
+                killed = left;
+                (health, message)
+            }
             Check::Log { .. } | Check::Notify => (Health::Unknown, String::new()),
         };
-        Answer { health, message, latency: began.elapsed() }
+        (Answer { health, message, latency: began.elapsed() }, killed)
     }
 
     async fn tell(&self, answer: Answer) {

@@ -28,17 +28,18 @@ use tonic::service::interceptor::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use crate::changes::Changes;
 use crate::clock;
 use crate::config;
+use crate::drift::Drift;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::supervisor::{FleetView, Supervisor};
+use crate::work;
 use peer::{Admission, Incoming, Peer};
 
 /// Messages that wait for a reader of a stream; the producer waits when it is full.
 const STREAM: usize = 1;
-/// Events and lines from the past where the caller does not say.
-const DEFAULT_LAST: u32 = 100;
 
 type Result<T> = std::result::Result<T, Status>;
 type Streaming<T> = Response<ReceiverStream<Result<T>>>;
@@ -62,6 +63,8 @@ pub struct Facts {
     pub cgroup: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
+    /// Whether helmd runs by the files as they are.
+    pub drift: Arc<Drift>,
 }
 
 /// The service.
@@ -71,6 +74,8 @@ pub struct Api {
     pub supervisor: Supervisor,
     /// Events.
     pub journal: Journal,
+    /// Tells of new output.
+    pub changes: Changes,
     /// Definitions in the order of services.json.
     pub specs: Arc<Vec<Arc<ServiceSpec>>>,
     /// Facts.
@@ -136,6 +141,7 @@ impl Helm for Api {
 
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
         let facts = &self.facts;
+        let alerts: Vec<String> = facts.drift.alert().await.into_iter().collect();
         Ok(Response::new(InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: facts.home.path().to_string_lossy().into_owned(),
@@ -144,7 +150,8 @@ impl Helm for Api {
             containment: if facts.cgroup { "cgroup" } else { "subreaper" }.to_owned(),
             containment_detail: facts.containment_detail.clone(),
             hold: self.supervisor.view().hold,
-            warnings: facts.warnings.clone(),
+            warnings: alerts.iter().chain(&facts.warnings).cloned().collect(),
+            alerts,
             default_mode: facts.default_mode.as_str().to_owned(),
             boot_id: facts.boot_id.clone(),
             socket: facts.socket.clone(),
@@ -217,22 +224,21 @@ impl Helm for Api {
         let request = request.into_inner();
         self.known(std::slice::from_ref(&request.name))?;
         let stream = output::Stream::parse(&request.stream)?;
-        let lines = request.lines.unwrap_or(DEFAULT_LAST);
         let dir = self.facts.home.logs().join(&request.name);
-        Ok(self.stream(|sink| output::send(dir, stream, lines, request.follow, sink)))
+        let follow = request.follow.then(|| self.changes.clone());
+        Ok(self.stream(|sink| output::send(dir, stream, request, follow, sink)))
     }
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
-        let EventsRequest { names, last, follow } = request.into_inner();
-        self.known(&names)?;
-        let last = usize::try_from(last.unwrap_or(DEFAULT_LAST)).unwrap_or(usize::MAX);
+        let request = request.into_inner();
+        self.known(&request.names)?;
         let journal = self.journal.clone();
-        Ok(self.stream(|sink| watch::events(journal, names, last, follow, sink)))
+        Ok(self.stream(|sink| watch::events(journal, request, sink)))
     }
 
     async fn check_config(&self, _: Request<CheckConfigRequest>) -> Result<Response<CheckConfigResponse>> {
         let home = self.facts.home.clone();
-        let checked = tokio::task::spawn_blocking(move || config::check(&home)).await;
+        let checked = work::CHECKS.run(move || Ok(config::check(&home))).await;
         let (config, faults) = checked.map_err(|e| Status::internal(e.to_string()))?;
         let faults = faults.iter().map(convert::fault).collect();
         Ok(Response::new(CheckConfigResponse { ok: config.is_some(), faults }))

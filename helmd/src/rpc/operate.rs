@@ -38,12 +38,14 @@ pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: S
     let mut report = Report { pursuits: accepted.goals, told: BTreeMap::new() };
     let warning = accepted.warning.map(|w| format!("; {w}")).unwrap_or_default();
     let last = if wait.no_wait {
-        report.outcome("accepted", format!("accepted{warning}"), &fleet.borrow_and_update().clone())
+        Some(report.outcome("accepted", format!("accepted{warning}"), &fleet.borrow_and_update().clone()))
     } else {
         let limit = if wait.timeout_ms == 0 { DEFAULT_WAIT } else { Duration::from_millis(wait.timeout_ms) };
         report.follow(&mut fleet, Instant::now() + limit, limit, &warning, &sink).await
     };
-    let _ = sink.send(Ok(last)).await;
+    if let Some(last) = last {
+        let _ = sink.send(Ok(last)).await;
+    }
 }
 
 fn refusal(error: &AskError) -> Status {
@@ -54,6 +56,13 @@ fn refusal(error: &AskError) -> Status {
     }
 }
 
+#[derive(Default)]
+struct Looked {
+    pending: Vec<String>,
+    failed: Vec<String>,
+    skipped: Vec<String>,
+}
+
 struct Report {
     pursuits: Vec<Pursuit>,
     /// Step and message last told, by service.
@@ -61,6 +70,7 @@ struct Report {
 }
 
 impl Report {
+    /// The last message; none where nobody listens, or where helmd leaves before it is done (the next one goes on).
     async fn follow(
         &mut self,
         fleet: &mut watch::Receiver<Arc<FleetView>>,
@@ -68,45 +78,44 @@ impl Report {
         limit: Duration,
         warning: &str,
         sink: &Sink,
-    ) -> Progress {
+    ) -> Option<Progress> {
         loop {
             let view = fleet.borrow_and_update().clone();
-            let (pending, failed) = self.look(&view);
+            let Looked { pending, failed, skipped } = self.look(&view);
             if pending.is_empty() {
-                let (result, message) = conclusion(&failed, self.pursuits.len());
-                return self.outcome(result, message + warning, &view);
+                let (result, message) = conclusion(&failed, &skipped, self.pursuits.len());
+                return Some(self.outcome(result, message + warning, &view));
             }
             let news = self.news(&view);
             if !news.is_empty() {
                 let progress = Progress { services: news, outcome: None };
                 if sink.send(Ok(progress)).await.is_err() {
-                    return Progress::default();
+                    return None;
                 }
             }
             match timeout_at(deadline, fleet.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => {
-                    return self.outcome("failed", "helmd is leaving; the operation goes on".into(), &view);
-                }
+                Ok(Err(_)) => return None,
                 Err(_) => {
                     let message = format!("after {} s: {}", limit.as_secs(), pending.join("; "));
-                    return self.outcome("timeout", message + warning, &view);
+                    return Some(self.outcome("timeout", message + warning, &view));
                 }
             }
         }
     }
 
-    /// What is still to come and what has failed, in words.
-    fn look(&self, view: &FleetView) -> (Vec<String>, Vec<String>) {
-        let (mut pending, mut failed) = (Vec::new(), Vec::new());
+    /// What is still to come, what has failed and what was left out, in words.
+    fn look(&self, view: &FleetView) -> Looked {
+        let mut looked = Looked::default();
         for pursuit in &self.pursuits {
             match verdict(pursuit, view) {
-                Verdict::Pending(words) => pending.push(format!("{}: {words}", pursuit.name)),
-                Verdict::Failed(words) => failed.push(format!("{}: {words}", pursuit.name)),
+                Verdict::Pending(words) => looked.pending.push(format!("{}: {words}", pursuit.name)),
+                Verdict::Failed(words) => looked.failed.push(format!("{}: {words}", pursuit.name)),
+                Verdict::Skipped(words) => looked.skipped.push(format!("{}: {words}", pursuit.name)),
                 Verdict::Done(_) => {}
             }
         }
-        (pending, failed)
+        looked
     }
 
     /// Services whose step or message differs from what was told.
@@ -118,6 +127,7 @@ impl Report {
                 Verdict::Pending(words) => ("pending", words),
                 Verdict::Done(words) => ("done", words),
                 Verdict::Failed(words) => ("failed", words),
+                Verdict::Skipped(words) => ("skipped", words),
             };
             let line = (step, message);
             if self.told.get(&pursuit.name) == Some(&line) {
@@ -146,9 +156,35 @@ fn verdict(pursuit: &Pursuit, view: &FleetView) -> Verdict {
     judge(&pursuit.goal, status, &pursuit.at_begin)
 }
 
-fn conclusion(failed: &[String], all: usize) -> (&'static str, String) {
-    if failed.is_empty() {
-        return ("done", format!("{all} service{} done", if all == 1 { "" } else { "s" }));
+/// What is not installed is no failure, unless nothing else is there.
+fn conclusion(failed: &[String], skipped: &[String], all: usize) -> (&'static str, String) {
+    let count = |n: usize| format!("{n} service{}", if n == 1 { "" } else { "s" });
+    match (failed, skipped) {
+        ([_, ..], _) => ("failed", failed.join("; ")),
+        ([], []) => ("done", format!("{} done", count(all))),
+        ([], skipped) if skipped.len() == all => {
+            ("failed", format!("nothing was started: {}", skipped.join("; ")))
+        }
+        ([], skipped) => {
+            let done = count(all - skipped.len());
+            ("done", format!("{done} done, {} skipped: what they need is not installed", skipped.len()))
+        }
     }
-    ("failed", failed.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::conclusion;
+
+    #[test]
+    fn what_is_not_installed_is_no_failure_unless_nothing_else_is_there() {
+        let words = |n: usize| (0..n).map(|i| format!("s{i}: no")).collect::<Vec<_>>();
+        let say = |failed, skipped, all| conclusion(&words(failed), &words(skipped), all);
+        assert_eq!(say(0, 0, 2), ("done", "2 services done".into()));
+        assert_eq!(say(0, 0, 0), ("done", "0 services done".into()));
+        let some = "1 service done, 2 skipped: what they need is not installed";
+        assert_eq!(say(0, 2, 3), ("done", some.into()));
+        assert_eq!(say(0, 1, 1), ("failed", "nothing was started: s0: no".into()));
+        assert_eq!(say(1, 1, 3), ("failed", "s0: no".into()));
+    }
 }

@@ -5,12 +5,16 @@ use std::io;
 use std::path::PathBuf;
 
 use helm_proto::convert;
-use helm_proto::v1::{OutputChunk, OutputLine};
+use helm_proto::v1::{Cursor, OutputChunk, OutputLine, OutputRequest};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::follow::{self, Changes, Follower, Line};
+use crate::changes::Changes;
+use crate::follow::{self, Follower, Line, Place};
+use crate::work;
 
+/// Lines from the past where the caller does not say.
+const DEFAULT_LINES: u32 = 100;
 /// Lines in one message, and their bytes (a message stays below gRPC's usual 4 MiB).
 const CHUNK_LINES: usize = 2000;
 const CHUNK_BYTES: usize = 1 << 20;
@@ -53,52 +57,74 @@ impl Stream {
 
 type Sink = mpsc::Sender<Result<OutputChunk, Status>>;
 
-/// Sends the last `lines` lines of the service, then follows, if it is asked to.
-pub async fn send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: Sink) {
-    if let Err(e) = try_send(dir, stream, lines, follow, &sink).await {
+/// Sends the last lines of the service, or those behind the place that was named, then follows, where `changes` are given.
+pub async fn send(
+    dir: PathBuf,
+    stream: Stream,
+    request: OutputRequest,
+    changes: Option<Changes>,
+    sink: Sink,
+) {
+    if let Err(e) = try_send(dir, stream, request, changes, &sink).await {
         let _ = sink.send(Err(Status::internal(format!("the captured output cannot be read: {e}")))).await;
     }
 }
 
-async fn try_send(dir: PathBuf, stream: Stream, lines: u32, follow: bool, sink: &Sink) -> io::Result<()> {
-    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    let (mut follower, last, mut changes) = {
-        let dir = dir.clone();
-        let changes = if follow {
-            let there = dir.clone();
-            blocking(move || follow::ensure(&there)).await?;
-            Some(Changes::of(&dir)?)
-        } else {
-            None
+async fn try_send(
+    dir: PathBuf,
+    stream: Stream,
+    request: OutputRequest,
+    changes: Option<Changes>,
+    sink: &Sink,
+) -> io::Result<()> {
+    let lines = usize::try_from(request.lines.unwrap_or(DEFAULT_LINES)).unwrap_or(usize::MAX);
+    let begin = move || {
+        // Watched before anything is read: nothing written in between is missed.
+        let changes = match changes {
+            Some(changes) => Some(follow::ensure(&dir).and_then(|()| changes.of(&dir))?),
+            None => None,
         };
-        let (follower, last) = blocking(move || tail(dir, stream, lines)).await?;
-        (follower, last, changes)
+        let (follower, last) = match request.after {
+            Some(Cursor { segment, offset }) => (resumed(dir, Place { segment, offset })?, VecDeque::new()),
+            None => tail(dir, stream, lines)?,
+        };
+        Ok((follower, last, changes))
     };
-    if !hand_over(last.into(), sink).await {
+    let (mut follower, last, mut changes) = work::OUTPUT.run(begin).await?;
+    if !hand_over(last.into(), follower.place(), changes.is_some(), sink).await {
         return Ok(());
     }
-    while let Some(changes) = &mut changes {
+    loop {
         loop {
-            let (back, read) = blocking(move || {
-                let read = follower.read()?;
-                Ok((follower, read))
-            })
-            .await?;
+            let (back, read) = work::OUTPUT
+                .run(move || {
+                    let read = follower.read()?;
+                    Ok((follower, read))
+                })
+                .await?;
             follower = back;
             if read.is_empty() {
                 break;
             }
             let wanted = read.into_iter().filter(|l| stream.has(l)).collect();
-            if !hand_over(wanted, sink).await {
+            if !hand_over(wanted, follower.place(), false, sink).await {
                 return Ok(());
             }
         }
+        let Some(changes) = &mut changes else { return Ok(()) };
         tokio::select! {
             changed = changes.next() => changed?,
             () = sink.closed() => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// A reader at a former one's place. Where no file is as new as that place, somebody emptied the directory, and
+/// numbers began anew.
+fn resumed(dir: PathBuf, place: Place) -> io::Result<Follower> {
+    let newest = helm_shim::segments::list(&dir)?.last().map(|segment| segment.number);
+    let known = newest.is_some_and(|newest| newest >= place.segment);
+    Ok(Follower::from_place(dir, if known { place } else { Place::default() }))
 }
 
 /// The last lines, and a follower that stands behind them.
@@ -126,8 +152,8 @@ fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, Vec
     }
 }
 
-/// False when nobody listens any more.
-async fn hand_over(lines: Vec<Line>, sink: &Sink) -> bool {
+/// Sends lines, and the place behind them; without lines only where `always`. False when nobody listens any more.
+async fn hand_over(lines: Vec<Line>, behind: Place, always: bool, sink: &Sink) -> bool {
     let mut chunk = OutputChunk::default();
     let mut bytes = 0;
     for line in lines {
@@ -140,14 +166,16 @@ async fn hand_over(lines: Vec<Line>, sink: &Sink) -> bool {
         });
         if chunk.lines.len() >= CHUNK_LINES || bytes >= CHUNK_BYTES {
             bytes = 0;
+            chunk.cursor = Some(cursor(line.end));
             if sink.send(Ok(std::mem::take(&mut chunk))).await.is_err() {
                 return false;
             }
         }
     }
-    chunk.lines.is_empty() || sink.send(Ok(chunk)).await.is_ok()
+    chunk.cursor = Some(cursor(behind));
+    (chunk.lines.is_empty() && !always) || sink.send(Ok(chunk)).await.is_ok()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+fn cursor(place: Place) -> Cursor {
+    Cursor { segment: place.segment, offset: place.offset }
 }

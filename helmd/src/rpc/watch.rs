@@ -6,7 +6,7 @@ use std::sync::Arc;
 use helm_core::event::Change;
 use helm_core::name::ServiceName;
 use helm_proto::convert;
-use helm_proto::v1::{EventRecord, WatchStatusResponse};
+use helm_proto::v1::{EventRecord, EventsRequest, WatchStatusResponse};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
@@ -14,6 +14,8 @@ use crate::clock;
 use crate::journal::{Entry, Journal};
 use crate::supervisor::FleetView;
 
+/// Events from the past where the caller does not say.
+const DEFAULT_EVENTS: u32 = 100;
 /// Events handed over at once.
 const BATCH: usize = 64;
 
@@ -56,32 +58,43 @@ pub async fn statuses(
     }
 }
 
-/// Sends the last `n` events, then (`follow`) what happens.
+/// Sends the newest events, or those after the number that was named, then (`follow`) what happens.
 pub async fn events(
     journal: Journal,
-    names: Vec<String>,
-    n: usize,
-    follow: bool,
+    request: EventsRequest,
     sink: mpsc::Sender<Result<EventRecord, Status>>,
 ) {
+    let EventsRequest { names, last, follow, after } = request;
     let wanted = |change: &Change| names.is_empty() || names.iter().any(|n| n == change.service.as_str());
     let mut newest = journal.subscribe();
-    let mut at = *newest.borrow_and_update();
-    for entry in journal.last(n, wanted).into_iter().filter(|e| e.id <= at) {
-        if sink.send(Ok(record(&entry, 0))).await.is_err() {
-            return;
-        }
-    }
+    // History is told as it is in memory; what is followed, only when the next helmd will know it as well.
+    let mut upto = *newest.borrow_and_update();
     if !follow {
-        return;
+        upto = journal.newest();
     }
+    let mut at = match after {
+        Some(after) => journal.known(after),
+        None => {
+            let n = usize::try_from(last.unwrap_or(DEFAULT_EVENTS)).unwrap_or(usize::MAX);
+            for entry in journal.last(n, upto, wanted) {
+                if sink.send(Ok(record(&entry, 0))).await.is_err() {
+                    return;
+                }
+            }
+            upto
+        }
+    };
     loop {
-        let (mut missed, batch) = journal.after(at, BATCH);
+        let (mut missed, batch) = journal.after(at, upto, BATCH);
         if batch.is_empty() {
+            if !follow {
+                return;
+            }
             tokio::select! {
                 changed = newest.changed() => if changed.is_err() { return },
                 () = sink.closed() => return,
             }
+            upto = *newest.borrow_and_update();
             continue;
         }
         for entry in batch {

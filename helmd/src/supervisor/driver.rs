@@ -1,8 +1,9 @@
 //! The loop that owns the fleet: events in, effects out. Nothing in its body waits for a disk, a database or a child.
 //!
 //! A request is carried out in three steps: the wishes that follow from it are computed, they are written (on a thread
-//! of the pool, while news and deadlines go on), then the fleet is told. Requests wait for one another.
+//! of their own, while news and deadlines go on), then the fleet is told. Requests wait for one another.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use helm_core::ask::{self, Ask, Plan};
@@ -13,13 +14,12 @@ use helm_core::status::ServiceStatus;
 use helm_core::time::Mono;
 use helm_core::wish::{Mode, Wishes};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::perform::Performer;
 use super::{ASK_QUEUE, Accepted, AskError, FleetView, Pursuit, Request, Supervisor};
 use crate::clock;
-use crate::wishes::WishFile;
+use crate::wishes::WishWriter;
 
 /// News taken in before the status is published again and requests get their turn.
 const BATCH: usize = 64;
@@ -35,7 +35,9 @@ pub struct Driver {
     wishes: Wishes,
     /// The file says the same.
     saved: bool,
-    file: WishFile,
+    /// Where the wishes are, for messages.
+    path: PathBuf,
+    writer: WishWriter,
     default_mode: Mode,
     performer: Performer,
     asks: mpsc::Receiver<Request>,
@@ -50,7 +52,7 @@ struct Saving {
     ask: Ask,
     by: String,
     reply: oneshot::Sender<Result<Accepted, AskError>>,
-    write: JoinHandle<std::io::Result<()>>,
+    write: oneshot::Receiver<std::io::Result<()>>,
 }
 
 impl Driver {
@@ -58,7 +60,7 @@ impl Driver {
     pub fn new(
         fleet: Fleet,
         wishes: Wishes,
-        file: WishFile,
+        (path, writer): (PathBuf, WishWriter),
         default_mode: Mode,
         performer: Performer,
         news: NewsReceiver,
@@ -66,8 +68,19 @@ impl Driver {
     ) -> (Self, Supervisor) {
         let (asks, asked) = mpsc::channel(ASK_QUEUE);
         let (view, seen) = watch::channel(Arc::new(FleetView::default()));
-        let driver =
-            Self { fleet, wishes, saved: true, file, default_mode, performer, asks: asked, news, view, stop };
+        let driver = Self {
+            fleet,
+            wishes,
+            saved: true,
+            path,
+            writer,
+            default_mode,
+            performer,
+            asks: asked,
+            news,
+            view,
+            stop,
+        };
         (driver, Supervisor { asks, view: seen })
     }
 
@@ -128,9 +141,13 @@ impl Driver {
                 return None;
             }
         };
-        let (file, wishes, same) =
-            (self.file.clone(), plan.wishes.clone(), self.saved && plan.wishes == self.wishes);
-        let write = tokio::task::spawn_blocking(move || if same { Ok(()) } else { file.save(&wishes) });
+        let write = if self.saved && plan.wishes == self.wishes {
+            let (done, written) = oneshot::channel();
+            let _ = done.send(Ok(()));
+            written
+        } else {
+            self.writer.save(plan.wishes.clone())
+        };
         Some(Saving { plan, ask, by, reply, write })
     }
 
@@ -140,7 +157,7 @@ impl Driver {
         let mut warning = None;
         self.saved = written.is_ok();
         if let Err(e) = written {
-            let path = self.file.path().display().to_string();
+            let path = self.path.display().to_string();
             let stops = matches!(ask, Ask::Stop { .. } | Ask::Down { .. });
             if !stops {
                 let _ = reply.send(Err(AskError::NotRecorded { path, cause: e.to_string() }));

@@ -74,6 +74,7 @@ impl Performer {
                 self.watches.insert(service, stop);
             }
             Effect::UnwatchPort { service } => self.stop_watching(&service),
+            Effect::Remember { service, memory } => self.journal.remember(service, memory),
             Effect::Record(change) => self.journal.record(change),
         }
     }

@@ -19,7 +19,10 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
+use std::collections::BTreeMap;
+
 use crate::event::{Effect, Event, News, Now};
+use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::spec::ServiceSpec;
 use crate::status::{RunId, ServiceStatus};
@@ -47,25 +50,29 @@ pub struct Fleet {
 
 impl Fleet {
     /// A fleet of which nothing is known yet. Run ids are given out from `first_run` on, which must be greater than
-    /// that of every earlier run; at most `start_cap` services (at least one) start at the same time.
+    /// that of every earlier run; at most `start_cap` services (at least one) start at the same time. `memories` are
+    /// what a former helmd of this boot left.
     pub fn new(
         services: Vec<ServiceSpec>,
         wishes: Wishes,
+        mut memories: BTreeMap<ServiceName, Memory>,
         first_run: RunId,
         start_cap: u32,
         now: Now,
     ) -> Self {
         let graph = Graph::new(&services);
         let wish = |spec: &ServiceSpec| wishes.services.get(&spec.name).copied().unwrap_or_default();
+        let next_run = memories.values().filter_map(Memory::newest_run).map(|run| RunId(run.0 + 1));
+        let next_run = next_run.fold(first_run, RunId::max);
         let units = services.into_iter().map(|spec| {
-            let wish = wish(&spec);
-            Unit::new(spec, wish, wishes.hold, now)
+            let (wish, memory) = (wish(&spec), memories.remove(&spec.name));
+            Unit::new(spec, wish, wishes.hold, memory, now)
         });
         let mut fleet = Self {
             units: units.collect(),
             graph,
             wishes,
-            next_run: first_run,
+            next_run,
             start_cap: start_cap.max(1) as usize,
             slot_free_at: None,
             revision: 0,
@@ -82,7 +89,13 @@ impl Fleet {
             (Some(early), Event::Adopted) => {
                 let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(early).into_iter().partition(is_finding);
                 self.early = None;
-                for event in found.into_iter().chain(rest) {
+                for event in found {
+                    self.take(now, event, &mut out);
+                }
+                for unit in &mut self.units {
+                    unit.adopted(&mut Turn { now, out: &mut out, next_run: &mut self.next_run });
+                }
+                for event in rest {
                     self.take(now, event, &mut out);
                 }
             }
@@ -184,5 +197,5 @@ impl Fleet {
 
 /// What was found when helmd came: to be known before anything else is decided.
 fn is_finding(event: &Event) -> bool {
-    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. } | News::Warning { .. }))
+    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. }))
 }

@@ -3,6 +3,7 @@
 use super::Fleet;
 use crate::event::{Effect, Now};
 use crate::name::ServiceName;
+use crate::status::Stuck;
 use crate::time::Mono;
 use crate::unit::{Gate, Turn, Unit, View};
 
@@ -11,8 +12,9 @@ impl Fleet {
     /// along Rest/Backoff -> Blocked -> Launching, or Up -> Ending, and each of these only once.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.round(now, out) {}
-        for unit in &mut self.units {
-            unit.settled(&mut Turn { now, out, next_run: &mut self.next_run });
+        let stuck = self.stuck();
+        for (unit, stuck) in self.units.iter_mut().zip(stuck) {
+            unit.settled(stuck, &mut Turn { now, out, next_run: &mut self.next_run });
         }
     }
 
@@ -56,6 +58,32 @@ impl Fleet {
         });
         let lacks: Vec<(ServiceName, String)> = lacks.collect();
         if lacks.is_empty() { Gate::Open } else { Gate::Waits(lacks) }
+    }
+
+    /// For each unit, who at the root keeps it from ever starting by itself.
+    fn stuck(&self) -> Vec<Option<Stuck>> {
+        let mut looked = vec![None; self.units.len()];
+        (0..self.units.len()).map(|i| self.stuck_of(i, &mut looked)).collect()
+    }
+
+    /// A failure is named before something that is only not installed. What is being looked at does not count: a cycle
+    /// is refused by the reader, here it must only not hang.
+    fn stuck_of(&self, i: usize, looked: &mut Vec<Option<Option<Stuck>>>) -> Option<Stuck> {
+        if let Some(known) = &looked[i] {
+            return known.clone();
+        }
+        looked[i] = Some(None);
+        let mut found: Option<Stuck> = None;
+        for (name, _) in self.units[i].lacks() {
+            let Some(on) = self.graph.index(name.as_str()) else { continue };
+            let root = self.units[on].dead_end().or_else(|| self.stuck_of(on, looked));
+            let better = |root: &Stuck| found.as_ref().is_none_or(|old| old.absent && !root.absent);
+            if let Some(root) = root.filter(better) {
+                found = Some(root);
+            }
+        }
+        looked[i] = Some(found.clone());
+        found
     }
 
     /// The dependents that must stop before unit `i` may: those that are to stop as well.

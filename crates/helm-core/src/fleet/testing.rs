@@ -8,6 +8,7 @@ use crate::ask::{Ask, Plan, plan};
 use crate::event::{Answer, Change, ChangeKind, Effect, Event, News, Now, ProbeKind};
 use crate::exit::Exit;
 use crate::goal::{Verdict, judge};
+use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::spec::{
     Backoff, Check, Condition, Dependency, LogRules, Probe, Probes, Program, ServiceSpec, StopPolicy,
@@ -96,7 +97,7 @@ pub(crate) fn show(effect: &Effect) -> Option<String> {
         Effect::WatchPort { service, run, .. } => format!("watch {service}#{}", run.0),
         Effect::UnwatchPort { service } => format!("unwatch {service}"),
         Effect::Retire { service } => format!("retire {service}"),
-        Effect::Record(_) => return None,
+        Effect::Record(_) | Effect::Remember { .. } => return None,
     })
 }
 
@@ -108,6 +109,7 @@ pub(crate) struct Script {
     done: Vec<String>,
     changes: Vec<Change>,
     runs: BTreeMap<String, RunId>,
+    memories: BTreeMap<ServiceName, Memory>,
     begun: BTreeMap<String, ServiceStatus>,
     goals: Vec<(ServiceName, crate::goal::Goal)>,
 }
@@ -134,9 +136,10 @@ impl Script {
         cap: u32,
     ) -> Self {
         let mono = Mono(secs(1_000));
-        let wish = Wish { run: true, mode: Mode::Development };
+        let wish = Wish { run: true, ..Wish::default() };
         let wishes = Wishes { hold: false, services: wanted.iter().map(|w| (name(w), wish)).collect() };
-        let fleet = Fleet::new(services.into_iter().collect(), wishes.clone(), RunId(1), cap, now(mono));
+        let services = services.into_iter().collect();
+        let fleet = Fleet::new(services, wishes.clone(), BTreeMap::new(), RunId(1), cap, now(mono));
         Self {
             fleet,
             mono,
@@ -144,6 +147,7 @@ impl Script {
             done: Vec::new(),
             changes: Vec::new(),
             runs: BTreeMap::new(),
+            memories: BTreeMap::new(),
             begun: BTreeMap::new(),
             goals: Vec::new(),
         }
@@ -157,10 +161,27 @@ impl Script {
             self.done.extend(show(&effect));
             if let Effect::Record(change) = effect {
                 self.changes.push(change);
+            } else if let Effect::Remember { service, memory } = effect {
+                self.memories.insert(service, *memory);
             }
         }
         let deadline = self.fleet.deadline();
         assert!(deadline.is_none_or(|(at, _)| at > self.mono), "{deadline:?} is not after {:?}", self.mono);
+        self
+    }
+
+    /// A new helmd, which has read what the former one wrote, and has not asked the keepers yet.
+    pub(crate) fn reborn(&mut self) -> &mut Self {
+        let written = serde_json::to_string(&(&self.wishes, &self.memories)).unwrap();
+        let (wishes, memories): (Wishes, _) = serde_json::from_str(&written).unwrap();
+        let specs = self.fleet.specs().cloned().collect();
+        self.fleet = Fleet::new(specs, wishes, memories, RunId(100), 99, now(self.mono));
+        self
+    }
+
+    /// What was left to the next helmd is lost.
+    pub(crate) fn forget(&mut self) -> &mut Self {
+        self.memories.clear();
         self
     }
 
@@ -202,7 +223,9 @@ impl Script {
     pub(crate) fn done(&self, whom: &str) -> String {
         match self.verdict(whom) {
             Verdict::Done(word) => word,
-            other @ (Verdict::Pending(_) | Verdict::Failed(_)) => panic!("{whom}: {other:?}"),
+            other @ (Verdict::Pending(_) | Verdict::Failed(_) | Verdict::Skipped(_)) => {
+                panic!("{whom}: {other:?}")
+            }
         }
     }
 
@@ -271,6 +294,7 @@ impl Script {
         self.runs.insert(whom.into(), RunId(run));
         let started = self.mono - secs(100);
         let (pid, started_wall, mode) = (1_000 + run as u32, wall(started), Mode::Production);
+        let ended = ended.map(|exit| (exit, self.mono));
         self.news(whom, News::Found { run: RunId(run), pid, started, started_wall, mode, ready, ended })
     }
 
@@ -283,9 +307,21 @@ impl Script {
         ago: u64,
         ready: bool,
     ) -> &mut Self {
+        self.found_ended_of(whom, 50, exit, lived, ago, ready)
+    }
+
+    pub(crate) fn found_ended_of(
+        &mut self,
+        whom: &str,
+        run: u64,
+        exit: Exit,
+        lived: u64,
+        ago: u64,
+        ready: bool,
+    ) -> &mut Self {
         let ended = self.mono - secs(ago);
         let started = ended - secs(lived);
-        let (run, mode, ended_wall) = (RunId(50), Mode::Development, wall(ended));
+        let (run, mode, ended_wall) = (RunId(run), Mode::Development, wall(ended));
         self.news(whom, News::FoundEnded { run, exit, started, ended, ended_wall, mode, ready })
     }
 

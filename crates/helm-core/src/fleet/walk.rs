@@ -13,8 +13,9 @@ use proptest::test_runner::FileFailurePersistence;
 use super::Fleet;
 use super::testing::{http, name, now, probe, secs, svc, wall};
 use crate::ask::{Ask, plan};
-use crate::event::{Answer, Effect, Event, News, ProbeKind};
+use crate::event::{Answer, ChangeKind, Effect, Event, News, ProbeKind};
 use crate::exit::Exit;
+use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::spec::{Backoff, Check, Condition, Dependency, Probes, RestartPolicy, ServiceSpec};
 use crate::status::{Health, Holder, RunId, ServiceStatus, State};
@@ -36,6 +37,10 @@ enum Act {
     Says(usize, bool),
     Watchdog(usize),
     Release(usize),
+    /// helmd is killed, and the next one comes. What was to be remembered last may be lost.
+    HelmdDies {
+        forgets: bool,
+    },
     Ask(AskKind, Vec<usize>),
     Wait(u64),
 }
@@ -86,16 +91,31 @@ struct World {
     delivered: Vec<(ServiceName, News)>,
     adopted: bool,
     newest: RunId,
+    specs: Vec<ServiceSpec>,
+    cap: u32,
+    /// What is left to the next helmd, and what was before the last change.
+    memories: BTreeMap<ServiceName, (Memory, Option<Memory>)>,
+    /// The newest run that is over, of those whose program ran: how it ended, and when it was started and ended.
+    past: BTreeMap<ServiceName, (RunId, Exit, Mono, Mono)>,
+    /// When the live run was started, and how and when its main process ended.
+    begun: BTreeMap<ServiceName, Mono>,
+    ends: BTreeMap<ServiceName, (Exit, Mono)>,
+    /// Runs whose end was told.
+    told: BTreeMap<RunId, u32>,
+    /// A newer run than this one was asked for, and the ask was not taken back.
+    renew: BTreeMap<ServiceName, RunId>,
+    newest_of: BTreeMap<ServiceName, RunId>,
+    forgot: bool,
 }
 
 impl World {
     fn new(specs: Vec<ServiceSpec>, wanted: &[bool], cap: u32) -> Self {
         let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
-        let wish = |run| Wish { run, mode: Mode::Development };
+        let wish = |run| Wish { run, ..Wish::default() };
         let services = names.iter().cloned().zip(wanted.iter().map(|&run| wish(run))).collect();
         let wishes = Wishes { hold: false, services };
         let mono = Mono(secs(1_000));
-        let fleet = || Fleet::new(specs.clone(), wishes.clone(), RunId(100), cap, now(mono));
+        let fleet = || Fleet::new(specs.clone(), wishes.clone(), BTreeMap::new(), RunId(100), cap, now(mono));
         Self {
             fleet: fleet(),
             replica: fleet(),
@@ -108,6 +128,16 @@ impl World {
             delivered: Vec::new(),
             adopted: false,
             newest: RunId(99),
+            specs,
+            cap,
+            memories: BTreeMap::new(),
+            past: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            told: BTreeMap::new(),
+            renew: BTreeMap::new(),
+            newest_of: BTreeMap::new(),
+            forgot: false,
         }
     }
 
@@ -119,6 +149,8 @@ impl World {
             0 | 1 => return,
             2 | 3 => {
                 let ended = (found % 5 == 3).then_some(Exit::Code(1));
+                self.begun.insert(service.clone(), started);
+                self.ends.extend(ended.map(|exit| (service.clone(), (exit, self.mono - secs(1)))));
                 self.live.insert(
                     service.clone(),
                     (run, if ended.is_some() { Life::Tree } else { Life::Main { stubborn: false } }),
@@ -130,11 +162,12 @@ impl World {
                     started_wall: wall(started),
                     mode,
                     ready: found > 100,
-                    ended,
+                    ended: ended.map(|exit| (exit, self.mono - secs(1))),
                 }
             }
             _ => {
                 let (ended, exit) = (self.mono - secs(2), Exit::Code(i32::from(found > 100)));
+                self.past.insert(service.clone(), (run, exit, started, ended));
                 News::FoundEnded {
                     run,
                     exit,
@@ -168,6 +201,7 @@ impl World {
                 assert_eq!(self.live.get(&service), None, "{service}: a second live run");
                 assert!(run > self.newest, "run ids only grow");
                 self.newest = run;
+                self.newest_of.insert(service.clone(), run);
                 self.live.insert(service, (run, Life::Ordered));
             }
             Effect::Stop { service, run } => match self.live.get(&service) {
@@ -202,6 +236,15 @@ impl World {
             Effect::WatchPort { service, run, .. } => {
                 self.external.insert(service, run);
             }
+            Effect::Record(change) if change.kind == ChangeKind::Exit => {
+                let times = self.told.entry(change.run.unwrap()).or_default();
+                *times += 1;
+                assert!(*times == 1 || self.forgot, "told again: {change:?}");
+            }
+            Effect::Remember { service, memory } => {
+                let former = self.memories.remove(&service).map(|(former, _)| former);
+                self.memories.insert(service, (*memory, former));
+            }
             Effect::ProbeOff { .. } | Effect::Record(_) => {}
         }
     }
@@ -217,6 +260,7 @@ impl World {
         let news = match answer {
             StartAnswer::Runs { stubborn } => {
                 self.live.insert(service.clone(), (run, Life::Main { stubborn }));
+                self.begun.insert(service.clone(), self.mono);
                 News::Started { run, pid: run.0 as u32 }
             }
             StartAnswer::Fails { permanent } => News::StartFailed { run, reason: "no".into(), permanent },
@@ -229,6 +273,7 @@ impl World {
     fn end_main(&mut self, service: &ServiceName, exit: Exit, leftovers: bool) {
         if let Some(&(run, Life::Main { .. })) = self.live.get(service) {
             self.live.insert(service.clone(), (run, Life::Tree));
+            self.ends.insert(service.clone(), (exit, self.mono));
             self.send(service, News::Ended { run, exit, at: self.mono });
         }
         if !leftovers {
@@ -239,6 +284,8 @@ impl World {
     fn end_tree(&mut self, service: &ServiceName) {
         if let Some(&(run, Life::Tree)) = self.live.get(service) {
             self.live.remove(service);
+            let (exit, at) = self.ends.remove(service).unwrap();
+            self.past.insert(service.clone(), (run, exit, self.begun[service], at));
             self.send(service, News::TreeEmpty { run, leftovers: 1 });
         }
     }
@@ -288,6 +335,7 @@ impl World {
                     self.send(&service, News::Released);
                 }
             }
+            Act::HelmdDies { forgets } => self.helmd_dies(forgets),
             Act::Ask(kind, whom) => self.ask(kind, &whom),
             Act::Wait(ms) => self.wait(Duration::from_millis(ms)),
         }
@@ -313,12 +361,114 @@ impl World {
         };
         let plan = plan(&ask, &self.wishes, &self.fleet, Mode::Development).unwrap();
         self.wishes = plan.wishes.clone();
+        self.keep_asks(&ask);
         self.step(Event::Wished {
             wishes: plan.wishes,
             restart: plan.restart,
             kick: plan.kick,
             by: "walk".into(),
         });
+    }
+
+    /// Remembers which runs are to be followed by newer ones.
+    fn keep_asks(&mut self, ask: &Ask) {
+        match ask {
+            Ask::Restart { names, .. } => {
+                let known = names.iter().filter_map(|named| self.fleet.status_of(named));
+                self.renew.extend(known.filter_map(|status| Some((status.name.clone(), status.run?))));
+            }
+            Ask::Stop { names } | Ask::Down { names } => {
+                self.renew.retain(|service, _| !names.iter().any(|named| named == service.as_str()));
+            }
+            Ask::Start { .. } | Ask::Up { .. } => {}
+        }
+        if self.wishes.hold {
+            self.renew.clear();
+        }
+    }
+
+    /// Nothing of helmd is left: no news that was under way, no holder of a port that was known. What runs goes on;
+    /// of starts that were ordered, every other one came to its exec.
+    fn helmd_dies(&mut self, forgets: bool) {
+        if !self.adopted {
+            return;
+        }
+        let before: Vec<ServiceStatus> = self.fleet.status().cloned().collect();
+        let unheard: Vec<ServiceName> = self.mail.drain(..).map(|(service, _)| service).collect();
+        self.delivered.clear();
+        self.external.clear();
+        self.forgot |= forgets;
+        if forgets {
+            let former = std::mem::take(&mut self.memories).into_iter();
+            self.memories =
+                former.filter_map(|(service, (_, former))| Some((service, (former?, None)))).collect();
+        }
+        let memories = || {
+            let kept: BTreeMap<_, _> =
+                self.memories.iter().map(|(service, (memory, _))| (service, memory)).collect();
+            let written = serde_json::to_string(&kept).unwrap();
+            serde_json::from_str::<BTreeMap<ServiceName, Memory>>(&written).unwrap()
+        };
+        let written = serde_json::to_string(&self.wishes).unwrap();
+        self.wishes = serde_json::from_str(&written).unwrap();
+        let fleet = || {
+            let first = RunId(self.newest.0 + 1);
+            Fleet::new(self.specs.clone(), self.wishes.clone(), memories(), first, self.cap, now(self.mono))
+        };
+        (self.fleet, self.replica) = (fleet(), fleet());
+        self.adopted = false;
+        for i in 0..self.names.len() {
+            let quiet = News::Warning { topic: "output".into(), text: String::new() };
+            self.step(Event::News(self.names[i].clone(), quiet));
+            if let Some(news) = self.left(i) {
+                self.step(Event::News(self.names[i].clone(), news));
+            }
+        }
+        self.step(Event::Adopted);
+        for before in before.iter().filter(|before| !forgets && !unheard.contains(&before.name)) {
+            self.check_known(before);
+        }
+    }
+
+    /// What a keeper answers to the next helmd.
+    fn left(&mut self, i: usize) -> Option<News> {
+        let service = self.names[i].clone();
+        if let Some(&(run, Life::Ordered)) = self.live.get(&service) {
+            self.live.remove(&service);
+            if run.0 % 2 == 0 {
+                self.live.insert(service.clone(), (run, Life::Main { stubborn: false }));
+                self.begun.insert(service.clone(), self.mono);
+            }
+        }
+        let (mode, ready) = (Mode::Development, false);
+        if let Some((run, _)) = self.live.get(&service) {
+            let (started, ended) = (self.begun[&service], self.ends.get(&service).copied());
+            let (pid, started_wall) = (run.0 as u32, wall(started));
+            return Some(News::Found { run: *run, pid, started, started_wall, mode, ready, ended });
+        }
+        let &(run, exit, started, ended) = self.past.get(&service)?;
+        Some(News::FoundEnded { run, exit, started, ended, ended_wall: wall(ended), mode, ready })
+    }
+
+    /// The next helmd knows what the former one knew of a process that lives, and of one that was done with.
+    fn check_known(&self, before: &ServiceStatus) {
+        let after = self.fleet.status_of(before.name.as_str()).unwrap();
+        let lives =
+            matches!(self.live.get(&before.name), Some((run, Life::Main { .. })) if Some(*run) == before.run);
+        let known = |s: &ServiceStatus| (s.state, s.since, s.ready, s.health, s.health_message.clone());
+        let counts = |s: &ServiceStatus| (s.restarts, s.last_exit);
+        if lives && before.pid.is_some() {
+            assert_eq!(counts(after), counts(before));
+            assert!(
+                after.state == State::Stopping || known(after) == known(before),
+                "{before:?}, then {after:?}"
+            );
+        }
+        let done = matches!(before.state, State::Stopped | State::Backoff);
+        if done && before.waits_for.is_empty() {
+            assert_eq!((known(after), counts(after)), (known(before), counts(before)));
+            assert_eq!((after.completed, after.next_start), (before.completed, before.next_start));
+        }
     }
 
     /// Time passes; ticks come when they were asked for.
@@ -344,6 +494,29 @@ impl World {
             let wanted =
                 self.wishes.services.get(&status.name).is_some_and(|wish| wish.run) && !self.wishes.hold;
             assert_eq!(status.wanted, wanted, "{}", status.name);
+            self.check_stuck(status);
+        }
+    }
+
+    /// Who is called stuck waits, directly or through others, for one that does nothing by itself.
+    fn check_stuck(&self, status: &ServiceStatus) {
+        let waited = status.waits_for.iter().map(|on| self.fleet.status_of(on.as_str()).unwrap());
+        let roots: Vec<&ServiceStatus> = waited
+            .filter_map(|on| {
+                let through = on.stuck.as_ref().map(|stuck| stuck.root.as_str());
+                self.fleet.status_of(through.unwrap_or(on.name.as_str()))
+            })
+            .filter(|on| is_dead_end(on))
+            .collect();
+        let blocked = status.state == State::Blocked;
+        assert_eq!(status.stuck.is_some(), blocked && !roots.is_empty(), "{status:?}");
+        if let Some(stuck) = &status.stuck {
+            assert!(roots.iter().any(|root| root.name == stuck.root), "{status:?}");
+            assert_eq!(
+                stuck.absent,
+                roots.iter().all(|root| root.state == State::NotInstalled),
+                "{status:?}"
+            );
         }
     }
 
@@ -390,6 +563,13 @@ impl World {
                 assert_eq!((status.state, self.live.get(name)), (State::Stopped, None), "{status:?}");
                 continue;
             }
+            // A run whose program never ran is followed by nothing: its start has failed.
+            let never_ran = |old: &RunId| self.past.get(name).is_none_or(|(run, ..)| run < old);
+            let failed = matches!(status.state, State::Failed | State::NotInstalled);
+            let due = |old: &&RunId| status.state != State::Blocked && !(failed && never_ran(old));
+            if let Some(old) = self.renew.get(name).filter(due) {
+                assert!(self.newest_of.get(name) > Some(old), "{status:?}: a restart was forgotten");
+            }
             match status.state {
                 State::Running => assert!(status.ready && self.live.contains_key(name), "{status:?}"),
                 State::Blocked => {
@@ -414,6 +594,11 @@ impl World {
                 Condition::Completed => false,
             }
     }
+}
+
+fn is_dead_end(status: &ServiceStatus) -> bool {
+    matches!(status.state, State::Failed | State::NotInstalled)
+        || status.state == State::Stopped && !status.wanted && !status.completed
 }
 
 /// A status does not contradict itself.
@@ -531,6 +716,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (who(), any::<bool>()).prop_map(|(i, ready)| Act::Says(i, ready)),
         1 => who().prop_map(Act::Watchdog),
         1 => who().prop_map(Act::Release),
+        2 => proptest::bool::weighted(0.3).prop_map(|forgets| Act::HelmdDies { forgets }),
         6 => (ask_kind(), proptest::collection::vec(who(), 1..3)).prop_map(|(kind, whom)| Act::Ask(kind, whom)),
         6 => prop_oneof![0..50u64, 500..20_000u64].prop_map(Act::Wait),
     ]

@@ -37,7 +37,7 @@ pub use conf::{MetricSettings, Settings};
 pub use fault::{Fault, Severity, nearest};
 pub use keep::Keep;
 pub use own::own_services_json;
-pub use read::{Config, DirectoryEntry, LogPattern, Reading, Source, Sources, read};
+pub use read::{Config, DirectoryEntry, LogPattern, Place, Reading, Source, Sources, read};
 pub use schema::schema;
 pub use start::{argv, environment, flaskenv};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::conf::{self, Settings};
 use super::fault::{Doc, Fault, Severity, quoted};
 use super::registry::Registry;
-use super::resolve::{Entry, Pattern, Resolver};
+use super::resolve::{Entry, FilePlace, Pattern, Resolver};
 use super::shape::{At, Reader, Shape};
 use super::table::{RawMaster, RawService};
 use super::tree::{self, Kind, Member};
@@ -55,7 +55,9 @@ pub struct Config {
     /// What services are told about each other.
     pub directory: Vec<DirectoryEntry>,
     patterns: Vec<Pattern>,
-    patterns_file: String,
+    files: Vec<FilePlace>,
+    /// The file that the services stand in.
+    services_file: String,
 }
 
 /// One line of the directory that services receive.
@@ -90,7 +92,40 @@ pub struct LogPattern<'a> {
     pub pattern: &'a str,
 }
 
+/// Where a field stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// File.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+    /// `services.core.path`
+    pub field: String,
+}
+
 impl Config {
+    /// Says the same, whatever the texts look like.
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        let Self { services, settings, directory, patterns: _, files: _, services_file: _ } = self;
+        *services == other.services && *settings == other.settings && *directory == other.directory
+    }
+
+    /// Where a field of a service that names a file stands: `path`, `command`, `start_command`, `python_bin`,
+    /// `run_script`, `env_file`. Where it was left to its default: the entry.
+    pub fn place_of(&self, service: &ServiceName, field: &str) -> Place {
+        let own = self.files.iter().filter(|p| p.service == *service);
+        let named =
+            own.clone().find(|p| p.field == field).or_else(|| own.clone().find(|p| p.field.is_empty()));
+        Place {
+            file: self.services_file.clone(),
+            line: named.map_or(0, |p| p.line),
+            column: named.map_or(0, |p| p.column),
+            field: format!("services.{service}.{field}"),
+        }
+    }
+
     /// A service by name.
     pub fn service(&self, name: &str) -> Option<&ServiceSpec> {
         self.services.iter().find(|s| s.name.as_str() == name)
@@ -99,7 +134,7 @@ impl Config {
     /// The patterns of all log probes.
     pub fn log_patterns(&self) -> impl Iterator<Item = LogPattern<'_>> {
         self.patterns.iter().map(|p| LogPattern {
-            file: &self.patterns_file,
+            file: &self.services_file,
             line: p.line,
             column: p.column,
             field: &p.field,
@@ -127,12 +162,18 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     let main = helm_services.as_mut().unwrap_or(&mut services);
 
     let addresses = addresses(&entries, &flags, &master);
-    let mut resolver =
-        Resolver { home, registry: &registry, addresses: &addresses, doc: main, patterns: Vec::new() };
+    let mut resolver = Resolver {
+        home,
+        registry: &registry,
+        addresses: &addresses,
+        doc: main,
+        patterns: Vec::new(),
+        files: Vec::new(),
+    };
     let mut specs: Vec<ServiceSpec> = entries.iter().map(|e| resolver.resolve(e)).collect();
-    let patterns = resolver.patterns;
+    let (patterns, files) = (resolver.patterns, resolver.files);
     graph::connect(&mut specs, &entries, &registry, main);
-    let patterns_file = main.path.to_owned();
+    let services_file = main.path.to_owned();
     overlay_flags(&mut specs, &flags);
     if let Some(doc) = &mut master_doc {
         compare(&specs, &master, doc);
@@ -142,7 +183,7 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     let docs = [Some(services), helm_services, master_doc, registry_doc, conf_doc];
     let faults = docs.into_iter().flatten().flat_map(in_order).collect::<Vec<_>>();
     let broken = faults.iter().any(|f| f.severity == Severity::Error);
-    let config = Config { services: specs, settings, directory, patterns, patterns_file };
+    let config = Config { services: specs, settings, directory, patterns, files, services_file };
     Reading { config: (!broken).then_some(config), faults }
 }
 

@@ -55,6 +55,15 @@ pub(super) struct Pattern {
     pub(super) pattern: String,
 }
 
+/// A field that names a file, or (with an empty name) the entry itself, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FilePlace {
+    pub(super) service: ServiceName,
+    pub(super) field: &'static str,
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
 /// What every entry is resolved against.
 pub(super) struct Resolver<'r, 't> {
     pub(super) home: &'r str,
@@ -63,6 +72,7 @@ pub(super) struct Resolver<'r, 't> {
     pub(super) addresses: &'r BTreeMap<String, (Option<String>, Option<u16>)>,
     pub(super) doc: &'r mut Doc<'t>,
     pub(super) patterns: Vec<Pattern>,
+    pub(super) files: Vec<FilePlace>,
 }
 
 impl Resolver<'_, '_> {
@@ -100,9 +110,31 @@ impl Resolver<'_, '_> {
             log: self.log(entry),
         };
         spec.program = self.program(entry, &spec.path);
+        if spec.program.is_some() {
+            self.note_files(entry);
+        }
         spec.probes = self.probes(entry, known);
         self.compare_ports(entry);
         spec
+    }
+
+    /// Whether the files are there is for the shell to say; it is told where they are named.
+    fn note_files(&mut self, entry: &Entry) {
+        let raw = &entry.raw;
+        let named = [
+            ("", Some(entry.at)),
+            ("path", raw.path.as_ref().map(|f| f.at)),
+            ("command", raw.command.as_ref().map(|f| f.at)),
+            ("start_command", raw.start_command.as_ref().map(|f| f.at)),
+            ("python_bin", raw.python_bin.as_ref().map(|f| f.at)),
+            ("run_script", raw.run_script.as_ref().map(|f| f.at)),
+            ("env_file", raw.env_file.as_ref().map(|f| f.at)),
+        ];
+        for (field, at) in named {
+            let Some(at) = at else { continue };
+            let (line, column) = self.doc.place(at);
+            self.files.push(FilePlace { service: entry.name.clone(), field, line, column });
+        }
     }
 
     fn compare_ports(&mut self, entry: &Entry) {

@@ -26,9 +26,10 @@
 //! 4. A deadline in the past after a step.
 //!
 //! The parts: `phase` (the data), `news` (what the world says), `advance` (what wishes and time do), `watch` (probes),
-//! `view` (what others and clients see).
+//! `view` (what others and clients see), `memory` (what is left to the next helmd).
 
 mod advance;
+pub mod memory;
 mod news;
 mod phase;
 mod view;
@@ -40,15 +41,18 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Change, ChangeKind, Effect, Now};
 use crate::exit::Exit;
 use crate::name::ServiceName;
 use crate::policy::Streak;
 use crate::spec::ServiceSpec;
-use crate::status::{Health, RunId, ServiceStatus, State};
+use crate::status::{Health, RunId, ServiceStatus, State, Stuck};
 use crate::time::Wall;
 use crate::wish::{Mode, Wish};
 
+use memory::{Memory, Stand};
 pub(crate) use phase::Gate;
 use phase::{Phase, Rest};
 pub(crate) use view::{View, holder_words};
@@ -84,17 +88,23 @@ pub(crate) struct Unit {
     last_exit: Option<Exit>,
     /// Newest run known; older news is history.
     last_run: Option<RunId>,
+    /// Newest run whose end was told.
+    told: Option<RunId>,
+    /// What it waits for will not come by itself.
+    stuck: Option<Stuck>,
     warnings: BTreeMap<String, String>,
     /// Why it last changed its phase.
     cause: String,
     shown: Shown,
+    /// What the next helmd would be left.
+    remembered: Option<Memory>,
     status: ServiceStatus,
     /// The status must be composed again.
     stale: bool,
 }
 
 /// What was last recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Shown {
     state: State,
     since: Wall,
@@ -102,21 +112,39 @@ struct Shown {
 }
 
 impl Unit {
-    pub(crate) fn new(spec: ServiceSpec, wish: Wish, hold: bool, now: Now) -> Self {
+    /// `remembered` is what a former helmd of this boot left.
+    pub(crate) fn new(
+        spec: ServiceSpec,
+        wish: Wish,
+        hold: bool,
+        remembered: Option<Memory>,
+        now: Now,
+    ) -> Self {
         let status = view::blank(&spec, now.wall);
+        let former = remembered.as_ref();
+        let why = match former.map(|memory| &memory.stand) {
+            Some(Stand::Rest(rest)) => rest.why().to_owned(),
+            Some(_) | None => "was not started since helmd came".into(),
+        };
         Self {
             spec,
-            phase: Phase::Rest(Rest::Stopped { why: "was not started since helmd came".into() }),
+            phase: Phase::Rest(Rest::Stopped { why }),
             wanted: wish.run && !hold,
             wish,
             by: "an operator, earlier".into(),
-            streak: Streak::default(),
-            restarts: 0,
-            last_exit: None,
+            streak: former.map_or_else(Streak::default, |memory| memory.streak),
+            restarts: former.map_or(0, |memory| memory.restarts),
+            last_exit: former.and_then(|memory| memory.last_exit),
             last_run: None,
+            told: former.and_then(|memory| memory.told),
+            stuck: None,
             warnings: BTreeMap::new(),
             cause: String::new(),
-            shown: Shown { state: State::Stopped, since: now.wall, health: Health::Unknown },
+            shown: former.map_or(
+                Shown { state: State::Stopped, since: now.wall, health: Health::Unknown },
+                |memory| memory.shown.clone(),
+            ),
+            remembered,
             status,
             stale: true,
         }
@@ -150,10 +178,20 @@ impl Unit {
         turn.out.push(Effect::Retire { service: self.name().clone() });
     }
 
-    /// The step is over: what it waits for, if it waits, is final.
-    pub(crate) fn settled(&mut self, turn: &mut Turn<'_>) {
-        if self.stale {
-            self.refresh(turn);
+    /// The step is over: what it waits for, if it waits, is final. `stuck`: that will not come by itself.
+    pub(crate) fn settled(&mut self, stuck: Option<Stuck>, turn: &mut Turn<'_>) {
+        self.stale |= stuck != self.stuck;
+        self.stuck = stuck;
+        if !self.stale {
+            return;
+        }
+        self.refresh(turn);
+        if self.spec.program.is_some() {
+            let memory = self.memory();
+            if self.remembered.as_ref() != Some(&memory) {
+                self.remembered = Some(memory.clone());
+                turn.out.push(Effect::Remember { service: self.name().clone(), memory: Box::new(memory) });
+            }
         }
     }
 

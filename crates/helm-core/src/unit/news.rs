@@ -1,5 +1,6 @@
 //! What the world says to a unit.
 
+use super::memory::Stand;
 use super::phase::{Cause, Ending, External, Gate, Main, Phase, Rest, Run, Up, exit_words};
 use super::watch::Watch;
 use super::{SLOT_LIMIT, Turn, Unit};
@@ -62,7 +63,7 @@ impl Unit {
     }
 
     /// A run that lives. After adoption such news is a surprise; what runs already has the right to go on.
-    fn found(&mut self, run: Run, pid: u32, ready: bool, ended: Option<Exit>, turn: &mut Turn<'_>) {
+    fn found(&mut self, run: Run, pid: u32, ready: bool, ended: Option<(Exit, Mono)>, turn: &mut Turn<'_>) {
         if self.run() == Some(run.id) {
             return;
         }
@@ -73,15 +74,24 @@ impl Unit {
         self.leave_external(turn);
         self.last_run = Some(run.id);
         let now = turn.now.mono;
-        let watch = if ready {
-            Watch::adopted_ready(&self.spec.probes, run.started)
-        } else {
-            Watch::started(&self.spec.probes, now)
+        let stand = self.remembered_of(run.id).map(|memory| memory.stand.clone());
+        let watch = match &stand {
+            Some(Stand::Up(seen)) => Watch::resumed(&self.spec.probes, seen, ready, now),
+            Some(_) | None if ready => Watch::adopted_ready(&self.spec.probes, run.started),
+            Some(_) | None => Watch::started(&self.spec.probes, now),
         };
-        let up = self.newly_up(run, pid, watch, now);
+        let restart = self.wanted && self.wish.newer_than >= Some(run.id);
+        let up = Up { restart, ..self.newly_up(run, pid, watch, now) };
         self.enter(Phase::Up(Box::new(up)), "was running when helmd came");
+        // The former helmd has asked it to end: this one goes on with that.
+        if let Some(Stand::Ending { cause, proven }) = stand {
+            self.begin_ending(Main::Lives { pid }, cause, turn);
+            if let Phase::Ending(ending) = &mut self.phase {
+                ending.proven = proven;
+            }
+        }
         match ended {
-            Some(exit) => self.ended(run.id, exit, now, turn),
+            Some((exit, at)) => self.ended(run.id, exit, at, turn),
             None => self.probes_changed(Vec::new(), run.id, turn),
         }
     }
@@ -112,16 +122,53 @@ impl Unit {
         if self.last_run.is_some() || !matches!(self.phase, Phase::Rest(Rest::Stopped { .. })) {
             return;
         }
+        let known = self.remembered.clone();
+        if let Some(memory) = known.clone().filter(|memory| memory.is_past(run)) {
+            return self.resume(memory, turn);
+        }
         self.last_run = Some(run);
         self.last_exit = Some(exit);
         let ran = at.since(started);
         let story = format!("{} while helmd was away", exit_words(exit, ran));
-        if !self.wanted {
-            return self.rest(Rest::Stopped { why: story }, turn);
+        // Where nothing is remembered, the end of what is not wanted is old history.
+        if self.wanted || known.is_some() {
+            self.record_exit(run, None, exit, at_wall, story.clone(), turn);
         }
-        self.record_exit(run, None, exit, at_wall, story.clone(), turn);
-        let proven = ready && ran >= self.spec.backoff.reset_after;
-        self.after_end(End { story, failed: !exit.is_success(), proven, at }, turn);
+        let rules = &self.spec.backoff;
+        let long_enough = ready && ran >= rules.reset_after;
+        let (cause, proven) = match self.remembered_of(run).map(|memory| &memory.stand) {
+            Some(Stand::Ending { cause, proven }) => (cause.clone(), *proven),
+            Some(Stand::Up(seen)) => {
+                let watch = Watch::resumed(&self.spec.probes, seen, ready, at);
+                (Cause::Own, long_enough || watch.is_proven(rules.reset_after, at))
+            }
+            Some(_) | None => (Cause::Own, long_enough),
+        };
+        let cause = match cause {
+            Cause::Own | Cause::Sick(_) if self.wish.newer_than >= Some(run) => Cause::Restart,
+            Cause::Asked | Cause::Restart | Cause::Own | Cause::Sick(_) => cause,
+        };
+        // Told as of when it was: that is when the service came into the state that it is in.
+        let then = Now { wall: at_wall, ..turn.now };
+        let mut turn = Turn { now: then, out: &mut *turn.out, next_run: &mut *turn.next_run };
+        self.over(cause, End { story, failed: !exit.is_success(), proven, at }, &mut turn);
+    }
+
+    /// Nothing of a run is left: what now?
+    fn over(&mut self, cause: Cause, end: End, turn: &mut Turn<'_>) {
+        if !self.wanted {
+            let why = format!("stopped by {}; {}", self.by, end.story);
+            return self.rest(Rest::Stopped { why }, turn);
+        }
+        match cause {
+            Cause::Asked => {
+                let why = format!("{}; is wanted again by {}", end.story, self.by);
+                self.enter(Phase::Blocked(Gate::Unknown), why);
+            }
+            Cause::Restart => self.enter(Phase::Blocked(Gate::Unknown), format!("restarted by {}", self.by)),
+            Cause::Sick(_) => self.after_end(End { failed: true, ..end }, turn),
+            Cause::Own => self.after_end(end, turn),
+        }
     }
 
     fn started(&mut self, run: RunId, pid: u32, at: Mono, turn: &mut Turn<'_>) {
@@ -283,8 +330,9 @@ impl Unit {
         }
     }
 
+    /// The end of a run is told once ever.
     fn record_exit(
-        &self,
+        &mut self,
         run: RunId,
         pid: Option<u32>,
         exit: Exit,
@@ -292,6 +340,10 @@ impl Unit {
         cause: String,
         turn: &mut Turn<'_>,
     ) {
+        if self.told >= Some(run) {
+            return;
+        }
+        self.told = Some(run);
         turn.out.push(Effect::Record(Change {
             at,
             service: self.name().clone(),
@@ -316,19 +368,8 @@ impl Unit {
         let story = ending.story();
         let daemonised = leftovers > 0 && exit.is_success() && matches!(ending.cause, Cause::Own);
         self.warn("leftovers", &if daemonised { leftover_words(leftovers) } else { String::new() }, turn);
-        if !self.wanted {
-            return self.rest(Rest::Stopped { why: format!("stopped by {}; {story}", self.by) }, turn);
-        }
-        match ending.cause {
-            Cause::Asked => {
-                self.enter(Phase::Blocked(Gate::Unknown), format!("{story}; is wanted again by {}", self.by))
-            }
-            Cause::Restart => self.enter(Phase::Blocked(Gate::Unknown), format!("restarted by {}", self.by)),
-            Cause::Sick(_) => self.after_end(End { story, failed: true, proven: ending.proven, at }, turn),
-            Cause::Own => {
-                self.after_end(End { story, failed: !exit.is_success(), proven: ending.proven, at }, turn)
-            }
-        }
+        let end = End { story, failed: !exit.is_success(), proven: ending.proven, at };
+        self.over(ending.cause, end, turn);
     }
 
     fn after_end(&mut self, end: End, turn: &mut Turn<'_>) {

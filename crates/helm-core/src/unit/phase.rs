@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::watch::Watch;
 use crate::exit::Exit;
 use crate::name::ServiceName;
@@ -28,7 +30,8 @@ pub(super) enum Phase {
 }
 
 /// Why it rests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Rest {
     /// Not wanted. Starts as soon as it is.
     Stopped { why: String },
@@ -114,7 +117,8 @@ pub(super) enum Main {
 }
 
 /// Why a run ends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Cause {
     /// Somebody wanted it to stop.
     Asked,

@@ -3,6 +3,7 @@
 mod adoption;
 mod external;
 mod probing;
+mod reborn;
 
 use std::time::Duration;
 

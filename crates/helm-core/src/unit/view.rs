@@ -5,7 +5,7 @@ use super::watch::Reading;
 use super::{HOPELESS_KILLS, Unit};
 use crate::name::ServiceName;
 use crate::spec::{Condition, ServiceSpec};
-use crate::status::{Health, Holder, RunId, ServiceStatus, State};
+use crate::status::{Health, Holder, RunId, ServiceStatus, State, Stuck};
 use crate::time::{Mono, Wall};
 use crate::wish::Mode;
 
@@ -167,6 +167,34 @@ impl Unit {
         }
     }
 
+    /// What this one is to those that wait for it, if it will not come by itself: not before a person acts.
+    pub(crate) fn dead_end(&self) -> Option<Stuck> {
+        let name = self.name();
+        let (absent, why) = match &self.phase {
+            Phase::Rest(Rest::NotInstalled { why }) => (true, format!("{name} is not installed ({why})")),
+            Phase::Rest(Rest::Failed { why }) => (false, format!("{name} has failed ({why})")),
+            Phase::Rest(Rest::Stopped { .. }) if self.spec.program.is_none() => {
+                (false, format!("{name} is an entry of the directory, without a program"))
+            }
+            Phase::Rest(Rest::Stopped { why }) if !self.wanted => {
+                (false, format!("{name} is not to run ({why})"))
+            }
+            Phase::Rest(Rest::Stopped { .. } | Rest::Done { .. })
+            | Phase::Blocked(_)
+            | Phase::Backoff { .. }
+            | Phase::Launching(_)
+            | Phase::Up(_)
+            | Phase::Ending(_)
+            | Phase::External(_) => return None,
+        };
+        Some(Stuck { root: name.clone(), why, absent })
+    }
+
+    /// For whom it waits before it can start.
+    pub(crate) fn lacks(&self) -> &[(ServiceName, String)] {
+        if let Phase::Blocked(Gate::Waits(whom)) = &self.phase { whom } else { &[] }
+    }
+
     fn waits_for(&self) -> Vec<ServiceName> {
         match &self.phase {
             Phase::Blocked(Gate::Waits(whom)) => whom.iter().map(|(name, _)| name.clone()).collect(),
@@ -183,7 +211,10 @@ impl Unit {
     fn reason(&self) -> String {
         match &self.phase {
             Phase::Rest(rest) => rest.why().into(),
-            Phase::Blocked(gate) => gate.words(),
+            Phase::Blocked(gate) => match &self.stuck {
+                Some(stuck) => format!("not started: {}", stuck.why),
+                None => gate.words(),
+            },
             Phase::Backoff { why, .. } => why.clone(),
             Phase::Launching(_) if self.is_to_stop() => {
                 format!("is being started; {} asked to end it", self.by)
@@ -247,6 +278,7 @@ impl Unit {
             last_exit: self.last_exit,
             next_start: self.next_start(),
             waits_for: self.waits_for(),
+            stuck: self.stuck.clone(),
             holder: self.holder(),
             notify_status: self.notify_status(),
             warnings: self.warnings.values().cloned().collect(),
@@ -358,6 +390,7 @@ pub(super) fn blank(spec: &ServiceSpec, now: Wall) -> ServiceStatus {
         last_exit: None,
         next_start: None,
         waits_for: Vec::new(),
+        stuck: None,
         holder: None,
         notify_status: None,
         warnings: Vec::new(),

@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Answer, ProbeKind};
 use crate::spec::{Check, Probe, Probes};
 use crate::status::Health;
@@ -61,6 +63,19 @@ impl Reading {
         static NONE: Reading = Reading::NONE;
         &NONE
     }
+}
+
+/// What of a watch the next helmd cannot find out by asking. Answers in a row are counted anew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    came_up: bool,
+    said_ready: bool,
+    leaving: bool,
+    ready_since: Option<Mono>,
+    has_been_ready: bool,
+    longest: Duration,
+    health: Health,
+    message: String,
 }
 
 /// See the module.
@@ -116,6 +131,37 @@ impl Watch {
             reading: Reading { message: message.into(), ..Reading::NONE },
             ..Self::started(probes, started)
         }
+    }
+
+    /// What the next helmd is left.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            came_up: self.stage == Stage::Serving,
+            said_ready: self.said_ready,
+            leaving: self.leaving,
+            ready_since: self.ready_since,
+            has_been_ready: self.has_been_ready,
+            longest: self.longest,
+            health: self.reading.health,
+            message: self.reading.message.clone(),
+        }
+    }
+
+    /// Of a run that a former helmd has watched. `said_ready`: it has said so, maybe meanwhile.
+    pub(super) fn resumed(probes: &Probes, seen: &Seen, said_ready: bool, now: Mono) -> Self {
+        let fresh = Self::started(probes, now);
+        let mut watch = Self {
+            stage: if seen.came_up { Stage::Serving } else { fresh.stage },
+            said_ready: seen.said_ready || said_ready,
+            leaving: seen.leaving,
+            ready_since: seen.ready_since,
+            has_been_ready: seen.has_been_ready,
+            longest: seen.longest,
+            reading: Reading { health: seen.health, message: seen.message.clone(), latency: None },
+            ..fresh
+        };
+        watch.consider(now);
+        watch
     }
 
     /// Of a process that Helm did not start: only readiness is asked (by the startup probe where there is no other).

@@ -3,7 +3,7 @@
 use super::*;
 
 fn wish(run: bool, mode: Mode) -> Wish {
-    Wish { run, mode }
+    Wish { run, mode, newer_than: None }
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn what_was_never_asked_for_gets_the_default_mode() {
     let ask = Ask::Start { names: vec!["a".into()], mode: None };
     let plan = plan(&ask, &Wishes::default(), &fleet, Mode::Production).unwrap();
     assert_eq!(plan.wishes.services[&name("a")], wish(true, Mode::Production));
-    assert_eq!(plan.goals, [(name("a"), Goal::Up { fresh_since: None })]);
+    assert_eq!(plan.goals, [(name("a"), Goal::Up { fresh_since: None, if_installed: false })]);
     assert_eq!((plan.kick, plan.restart), (vec![name("a")], vec![]));
 }
 
@@ -62,7 +62,7 @@ fn a_start_wants_all_that_it_needs_and_a_stop_only_what_is_named() {
 fn a_start_kicks_what_it_needs() {
     let mut s = Script::new(chain());
     s.start("nexus").start_failed("keycloak", true).expect(&["start keycloak#1", "retire keycloak"]);
-    s.is("core", State::Blocked, "waits for keycloak (failed)");
+    s.is("core", State::Blocked, "not started: keycloak has failed (could not be started: no such file)");
     s.start("nexus").expect(&["start keycloak#2"]);
 }
 
@@ -124,7 +124,10 @@ fn down_does_not_wait_for_what_helm_does_not_run() {
     let mut s = Script::all([svc("a"), svc("b")]);
     s.occupied("a").started("b");
     let plan = plan(&Ask::Down { names: vec![] }, &Wishes::default(), &s.fleet, Mode::Production).unwrap();
-    assert_eq!(plan.goals, [(name("b"), Goal::Stopped)]);
+    assert_eq!(plan.goals, [(name("a"), Goal::LeftAlone), (name("b"), Goal::Stopped)]);
+    let a = s.status("a");
+    let Verdict::Done(words) = crate::goal::judge(&Goal::LeftAlone, a, a) else { panic!("it is waited for") };
+    assert!(words.starts_with("left alone: a is external ("), "{words}");
     assert_eq!(plan.wishes, Wishes { hold: true, ..Wishes::default() });
 }
 

@@ -1,7 +1,8 @@
 //! What askers are told.
 
 use super::*;
-use crate::goal::Verdict::{Failed, Pending};
+use crate::event::News;
+use crate::goal::Verdict::{Failed, Pending, Skipped};
 
 #[test]
 fn words_of_a_start() {
@@ -39,7 +40,7 @@ fn a_status_from_before_the_ask_decides_nothing() {
     let mut s = Script::new([svc("a")]);
     s.start("a").start_failed("a", true);
     let old = s.status("a").clone();
-    let up = Goal::Up { fresh_since: None };
+    let up = Goal::Up { fresh_since: None, if_installed: false };
     assert_eq!(crate::goal::judge(&up, &old, &old), Pending(old.reason.clone()));
     let mut stopping = Script::all([svc("a")]);
     stopping.started("a").stop("a");
@@ -53,7 +54,7 @@ fn a_stop_that_is_overtaken() {
     s.started("a").stop("a");
     assert_eq!(s.verdict("a"), Pending("stopped by uid 7; waits for it to end".into()));
     let mut wishes = Wishes::default();
-    wishes.services.insert(name("a"), Wish { run: true, mode: Mode::Development });
+    wishes.services.insert(name("a"), Wish { run: true, ..Wish::default() });
     s.event(Event::Wished { wishes, restart: vec![], kick: vec![], by: "uid 8".into() });
     assert!(matches!(s.verdict("a"), Failed(why) if why.starts_with("is wanted again: ")));
 }
@@ -62,7 +63,7 @@ fn a_stop_that_is_overtaken() {
 fn a_restart_wants_a_newer_run() {
     let mut s = Script::all([svc("a")]);
     s.started("a");
-    let fresh = Goal::Up { fresh_since: Some(RunId(1)) };
+    let fresh = Goal::Up { fresh_since: Some(RunId(1)), if_installed: false };
     let begin = s.status("a").clone();
     assert_eq!(crate::goal::judge(&fresh, &begin, &begin), Pending("ready".into()));
     s.restart(&["a"]).died("a", Exit::Code(0)).started("a");
@@ -102,4 +103,75 @@ fn an_external_service_that_is_not_ready_is_waited_for() {
     let mut s = Script::all([probed("a")]);
     s.occupied("a");
     assert_eq!(s.verdict("a"), Pending("pid 123 (java) holds port 5000 and was not started by Helm".into()));
+}
+
+#[test]
+fn who_waits_for_what_will_not_come_is_told_at_once_who_is_at_the_root() {
+    let mut s = Script::new(chain());
+    s.start("nexus").start_failed("keycloak", true);
+    let why = "not started: keycloak has failed (could not be started: no such file)";
+    assert_eq!(s.verdict("nexus"), Failed(why.into()));
+    s.is("core", State::Blocked, why).is("nexus", State::Blocked, why);
+    assert_eq!(s.status("nexus").stuck.as_ref().unwrap().root, name("keycloak"));
+    assert!(s.status("nexus").wanted && s.status("core").wanted);
+    // It is wanted still, and comes as soon as what it waits for does.
+    s.start("keycloak").is("nexus", State::Blocked, "waits for core (blocked)").started("keycloak");
+    s.answer("keycloak", STARTUP, Health::Healthy).answer("keycloak", READINESS, Health::Healthy);
+    assert_eq!(s.status("core").state, State::Starting);
+    assert_eq!(s.status("core").stuck, None);
+}
+
+#[test]
+fn a_dependency_that_is_tried_again_or_still_ends_is_waited_for() {
+    let mut s = Script::new([svc("a"), needs(svc("b"), &[("a", Ready)])]);
+    s.start("b").start_failed("a", false);
+    assert_eq!(s.verdict("b"), Pending("waits for a (backoff)".into()));
+    s.after(secs(2)).started("a").started("b").died("b", Exit::Code(1)).stop("a").start("b");
+    assert_eq!(s.verdict("b"), Pending("waits for a (stopping)".into()));
+}
+
+#[test]
+fn a_dependency_that_was_stopped_or_did_not_complete_is_named() {
+    let once = ServiceSpec { restart: RestartPolicy::Never, ..svc("once") };
+    let mut s = Script::new([once, needs(svc("b"), &[("once", Completed)])]);
+    s.start("b").started("once");
+    assert_eq!(s.verdict("b"), Pending("waits for once (running, must complete)".into()));
+    s.stop("once").died("once", Exit::Signal(15));
+    let why =
+        "not started: once is not to run (stopped by uid 7; was ended by signal 15 (SIGTERM) after 0.0 s)";
+    s.is("b", State::Blocked, why).start("b").started("once").died("once", Exit::Code(4));
+    let why =
+        "not started: once has failed (exited with code 4 after 0.0 s; it is never restarted by itself)";
+    assert_eq!(s.verdict("b"), Failed(why.into()));
+}
+
+#[test]
+fn up_skips_what_is_not_installed_and_what_needs_only_that() {
+    let all = || {
+        [svc("a"), svc("b"), needs(svc("c"), &[("a", Ready)]), needs(svc("d"), &[("a", Ready), ("b", Ready)])]
+    };
+    let mut s = Script::all(all());
+    let absent = |s: &mut Script, whom: &str| {
+        let run = s.run(whom);
+        s.news(whom, News::NotInstalled { run, reason: "no directory".into() });
+    };
+    absent(&mut s, "a");
+    s.started("b");
+    assert_eq!(s.verdict("a"), Skipped("not installed: no directory".into()));
+    for whom in ["c", "d"] {
+        assert_eq!(s.verdict(whom), Skipped("not started: a is not installed (no directory)".into()));
+    }
+    assert_eq!(s.done("b"), "started");
+    // Where something has really failed, that is what is told.
+    s.stop("b").died("b", Exit::Code(0)).up().start_failed("b", true);
+    absent(&mut s, "a");
+    assert!(matches!(s.verdict("d"), Failed(why) if why.starts_with("not started: b has failed")));
+    assert!(matches!(s.verdict("c"), Skipped(_)));
+    // By its name it was meant.
+    s.start("c");
+    absent(&mut s, "a");
+    assert_eq!(s.verdict("c"), Failed("not started: a is not installed (no directory)".into()));
+    s.start("a");
+    absent(&mut s, "a");
+    assert_eq!(s.verdict("a"), Failed("not installed: no directory".into()));
 }

@@ -116,7 +116,11 @@ fn a_dependent_that_runs_is_never_touched() {
 fn a_dependent_that_restarts_waits_for_its_dependency() {
     let mut s = chain_running();
     s.after(secs(60)).stop("core").died("core", Exit::Signal(15)).died("nexus", Exit::Code(1));
-    s.is("nexus", State::Blocked, "waits for core (stopped)");
+    s.is(
+        "nexus",
+        State::Blocked,
+        "not started: core is not to run (stopped by uid 7; was ended by signal 15 (SIGTERM) after 60 s)",
+    );
     assert_eq!(s.status("nexus").restarts, 1);
     s.done_so_far();
     s.start("core").started("core").answer("core", READINESS, Health::Healthy);
@@ -154,7 +158,7 @@ fn an_external_service_that_is_ready_counts_as_up() {
 fn a_directory_entry_never_satisfies() {
     let directory = ServiceSpec { program: None, ..svc("a") };
     let mut s = Script::all([directory, needs(svc("b"), &[("a", Started), ("gone", Started)])]);
-    s.expect(&[]).is("b", State::Blocked, "waits for a (stopped), gone (not configured)");
+    s.expect(&[]).is("b", State::Blocked, "not started: a is an entry of the directory, without a program");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn deadlines_name_their_reason() {
 fn a_change_is_recorded_before_what_follows_from_it() {
     let mut s = Script::new([svc("a")]);
     let mut wishes = Wishes::default();
-    wishes.services.insert(name("a"), Wish { run: true, mode: Mode::Development });
+    wishes.services.insert(name("a"), Wish { run: true, ..Wish::default() });
     let wished = Event::Wished { wishes, restart: vec![], kick: vec![], by: "x".into() };
     let effects = s.fleet.step(now(s.mono), wished);
     let state = |e: &Effect| matches!(e, Effect::Record(change) if change.kind == ChangeKind::State);

@@ -102,7 +102,11 @@ fn a_completed_one_shot_stays_completed_in_this_boot() {
     s.found_ended("a", Exit::Unknown, 3, 30, true).event(Event::Adopted).expect(&["start a#51"]);
     let mut s = home(once, false);
     s.found_ended("a", Exit::Code(0), 3, 30, true).event(Event::Adopted).expect(&["retire a"]);
-    s.is("a", State::Stopped, "exited with code 0 after 3 s while helmd was away");
+    s.is(
+        "a",
+        State::Stopped,
+        "stopped by an operator, earlier; exited with code 0 after 3 s while helmd was away",
+    );
     assert!(!s.status("a").completed, "it was not wanted: it may have been stopped");
     assert!(
         s.changes().iter().all(|change| change.kind != ChangeKind::Exit),

@@ -1,0 +1,186 @@
+//! Streams that outlive the helmd they come from: where one ends, they wait for the next helmd of the home and go on
+//! behind the last message.
+//!
+//! A request is its own cursor: [`Feed::note`] moves it behind what was received.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use helm_proto::v1::{
+    EventRecord, EventsRequest, OutputChunk, OutputRequest, WatchStatusRequest, WatchStatusResponse,
+};
+use tokio::time::interval;
+
+use crate::connect::Client;
+use crate::error::ClientError;
+use crate::home::Home;
+use crate::stream::Stream;
+
+/// Between two looks for the next helmd.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A request that is answered by a stream without an end, and can be asked again from where it broke.
+pub trait Feed: Clone + Send + Sync + Unpin + 'static {
+    /// One message.
+    type Message: Send + 'static;
+
+    /// Asks.
+    fn open(&self, client: Client)
+    -> impl Future<Output = Result<Stream<Self::Message>, ClientError>> + Send;
+
+    /// Moves the request behind a message.
+    fn note(&mut self, message: &Self::Message);
+}
+
+impl Feed for WatchStatusRequest {
+    type Message = WatchStatusResponse;
+
+    async fn open(&self, client: Client) -> Result<Stream<WatchStatusResponse>, ClientError> {
+        client.watch_status(self.names.clone()).await
+    }
+
+    /// The first message of each stream is complete.
+    fn note(&mut self, _: &WatchStatusResponse) {}
+}
+
+impl Feed for EventsRequest {
+    type Message = EventRecord;
+
+    async fn open(&self, client: Client) -> Result<Stream<EventRecord>, ClientError> {
+        client.events(self.clone()).await
+    }
+
+    fn note(&mut self, message: &EventRecord) {
+        self.after = Some(message.id);
+    }
+}
+
+impl Feed for OutputRequest {
+    type Message = OutputChunk;
+
+    async fn open(&self, client: Client) -> Result<Stream<OutputChunk>, ClientError> {
+        client.output(self.clone()).await
+    }
+
+    fn note(&mut self, message: &OutputChunk) {
+        self.after = message.cursor.or(self.after);
+    }
+}
+
+/// What a resuming stream tells.
+#[derive(Debug)]
+pub enum News<T> {
+    /// A message.
+    Message(T),
+    /// helmd is away; the stream waits for the next one.
+    Away,
+    /// The next helmd answers.
+    Back,
+}
+
+type Opening<T> = Pin<Box<dyn Future<Output = Result<Stream<T>, ClientError>> + Send>>;
+
+enum State<T> {
+    Open(Box<Stream<T>>),
+    Opening(Opening<T>),
+    Over,
+}
+
+/// A stream that resumes by itself. It ends only with an error that waiting does not mend.
+#[must_use = "streams do nothing unless polled"]
+pub struct Resuming<F: Feed> {
+    home: Home,
+    feed: F,
+    state: State<F::Message>,
+}
+
+impl<F: Feed> Resuming<F> {
+    /// Asks the helmd that is there now: where none is, that is an error.
+    pub async fn open(home: &Home, feed: F) -> Result<Self, ClientError> {
+        let stream = feed.open(Client::of(home).await?).await?;
+        Ok(Self { home: home.clone(), feed, state: State::Open(Box::new(stream)) })
+    }
+}
+
+/// Follows events. Without history, what happens from now on is to be known before the first event comes.
+pub async fn events(home: &Home, request: EventsRequest) -> Result<Resuming<EventsRequest>, ClientError> {
+    let mut request = EventsRequest { follow: true, ..request };
+    if request.last == Some(0) && request.after.is_none() {
+        request.after = Some(Client::of(home).await?.newest_event().await?);
+    }
+    Resuming::open(home, request).await
+}
+
+/// Waits for a helmd, and asks it.
+async fn reopen<F: Feed>(home: Home, feed: F) -> Result<Stream<F::Message>, ClientError> {
+    let mut look = interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
+        let opened = match Client::of(&home).await {
+            Ok(client) => feed.open(client).await,
+            Err(e) => Err(e),
+        };
+        match opened {
+            Err(e) if e.is_away() => {}
+            settled => return settled,
+        }
+    }
+}
+
+impl<F: Feed> tokio_stream::Stream for Resuming<F> {
+    type Item = Result<News<F::Message>, ClientError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let told = match &mut this.state {
+            State::Open(stream) => match ready!(Pin::new(&mut **stream).poll_next(cx)) {
+                Some(Ok(message)) => {
+                    this.feed.note(&message);
+                    return Poll::Ready(Some(Ok(News::Message(message))));
+                }
+                Some(Err(e)) if !e.is_away() => Err(e),
+                Some(Err(_)) | None => {
+                    this.state = State::Opening(Box::pin(reopen(this.home.clone(), this.feed.clone())));
+                    return Poll::Ready(Some(Ok(News::Away)));
+                }
+            },
+            State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                Ok(stream) => {
+                    this.state = State::Open(Box::new(stream));
+                    return Poll::Ready(Some(Ok(News::Back)));
+                }
+                Err(e) => Err(e),
+            },
+            State::Over => return Poll::Ready(None),
+        };
+        this.state = State::Over;
+        Poll::Ready(Some(told))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_proto::v1::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn events_go_on_behind_the_last_one() {
+        let mut request = EventsRequest { last: Some(50), follow: true, ..Default::default() };
+        request.note(&EventRecord { id: 7, ..Default::default() });
+        assert_eq!((request.after, request.follow), (Some(7), true));
+    }
+
+    #[test]
+    fn output_goes_on_behind_the_last_chunk_also_an_empty_one() {
+        let mut request = OutputRequest { name: "web".into(), follow: true, ..Default::default() };
+        let cursor = Cursor { segment: 3, offset: 120 };
+        request.note(&OutputChunk { lines: Vec::new(), cursor: Some(cursor) });
+        assert_eq!(request.after, Some(cursor));
+        // A helmd that does not know cursors takes nothing away.
+        request.note(&OutputChunk::default());
+        assert_eq!(request.after, Some(cursor));
+    }
+}

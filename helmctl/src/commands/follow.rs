@@ -1,0 +1,50 @@
+//! What commands that stay have in common: they outlive helmd, and end with Ctrl+C.
+
+use helm_client::resume::Feed;
+use helm_client::{News, Resuming};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_stream::StreamExt;
+
+use crate::failure::Failure;
+use crate::render::note;
+
+/// Ctrl+C. Watched from the begin to the end: one that comes while something is printed is not lost.
+pub(super) struct Interrupt(Signal);
+
+impl Interrupt {
+    pub(super) fn watch() -> Result<Self, Failure> {
+        Ok(Self(signal(SignalKind::interrupt())?))
+    }
+
+    pub(super) async fn pressed(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// A stream that is printed line by line.
+pub(super) struct Following<F: Feed> {
+    stream: Resuming<F>,
+    interrupt: Interrupt,
+}
+
+impl<F: Feed> Following<F> {
+    pub(super) fn new(stream: Resuming<F>) -> Result<Self, Failure> {
+        Ok(Self { stream, interrupt: Interrupt::watch()? })
+    }
+
+    /// The next message; `None` after Ctrl+C. Says once that helmd is away, and once that it is back.
+    pub(super) async fn next(&mut self) -> Result<Option<F::Message>, Failure> {
+        loop {
+            let news = tokio::select! {
+                news = self.stream.next() => news,
+                () = self.interrupt.pressed() => return Ok(None),
+            };
+            match news.transpose()? {
+                Some(News::Message(message)) => return Ok(Some(message)),
+                Some(News::Away) => note("helmd is not reachable; waiting"),
+                Some(News::Back) => note("reconnected"),
+                None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Whether the files that services name are there: what `config check` warns of before a start fails by it. Blocking.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use helm_core::spec::{self, Config, Fault, Place, Program, ServiceSpec, Severity};
+use helm_core::wish::Mode;
+
+use crate::keeper::launch::{self, Hindrance};
+
+/// Warnings: the services concerned will not start, the others do.
+pub fn missing(config: &Config, base_env: &BTreeMap<String, String>) -> Vec<Fault> {
+    let mode = config.settings.default_mode.unwrap_or_default();
+    let runnable = config.services.iter().filter(|spec| spec.program.is_some());
+    runnable.flat_map(|spec| of_service(config, spec, mode, base_env)).collect()
+}
+
+fn of_service(
+    config: &Config,
+    spec: &ServiceSpec,
+    mode: Mode,
+    base_env: &BTreeMap<String, String>,
+) -> Vec<Fault> {
+    let warn = |field, message, hint| warning(config.place_of(&spec.name, field), message, hint);
+    let cwd = Path::new(&spec.path);
+    if !cwd.is_dir() {
+        let message = format!("the directory {} is not there", spec.path);
+        return vec![warn(
+            "path",
+            message,
+            "install it, or correct the path; until then it is not_installed",
+        )];
+    }
+    let env = match launch::environment(spec, mode, base_env) {
+        Ok(env) => env,
+        Err(why) => return vec![warn("env_file", words(why), "until then it does not start")],
+    };
+    let mut faults = Vec::new();
+    if let Some((field, first)) = program(spec)
+        && let Err(why) = launch::resolve(&first, cwd, &env)
+    {
+        let hint = match field {
+            "python_bin" => "make the virtual environment, or correct the path; until then it fails",
+            _ => "install it, or correct the name; until then it fails",
+        };
+        faults.push(warn(field, words(why), hint));
+    }
+    if let Some(Program::Python { run_script, .. }) = &spec.program
+        && !cwd.join(run_script).is_file()
+    {
+        let message = format!("{} is not there", cwd.join(run_script).display());
+        faults.push(warn("run_script", message, "correct the path; until then it fails"));
+    }
+    faults
+}
+
+/// The file that is executed, and the field that names it. A shell's text is for the shell.
+fn program(spec: &ServiceSpec) -> Option<(&'static str, String)> {
+    let field = match spec.program.as_ref()? {
+        Program::Python { .. } => "python_bin",
+        Program::StartCommand(_) => "start_command",
+        Program::Command(_) => "command",
+        Program::Shell(_) => return None,
+    };
+    Some((field, spec::argv(spec)?.into_iter().next()?))
+}
+
+fn words(why: Hindrance) -> String {
+    match why {
+        Hindrance::NotInstalled(words) | Hindrance::Permanent(words) | Hindrance::Transient(words) => words,
+    }
+}
+
+fn warning(place: Place, message: String, hint: &str) -> Fault {
+    let Place { file, line, column, field } = place;
+    Fault { file, line, column, field, severity: Severity::Warning, message, hint: hint.to_owned() }
+}
