@@ -86,16 +86,13 @@ pub(super) async fn contents(
 }
 
 fn unreadable(path: &Path, error: sqlx::Error) -> EngineError {
-    match error {
-        // Tables or rows are missing, or hold what was never written.
-        sqlx::Error::RowNotFound | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
-            EngineError::Damaged(format!(
-                "`{}` does not hold what a partition holds: {error}",
-                path.display()
-            ))
-        }
-        other => engine_error("could not read the partition", path, other),
+    // Tables or rows are missing, or hold what was never written.
+    use sqlx::Error::{ColumnDecode, Decode, RowNotFound};
+    if matches!(error, RowNotFound | Decode(_) | ColumnDecode { .. }) {
+        let place = path.display();
+        return EngineError::Damaged(format!("`{place}` does not hold what a partition holds: {error}"));
     }
+    engine_error("could not read the partition", path, error)
 }
 
 async fn load_from(connection: &mut SqliteConnection) -> Result<Loaded, sqlx::Error> {
