@@ -1,5 +1,7 @@
 //! The SQLite engine: everything that engines must do, and what only files can.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ impl conformance::Database for Home {
     }
 }
 
+#[expect(clippy::unused_async, reason = "other databases take time to make")]
 async fn fresh() -> Home {
     Home(tempfile::tempdir().unwrap())
 }

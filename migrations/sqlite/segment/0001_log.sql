@@ -52,16 +52,17 @@ CREATE TABLE entry (
     digest INTEGER NOT NULL           -- first eight bytes of the chain after this entry
 ) STRICT;
 
--- The only two that every insert pays for. A page of some services and levels is merged from ranges of the first.
-CREATE INDEX entry_service_level_at ON entry (service, level, at);
+-- Two that every insert pays for, and one for the few that matter most. Pages of services, and of grave levels, are merged from ranges.
+CREATE INDEX entry_service ON entry (service, at);
 CREATE INDEX entry_at ON entry (at);
+CREATE INDEX entry_grave ON entry (service, level, at) WHERE level >= 13;
 
 CREATE TABLE count (
+    minute INTEGER NOT NULL,          -- since 1970, of the entries' own time
     service INTEGER NOT NULL,
     level INTEGER NOT NULL,
-    minute INTEGER NOT NULL,
     n INTEGER NOT NULL,
-    PRIMARY KEY (service, level, minute)
+    PRIMARY KEY (minute, service, level)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cursor (
@@ -82,13 +83,14 @@ CREATE TABLE key (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX key_kept ON key (kept);
 
--- What is written stays. REPLACE deletes without asking the DELETE trigger, hence the one on INSERT.
+-- What is written stays. REPLACE deletes without asking the DELETE trigger, hence the one on INSERT; it says FAIL, for ABORT would
+-- make SQLite keep a journal for each statement.
 CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry
 BEGIN SELECT RAISE(ABORT, 'log entries are not changed'); END;
 CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry
 BEGIN SELECT RAISE(ABORT, 'log entries are not deleted: retention takes away whole partitions'); END;
 CREATE TRIGGER entry_no_replace BEFORE INSERT ON entry WHEN EXISTS (SELECT 1 FROM entry WHERE row = NEW.row)
-BEGIN SELECT RAISE(ABORT, 'log entries are not replaced'); END;
+BEGIN SELECT RAISE(FAIL, 'log entries are not replaced'); END;
 CREATE TRIGGER service_no_update BEFORE UPDATE ON service
 BEGIN SELECT RAISE(ABORT, 'names in the log are not changed'); END;
 CREATE TRIGGER service_no_delete BEFORE DELETE ON service

@@ -20,6 +20,8 @@ use crate::partition::{Partition, Seal};
 pub(super) struct Writer {
     segment: Arc<Segment>,
     live: Option<Live>,
+    /// A transaction was begun and it is not known what became of it: what is known of the partition may be out of date.
+    unsure: bool,
 }
 
 struct Live {
@@ -31,7 +33,7 @@ struct Live {
 impl Writer {
     /// Goes on in a segment that is there.
     pub(super) fn of(segment: Arc<Segment>) -> Self {
-        Self { segment, live: None }
+        Self { segment, live: None, unsure: false }
     }
 
     /// Makes the file of a new partition, after the one that is sealed with it.
@@ -42,11 +44,24 @@ impl Writer {
     ) -> Result<Self, EngineError> {
         let path = log.join(files::segment_name(new.id.number, &new.class));
         if path.exists() {
-            return Err(refuse(format!("there is a partition {} already: `{}`", new.id, path.display())));
+            return Self::begun(path, new).await;
         }
         let closed = former.map(|(id, seal, _)| (id, seal.closed));
         segment::create(&path, new, closed, former.map(|(_, _, path)| path.as_path())).await?;
         Ok(Self::of(Segment::new(path, new.clone(), false)))
+    }
+
+    /// A call that was given up may have made the file.
+    async fn begun(path: PathBuf, new: &Partition) -> Result<Self, EngineError> {
+        let record = segment::load(&path).await?.record;
+        if record != *new {
+            return Err(refuse(format!(
+                "there is another partition {} already: `{}`",
+                new.id,
+                path.display()
+            )));
+        }
+        Ok(Self::of(Segment::new(path, record, false)))
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -64,6 +79,11 @@ impl Writer {
                     .fetch_all(&mut connection)
                     .await
                     .map_err(|e| engine_error("could not read the names", path, e))?;
+                if self.unsure {
+                    let contents = segment::contents(&mut connection, path).await?;
+                    self.segment.with(|record| record.contents = contents);
+                    self.unsure = false;
+                }
                 Live { connection, services: services.into_iter().collect() }
             }
         };
@@ -91,14 +111,15 @@ impl Writer {
         self.live().await?;
         // Taken out while it works: a call that is given up leaves none, and the next one begins anew.
         let Some(mut live) = self.live.take() else { return Ok(()) };
+        self.unsure = true;
         match commit::commit(&mut live.connection, &mut live.services, commit).await {
             Ok(()) => {
                 self.segment.with(|record| record.contents = commit.contents.clone());
-                self.live = Some(live);
+                (self.live, self.unsure) = (Some(live), false);
                 Ok(())
             }
             Err(Refused::NotNext(error)) => {
-                self.live = Some(live);
+                (self.live, self.unsure) = (Some(live), false);
                 Err(error)
             }
             Err(Refused::Failed(error)) => Err(engine_error("could not commit", &self.segment.path, error)),

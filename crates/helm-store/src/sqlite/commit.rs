@@ -73,15 +73,16 @@ impl Many {
 }
 
 static ENTRIES: LazyLock<Many> = LazyLock::new(|| {
-    let head = "INSERT INTO entry (row, at, service, level, flags, source, stream, plain, message, context, trace, user, \
+    // FAIL: the transaction is rolled back whole, so no statement need be undone by itself.
+    let head = "INSERT OR FAIL INTO entry (row, at, service, level, flags, source, stream, plain, message, context, trace, user, \
                 hostname, process, seen, digest)";
-    Many::new(head, 16, "", &[64, 16, 4, 1])
+    Many::new(head, 16, "", &[128, 64, 16, 4, 1])
 });
 static SERVICES: LazyLock<Many> =
     LazyLock::new(|| Many::new("INSERT INTO service (id, name)", 2, "", &[16, 1]));
 static COUNTS: LazyLock<Many> = LazyLock::new(|| {
     let tail = " ON CONFLICT DO UPDATE SET n = n + excluded.n";
-    Many::new("INSERT INTO count (service, level, minute, n)", 4, tail, &[64, 16, 4, 1])
+    Many::new("INSERT INTO count (minute, service, level, n)", 4, tail, &[64, 16, 4, 1])
 });
 static CURSORS: LazyLock<Many> = LazyLock::new(|| {
     let head = "INSERT OR REPLACE INTO cursor (service, segment, position)";
@@ -108,9 +109,9 @@ pub(super) async fn commit(
     let counts: Vec<_> = commit.counts.iter().collect();
     COUNTS
         .run(&mut transaction, &counts, |to, (key, n)| {
+            to.add(key.minute)?;
             to.add(number(&key.service))?;
             to.add(key.level.number())?;
-            to.add(key.minute)?;
             to.add(n.cast_signed())
         })
         .await?;

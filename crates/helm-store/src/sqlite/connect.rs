@@ -35,7 +35,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .busy_timeout(BUSY)
         .disable_statement_logging()
-        .pragma("temp_store", "MEMORY")
         .pragma("trusted_schema", "OFF")
 }
 

@@ -25,14 +25,9 @@ mod code {
 /// `what` says what was tried, to which file.
 pub(super) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> EngineError {
     let place = path.display();
-    let said = match &source {
-        sqlx::Error::Database(database) => database.message().to_owned(),
-        other => other.to_string(),
-    };
-    let extended = match &source {
-        sqlx::Error::Database(database) => database.code().and_then(|c| c.parse::<i32>().ok()).unwrap_or(0),
-        _ => 0,
-    };
+    let said = source.as_database_error().map_or_else(|| source.to_string(), |e| e.message().to_owned());
+    let code = source.as_database_error().and_then(|e| e.code());
+    let extended = code.and_then(|c| c.parse::<i32>().ok()).unwrap_or(0);
     let text = format!("{what} in `{place}`: {said}");
     match extended & 0xff {
         code::FULL => EngineError::Full(text),

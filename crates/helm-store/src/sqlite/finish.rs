@@ -15,6 +15,7 @@ use crate::engine::EngineError;
 
 /// Sorted at once, they cost a fraction of what each insert would pay for them. With the time, for pages come in its order.
 const INDEXES: &str = "
+    PRAGMA analysis_limit = 1000;
     BEGIN IMMEDIATE;
     CREATE INDEX IF NOT EXISTS entry_user ON entry (user, at) WHERE user IS NOT NULL;
     CREATE INDEX IF NOT EXISTS entry_trace ON entry (trace, at) WHERE trace IS NOT NULL;

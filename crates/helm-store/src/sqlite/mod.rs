@@ -138,7 +138,7 @@ impl SqliteEngine {
         };
         let mut writer = former.lock().await;
         if writer.segment().with(|record| record.id == new.id) {
-            return Ok(());
+            return self.seal_again(seal).await;
         }
         let Some((former, seal)) = seal.filter(|(id, _)| writer.segment().with(|record| record.id == *id))
         else {
@@ -155,6 +155,16 @@ impl SqliteEngine {
         std::mem::swap(&mut *writer, &mut next);
         drop(writer);
         next.seal(seal).await
+    }
+
+    /// The new partition is there; a call that failed or was given up may have left the former one open.
+    async fn seal_again(&self, seal: Option<(PartitionId, Seal)>) -> Result<(), EngineError> {
+        match seal.and_then(|(id, seal)| Some((self.segment(id)?, seal))) {
+            Some((former, seal)) if former.with(|record| record.seal.is_none()) => {
+                Writer::of(former).seal(seal).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn carry_out(&self, commit: &Commit) -> Result<(), EngineError> {

@@ -108,9 +108,12 @@ async fn set_aside(path: &Path, why: &str) -> Result<String, EngineError> {
     ))
 }
 
+/// Number of the partition before, and when it was closed.
+type Former = (u32, i64);
+
 /// One class, while its segments are looked at in the order of their numbers.
 struct OfClass {
-    segments: Vec<(Arc<Segment>, Option<(u32, i64)>)>,
+    segments: Vec<(Arc<Segment>, Option<Former>)>,
     /// The newest file, moved aside, when it was damaged.
     lost: Option<PathBuf>,
 }

@@ -48,13 +48,11 @@ pub(super) fn entry(row: &SqliteRow, partition: PartitionId) -> Result<Entry, sq
 
 /// What went wrong while entries were read. A value that nobody wrote is damage.
 pub(super) fn failed(segment: &Segment, error: sqlx::Error) -> EngineError {
-    match error {
-        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => EngineError::Damaged(format!(
-            "an entry in `{}` holds what was never written: {error}",
-            segment.path.display()
-        )),
-        other => engine_error("could not read entries", &segment.path, other),
+    if matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) {
+        let place = segment.path.display();
+        return EngineError::Damaged(format!("an entry in `{place}` holds what was never written: {error}"));
     }
+    engine_error("could not read entries", &segment.path, error)
 }
 
 /// One entry.
@@ -84,10 +82,9 @@ pub(super) async fn counts(
     to: i64,
 ) -> Result<Vec<Count>, EngineError> {
     let mut reader = readers.get(segment).await?;
-    // The table goes by service and level: each pair's minutes are one range.
     let rows = sqlx::query_as::<_, (i64, String, u8, i64)>(
-        "SELECT c.minute, s.name, c.level, c.n FROM service s CROSS JOIN count c ON c.service = s.id \
-         WHERE c.level IN (5, 9, 13, 17, 21) AND c.minute >= ? AND c.minute < ? ORDER BY c.minute",
+        "SELECT c.minute, s.name, c.level, c.n FROM count c CROSS JOIN service s ON s.id = c.service \
+         WHERE c.minute >= ? AND c.minute < ? ORDER BY c.minute",
     )
     .bind(from)
     .bind(to)

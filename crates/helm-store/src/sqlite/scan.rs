@@ -1,9 +1,9 @@
 //! Pages of one segment, in order.
 //!
-//! Two indexes are kept while entries come: by time, and by service, level and time. A page of some services and levels is a merge of one range
-//! of the second for each pair that has entries (SQLite merges lazily, so a page costs its own length, however rare the level). What
-//! looks inside entries walks the same keys first, for what is common is found at once; where much remains after that, one pass through
-//! the table is cheaper than a look-up for each key.
+//! While entries come they are indexed by time, by service and time, and, from WARNING on, by service, level and time. A page of some
+//! services or of grave levels is a merge of ranges, one for each service or each pair that has entries (SQLite merges lazily, so that a
+//! page costs its own length, however rare the level). What looks inside entries walks the same keys first, for what is common is found at
+//! once; where much remains after that, one pass through the table is cheaper than a look-up for each key.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::engine::{EngineError, Scan};
 use crate::entry::{Entry, Level};
 use crate::partition::{Contents, level_slot};
 
-/// Pairs of service and level that are merged; where there are more, the time index is walked.
-const PAIRS: usize = 160;
+/// Ranges that are merged; where there are more, the time index is walked.
+const RANGES: usize = 160;
 /// Keys that are walked one by one before the table is passed through.
 const NEAR: usize = 20_000;
 
@@ -26,9 +26,14 @@ const NEAR: usize = 20_000;
 enum Keys {
     /// All, by time.
     Time,
-    /// Those of some services and levels.
-    Pairs(Vec<(String, Level)>),
+    /// Those of some services; their level is looked up.
+    Services(Vec<String>),
+    /// Those of some services at some levels that the index of grave ones has.
+    Grave(Vec<(String, Level)>),
 }
+
+/// Levels that have an index: `entry_grave`.
+const GRAVE: Level = Level::Warning;
 
 pub(super) async fn scan(
     readers: &Arc<Readers>,
@@ -60,8 +65,9 @@ pub(super) async fn scan(
 fn keys(scan: &Scan, contents: &Contents) -> Option<(Keys, u64)> {
     let filter = &scan.filter;
     let wanted = |name: &String| filter.services.is_empty() || filter.services.contains(name);
-    let (mut pairs, mut many) = (Vec::new(), 0);
+    let (mut services, mut pairs, mut many) = (Vec::new(), Vec::new(), 0);
     for (name, levels) in contents.services.iter().filter(|(name, _)| wanted(name)) {
+        let before = pairs.len();
         for level in Level::ALL {
             let n = levels[level_slot(level)];
             if n > 0 && filter.levels.is_none_or(|levels| levels.has(level)) {
@@ -69,12 +75,18 @@ fn keys(scan: &Scan, contents: &Contents) -> Option<(Keys, u64)> {
                 many += n;
             }
         }
+        if pairs.len() > before {
+            services.push(name.clone());
+        }
     }
-    match pairs.len() {
-        0 => None,
-        _ if many == u64::from(contents.rows) => Some((Keys::Time, many)),
-        n if n > PAIRS => Some((Keys::Time, u64::from(contents.rows))),
-        _ => Some((Keys::Pairs(pairs), many)),
+    let all = u64::from(contents.rows);
+    match (services.len(), pairs.len()) {
+        (0, _) => None,
+        (_, n) if n <= RANGES && pairs.iter().all(|(_, level)| *level >= GRAVE) => {
+            Some((Keys::Grave(pairs), many))
+        }
+        (n, _) if n <= RANGES && n < contents.services.len() => Some((Keys::Services(services), many)),
+        _ => Some((Keys::Time, all)),
     }
 }
 
@@ -204,13 +216,27 @@ fn push_keys(sql: &mut QueryBuilder<Sqlite>, keys: &Keys, stretch: &Stretch) {
             sql.push("SELECT at, row FROM entry INDEXED BY entry_at WHERE 1");
             stretch.push(sql, "");
         }
-        Keys::Pairs(pairs) => {
+        Keys::Services(names) => {
+            for (i, name) in names.iter().enumerate() {
+                sql.push(if i == 0 { "" } else { " UNION ALL " });
+                sql.push("SELECT at, row FROM entry INDEXED BY entry_service");
+                push_service(sql, name);
+                stretch.push(sql, "");
+            }
+        }
+        Keys::Grave(pairs) => {
             for (i, (name, level)) in pairs.iter().enumerate() {
                 sql.push(if i == 0 { "" } else { " UNION ALL " });
-                sql.push("SELECT at, row FROM entry INDEXED BY entry_service_level_at WHERE service = (SELECT id FROM service WHERE name = ");
-                sql.push_bind(name.clone()).push(format_args!(") AND level = {}", level.number()));
+                sql.push("SELECT at, row FROM entry INDEXED BY entry_grave");
+                push_service(sql, name);
+                // Said as the index says it, or SQLite would not see that it serves.
+                sql.push(format_args!(" AND level >= {} AND level = {}", GRAVE.number(), level.number()));
                 stretch.push(sql, "");
             }
         }
     }
+}
+
+fn push_service(sql: &mut QueryBuilder<Sqlite>, name: &str) {
+    sql.push(" WHERE service = (SELECT id FROM service WHERE name = ").push_bind(name.to_owned()).push(")");
 }

@@ -72,15 +72,27 @@ fn head(row: &SqliteRow, column: &str) -> Result<Head, sqlx::Error> {
 pub(super) async fn load(path: &Path) -> Result<Loaded, EngineError> {
     let mut connection = connect::reader(path).await?;
     migrate::version(&mut connection, path, migrate::SEGMENT).await?;
-    let loaded = load_from(&mut connection).await.map_err(|e| match e {
-        // Tables or rows are missing, or hold what was never written.
-        sqlx::Error::RowNotFound | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
-            EngineError::Damaged(format!("`{}` does not hold what a partition holds: {e}", path.display()))
-        }
-        other => engine_error("could not read the partition", path, other),
-    });
+    let loaded = load_from(&mut connection).await.map_err(|e| unreadable(path, e));
     drop(connection.close().await);
     loaded
+}
+
+/// Reads what an open segment holds.
+pub(super) async fn contents(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<Contents, EngineError> {
+    Ok(load_from(connection).await.map_err(|e| unreadable(path, e))?.record.contents)
+}
+
+fn unreadable(path: &Path, error: sqlx::Error) -> EngineError {
+    // Tables or rows are missing, or hold what was never written.
+    use sqlx::Error::{ColumnDecode, Decode, RowNotFound};
+    if matches!(error, RowNotFound | Decode(_) | ColumnDecode { .. }) {
+        let place = path.display();
+        return EngineError::Damaged(format!("`{place}` does not hold what a partition holds: {error}"));
+    }
+    engine_error("could not read the partition", path, error)
 }
 
 async fn load_from(connection: &mut SqliteConnection) -> Result<Loaded, sqlx::Error> {

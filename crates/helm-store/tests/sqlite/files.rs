@@ -301,3 +301,58 @@ async fn a_damaged_main_database_keeps_the_log() {
     let first = PartitionId { instance: INSTANCE, number: 0 };
     assert_eq!(all_rows(&engine, first).await, written);
 }
+
+/// What a caller gives up half-way is either done or not, and what is known of the partition is true either way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_given_up_leave_nothing_half_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let mut number = 0;
+    for round in 0..12 {
+        let commit =
+            script.plan((0..500).map(|i| entry(&format!("s{round}"), i, Level::Info, "x")).collect());
+        {
+            // Polled a few times, then dropped: somewhere in the transaction.
+            let mut call = engine.commit(&commit);
+            for _ in 0..round {
+                let once = std::future::poll_fn(|cx| {
+                    let polled = call.as_mut().poll(cx);
+                    std::task::Poll::Ready(polled.is_ready())
+                });
+                if once.await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        match engine.commit(&commit).await {
+            Ok(()) | Err(EngineError::NotNext { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        (script.number, script.head, script.open.contents) = (commit.number, commit.head, commit.contents);
+        assert_eq!(on_record(&engine).await.last().unwrap().contents, script.open.contents, "round {round}");
+
+        number += 1;
+        let seal = helm_store::partition::Seal { closed: START, head: script.head };
+        let next = partition(&engine, "default", number, script.head);
+        {
+            let mut call = engine.open_partition(&next, Some((script.open.id, seal)));
+            for _ in 0..round * 3 {
+                let once = std::future::poll_fn(|cx| {
+                    let polled = call.as_mut().poll(cx);
+                    std::task::Poll::Ready(polled.is_ready())
+                });
+                if once.await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        engine.open_partition(&next, Some((script.open.id, seal))).await.unwrap();
+        let record = on_record(&engine).await;
+        assert_eq!(record.len(), number as usize + 1);
+        assert!(record[..number as usize].iter().all(|p| p.seal.is_some()), "round {round}");
+        script.open = next;
+    }
+}
