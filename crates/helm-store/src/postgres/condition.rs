@@ -154,10 +154,8 @@ impl<'a> Exact<'a> {
         };
         self.context.iter().all(|is| {
             let value = is.key.split('.').try_fold(&context, |value, key| value.get(key));
-            value.is_some_and(|value| match value.as_str() {
-                Some(text) => text == is.value,
-                None => value.to_string() == is.value,
-            })
+            let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            text.as_ref() == Some(&is.value)
         })
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use tokio::net::TcpStream;
 
 use super::fault::{Target, of};
+use super::relay::Relay;
 use crate::engine::EngineError;
 
 /// A connection that is not made by then is given up.
@@ -41,6 +43,12 @@ pub enum OptionsError {
     /// No name of a database.
     #[error("the connection string names no database: it ends with /NAME, for instance /helm_db")]
     NoDatabase,
+}
+
+/// The connection that writes, and what it goes through.
+pub(super) struct Writer {
+    pub(super) connection: PgConnection,
+    _relay: Option<Relay>,
 }
 
 /// How to reach a database: parsed, with the password kept to itself.
@@ -103,27 +111,55 @@ impl PgOptions {
         &self.target
     }
 
-    /// A connection for the writer, made now: an error says exactly why not.
-    pub(super) async fn writer(&self) -> Result<PgConnection, EngineError> {
-        self.connect(WRITE_SESSION).await
+    /// The writer's connection, made now: an error says exactly why not.
+    pub(super) async fn writer(&self) -> Result<Writer, EngineError> {
+        let socket = self.connect.get_socket().is_some() || self.connect.get_host().starts_with('/');
+        let (connect, relay) = if socket { (self.connect.clone(), None) } else { self.relayed().await? };
+        let connection = self.connect(connect, WRITE_SESSION).await?;
+        if let Some(relay) = &relay {
+            relay.close_door();
+        }
+        Ok(Writer { connection, _relay: relay })
     }
 
     /// A connection for work that may take long, made now.
     pub(super) async fn worker(&self) -> Result<PgConnection, EngineError> {
-        self.connect(WORK_SESSION).await
+        self.connect(self.connect.clone(), WORK_SESSION).await
     }
 
-    async fn connect(&self, session: &'static str) -> Result<PgConnection, EngineError> {
-        let late =
-            || EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()));
+    async fn relayed(&self) -> Result<(PgConnectOptions, Option<Relay>), EngineError> {
+        let port = self.connect.get_port();
+        let reached =
+            tokio::time::timeout(CONNECT, TcpStream::connect((self.connect.get_host(), port))).await;
+        let server = reached
+            .map_err(|_| self.late())?
+            .map_err(|e| of(&self.target, "connecting", sqlx::Error::Io(e)))?;
+        match Relay::to(server, port) {
+            Ok(relay) => Ok((self.connect.clone().socket(relay.directory()), Some(relay))),
+            Err(e) => {
+                tracing::warn!(error = %e, "no relay could be made in the temporary directory: commits over TCP take 40 ms longer");
+                Ok((self.connect.clone(), None))
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        connect: PgConnectOptions,
+        session: &'static str,
+    ) -> Result<PgConnection, EngineError> {
         let connecting = async {
-            let mut connection = PgConnection::connect_with(&self.connect).await?;
+            let mut connection = PgConnection::connect_with(&connect).await?;
             connection.execute(session).await?;
             Ok(connection)
         };
         let made: Result<PgConnection, sqlx::Error> =
-            tokio::time::timeout(CONNECT, connecting).await.map_err(|_| late())?;
+            tokio::time::timeout(CONNECT, connecting).await.map_err(|_| self.late())?;
         made.map_err(|e| of(&self.target, "connecting", e))
+    }
+
+    fn late(&self) -> EngineError {
+        EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()))
     }
 
     /// Connections for reading, made when they are needed, ended when they are idle.

@@ -106,11 +106,12 @@ impl Page<'_> {
 
     /// Minutes with entries that may be wanted: minute, service (0 where it does not matter), how many; in the order of the page.
     async fn cells(&self, low: i64, high: i64, opaque: bool) -> Result<Vec<(i64, i32, i64)>, EngineError> {
-        let (columns, group) =
-            if opaque { ("minute, 0", "minute") } else { ("minute, service", "minute, service") };
-        let order = match self.scan.order {
-            Order::Newest => "DESC",
-            Order::Oldest => "ASC",
+        // In the order of the primary key, forwards or backwards: it is read no further than it is wanted.
+        let (columns, group, order) = match (opaque, self.scan.order) {
+            (true, Order::Newest) => ("minute, 0", "minute", "minute DESC"),
+            (true, Order::Oldest) => ("minute, 0", "minute", "minute"),
+            (false, Order::Newest) => ("minute, service", "minute, service", "minute DESC, service DESC"),
+            (false, Order::Oldest) => ("minute, service", "minute, service", "minute, service"),
         };
         let mut sql: QueryBuilder<Postgres> = QueryBuilder::new(format!(
             "SELECT {columns}, sum(n)::bigint FROM count_minute WHERE partition = "
@@ -123,7 +124,7 @@ impl Page<'_> {
         if let Some(levels) = self.scan.filter.levels {
             condition::push_levels(&mut sql, levels);
         }
-        sql.push(format!(" GROUP BY {group} ORDER BY minute {order} LIMIT {CELLS}"));
+        sql.push(format!(" GROUP BY {group} ORDER BY {order} LIMIT {CELLS}"));
         let rows = sql.build_query_as().fetch_all(&self.shared.readers).await;
         rows.map_err(|e| self.shared.fault("reading counts", e))
     }
