@@ -69,7 +69,7 @@ impl PgOptions {
         if !matches!(plain, "postgresql" | "postgres") {
             return Err(OptionsError::Scheme(scheme.to_owned()));
         }
-        let url = format!("postgresql://{}", without_foreign_parameters(rest));
+        let url = format!("postgresql://{}", without_foreign_parameters(&with_host(rest)));
         // What the parser says may quote the string: only the kind of fault is told.
         let connect = PgConnectOptions::from_str(&url).map_err(|e| OptionsError::Unreadable(kind_of(&e)))?;
         let database = connect.get_database().ok_or(OptionsError::NoDatabase)?.to_owned();
@@ -210,6 +210,14 @@ const FOREIGN: [&str; 8] = [
     "gssencmode",
 ];
 
+/// `user@/db` means this host to everybody else, and nothing to the parser.
+fn with_host(rest: &str) -> String {
+    match rest.split_once('@') {
+        Some((who, place)) if place.starts_with(['/', ':']) => format!("{who}@localhost{place}"),
+        Some(_) | None => rest.to_owned(),
+    }
+}
+
 fn without_foreign_parameters(rest: &str) -> String {
     let Some((base, query)) = rest.split_once('?') else { return rest.to_owned() };
     let kept: Vec<&str> = query
@@ -257,6 +265,7 @@ mod tests {
         let (place, database, _) =
             parts("postgresql://u@/helm_db?host=/run/postgresql&client_encoding=utf8&sslmode=disable");
         assert_eq!((place.as_str(), database.as_str()), ("/run/postgresql (socket, port 5432)", "helm_db"));
+        assert_eq!(parts("postgresql://u@/helm_db").0, "localhost:5432");
         assert_eq!(parts("postgresql://u:p%40ss%2Fw%25rd@db.lan/h?client_encoding=utf8").0, "db.lan:5432");
     }
 

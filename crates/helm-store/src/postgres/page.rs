@@ -73,6 +73,19 @@ fn last_of(minute: i64) -> i64 {
     first_of(minute).saturating_add(MINUTE - 1)
 }
 
+/// How far to go in `cells` for `wanted` entries: the last minute, and how many cells that are.
+fn enough(cells: &[(i64, i32, i64)], wanted: i64) -> Option<(i64, usize)> {
+    let mut last = cells.first()?.0;
+    let (mut sum, mut upto) = (0_i64, 0);
+    for (minute, _, n) in cells {
+        if sum >= wanted && *minute != last {
+            break;
+        }
+        (sum, last, upto) = (sum.saturating_add(*n), *minute, upto + 1);
+    }
+    Some((last, upto))
+}
+
 impl Page<'_> {
     fn wants(&self) -> usize {
         (self.scan.limit as usize).saturating_sub(self.found.len())
@@ -82,22 +95,29 @@ impl Page<'_> {
     async fn walk(&mut self) -> Result<(), EngineError> {
         let filter = &self.scan.filter;
         let opaque = Exact::opaque(filter);
-        let mut low = filter.since.map_or(i64::MIN, minute);
-        let mut high = filter.until.map_or(i64::MAX, |until| minute(until.saturating_sub(1)));
+        let mut low = filter.since.unwrap_or(i64::MIN);
+        let mut high = filter.until.map_or(i64::MAX, |until| until.saturating_sub(1));
         match (self.scan.order, self.after) {
-            (Order::Newest, Some(after)) => high = high.min(minute(after.at)),
-            (Order::Oldest, Some(after)) => low = low.max(minute(after.at)),
+            (Order::Newest, Some(after)) => high = high.min(after.at),
+            (Order::Oldest, Some(after)) => low = low.max(after.at),
             (Order::Newest | Order::Oldest, None) => {}
         }
         let mut span = FIRST_SPAN;
         while self.wants() > 0 && low <= high {
-            let cells = self.cells(low, high, opaque).await?;
-            let wanted = if opaque { span } else { i64::try_from(self.wants()).unwrap_or(i64::MAX) };
-            let Some((place, last)) = self.place(cells, wanted, opaque) else { return Ok(()) };
+            let cells = self.cells(minute(low), minute(high), opaque).await?;
+            let place = match opaque {
+                true => self.span(&cells, span, low, high),
+                false => self.minutes(cells),
+            };
+            let Some((place, end)) = place else { return Ok(()) };
             self.take(&place).await?;
-            match self.scan.order {
-                Order::Newest => high = last.saturating_sub(1),
-                Order::Oldest => low = last.saturating_add(1),
+            // Where the place ended at the very end of time, there is no more.
+            let next = match self.scan.order {
+                Order::Newest => end.checked_sub(1).map(|before| high = before),
+                Order::Oldest => end.checked_add(1).map(|behind| low = behind),
+            };
+            if next.is_none() {
+                return Ok(());
             }
             span = (span * 4).min(LARGEST_SPAN);
         }
@@ -129,34 +149,51 @@ impl Page<'_> {
         rows.map_err(|e| self.shared.fault("reading counts", e))
     }
 
-    /// The next minutes to look at, whole ones, with at least `wanted` entries if there are as many; and the last of these minutes.
-    fn place(&self, mut cells: Vec<(i64, i32, i64)>, wanted: i64, opaque: bool) -> Option<(Place, i64)> {
+    /// The next minutes of services to look at, whole minutes, with as many entries as the page wants if there are as many; and where they end.
+    fn minutes(&self, mut cells: Vec<(i64, i32, i64)>) -> Option<(Place, i64)> {
+        let wanted = i64::try_from(self.wants()).unwrap_or(i64::MAX);
         let first = cells.first()?.0;
-        if cells.len() == usize::try_from(CELLS).unwrap_or(usize::MAX) && !opaque {
+        if cells.len() == usize::try_from(CELLS).unwrap_or(usize::MAX) {
             // The last minute may have been cut off in its middle.
             let cut = cells.last()?.0;
             if cut == first {
-                return Some((Place::Span(first_of(first), last_of(first)), first));
+                return Some((Place::Span(first_of(first), last_of(first)), self.end_of(first)));
             }
             cells.retain(|(minute, _, _)| *minute != cut);
         }
-        let (mut sum, mut last) = (0, first);
-        let mut upto = 0;
-        for (minute, _, n) in &cells {
-            if sum >= wanted && *minute != last {
-                break;
-            }
-            (sum, last, upto) = (sum.saturating_add(*n), *minute, upto + 1);
-        }
+        let (last, upto) = enough(&cells, wanted)?;
         cells.truncate(upto);
-        if opaque {
-            let (low, high) = (first.min(last), first.max(last));
-            return Some((Place::Span(first_of(low), last_of(high)), last));
-        }
         let services = cells.iter().map(|(_, service, _)| *service).collect();
         let lows = cells.iter().map(|(minute, _, _)| first_of(*minute)).collect();
         let highs = cells.iter().map(|(minute, _, _)| last_of(*minute)).collect();
-        Some((Place::Cells(services, lows, highs), last))
+        Some((Place::Cells(services, lows, highs), self.end_of(last)))
+    }
+
+    /// The next span with about `wanted` entries between `low` and `high`, and where it ends. A minute that has far more is cut into slices.
+    fn span(&self, cells: &[(i64, i32, i64)], wanted: i64, low: i64, high: i64) -> Option<(Place, i64)> {
+        let (first, _, n) = *cells.first()?;
+        let (last, _) = enough(cells, wanted)?;
+        let (mut from, mut to) = (first_of(first.min(last)).max(low), last_of(first.max(last)).min(high));
+        if n > wanted {
+            let slice = MINUTE / (n / wanted + 1);
+            match self.scan.order {
+                Order::Newest => from = from.max(to.saturating_sub(slice)),
+                Order::Oldest => to = to.min(from.saturating_add(slice)),
+            }
+        }
+        let end = match self.scan.order {
+            Order::Newest => from,
+            Order::Oldest => to,
+        };
+        Some((Place::Span(from, to), end))
+    }
+
+    /// The last nanosecond of a minute, in the order of the page.
+    fn end_of(&self, minute: i64) -> i64 {
+        match self.scan.order {
+            Order::Newest => first_of(minute),
+            Order::Oldest => last_of(minute),
+        }
     }
 
     /// Takes what is wanted from a place, until the page is full.
@@ -201,7 +238,7 @@ impl Page<'_> {
                     .push("::bigint[], ");
                 sql.push_bind(highs.clone())
                     .push("::bigint[]) AS c(c_service, c_low, c_high) CROSS JOIN LATERAL ");
-                // OFFSET 0 keeps the planner from turning it round into a join over the whole table.
+                // The limit inside: of each service no more than the page can show, and no join over the whole table.
                 sql.push(format!(
                     "(SELECT {columns} FROM {table} WHERE service = c_service AND at >= c_low AND at <= c_high"
                 ));
@@ -216,14 +253,14 @@ impl Page<'_> {
             Place::Whole | Place::Span(..) => self.services.as_deref(),
         };
         condition::push(&mut sql, &self.scan.filter, services, self.scan.order, self.after);
-        if matches!(place, Place::Cells(..)) {
-            sql.push(" OFFSET 0) AS e");
-        }
-        sql.push(match self.scan.order {
+        let order = match self.scan.order {
             Order::Newest => " ORDER BY at DESC, id DESC LIMIT ",
             Order::Oldest => " ORDER BY at, id LIMIT ",
-        });
-        sql.push_bind(limit);
+        };
+        if matches!(place, Place::Cells(..)) {
+            sql.push(order).push_bind(limit).push(") AS e");
+        }
+        sql.push(order).push_bind(limit);
         sql
     }
 }
