@@ -166,7 +166,7 @@ pub(crate) async fn counts_are_per_minute_service_and_level(database: &impl Data
     ];
     let last = count(1, "core", Level::Info, 1);
     assert_eq!(counts(minute, minute + 1).await, middle);
-    assert_eq!(counts(minute - 1, minute).await, [first.clone()]);
+    assert_eq!(counts(minute - 1, minute).await, std::slice::from_ref(&first));
     let all = [vec![first], middle.to_vec(), vec![last]].concat();
     assert_eq!(counts(i64::MIN, i64::MAX).await, all);
     assert_eq!(counts(minute + 2, i64::MAX).await, []);
