@@ -15,7 +15,7 @@ use crate::query::{Cursor, Order};
 
 const MINUTE: i64 = 60_000_000_000;
 /// Counts that are read at once.
-const CELLS: i64 = 1024;
+const CELLS: i64 = 512;
 /// Entries that are looked at first, and then, where counts do not tell how many of them are wanted; after that, all others.
 const TRIES: [i64; 2] = [5_000, 50_000];
 
@@ -102,7 +102,7 @@ impl Page<'_> {
         }
         let opaque = Exact::opaque(filter);
         let mut tries = TRIES.into_iter();
-        let mut exact = i64::from(self.scan.limit);
+        let mut exact = i64::from(self.scan.limit) * 2;
         while self.wants() > 0 && low <= high {
             let wanted = match opaque {
                 true => tries.next(),
@@ -132,9 +132,8 @@ impl Page<'_> {
             Order::Newest => "minute DESC, service DESC",
             Order::Oldest => "minute, service",
         };
-        let mut sql: QueryBuilder<Postgres> = QueryBuilder::new(format!(
-            "SELECT minute, service, sum(n)::bigint FROM count_minute WHERE partition = "
-        ));
+        let mut sql: QueryBuilder<Postgres> =
+            QueryBuilder::new("SELECT minute, service, sum(n)::bigint FROM count_minute WHERE partition = ");
         sql.push_bind(key(self.scan.partition)).push(" AND minute >= ").push_bind(low);
         sql.push(" AND minute <= ").push_bind(high);
         if let Some(services) = &self.services {
