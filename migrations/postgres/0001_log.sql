@@ -55,7 +55,7 @@ CREATE TABLE entry (
     hostname text
 ) PARTITION BY RANGE (id);
 CREATE INDEX idx_log_service_timestamp ON entry (service, at);
-CREATE INDEX ix_log_entries_timestamp ON entry USING brin (at) WITH (pages_per_range = 32);
+CREATE INDEX ix_log_entries_timestamp ON entry USING brin (at) WITH (pages_per_range = 32, autosummarize = on);
 
 DO $$
 DECLARE

@@ -92,6 +92,7 @@ CREATE FUNCTION helm_finish_partition(p_id bigint, p_trigrams boolean) RETURNS v
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     t text := helm_partition_table(p_id);
+    brin regclass;
 BEGIN
     IF NOT EXISTS (SELECT 1 FROM partition WHERE id = p_id AND closed IS NOT NULL) THEN
         RAISE EXCEPTION 'partition % is not closed', p_id;
@@ -103,6 +104,10 @@ BEGIN
                        t || '_text', t,
                        (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'));
     END IF;
+    FOR brin IN SELECT x.indexrelid FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
+                WHERE x.indrelid = t::regclass AND m.amname = 'brin' LOOP
+        PERFORM brin_summarize_new_values(brin);
+    END LOOP;
     EXECUTE format('ANALYZE %I', t);
     UPDATE partition SET disk = pg_total_relation_size(t::regclass) WHERE id = p_id;
 END

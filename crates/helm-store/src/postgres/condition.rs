@@ -74,35 +74,41 @@ const FOLDED: &str = r#"lower(coalesce(plain, message) COLLATE "C")"#;
 /// JSON that writes characters by number or with a backslash: what it holds cannot be found by comparing texts.
 const ESCAPED: &str = r"%\\%";
 
+/// A part of a pattern that is long enough to be looked for alone: plain parts are found faster than ones with gaps.
+const LONG: usize = 5;
+
 /// A LIKE pattern that finds at least what `text` finds. `None` if that would be everything.
 fn like(text: &Text) -> Option<String> {
     if text.kind == TextKind::Regex || text.pattern.contains('\0') {
         return None;
     }
+    if text.case {
+        return (!text.pattern.is_empty()).then(|| format!("%{}%", escaped(&text.pattern)));
+    }
+    let folded = text.pattern.to_ascii_lowercase();
+    let part = folded.split(folds_from_outside).max_by_key(|part| part.len())?;
+    if part.len() >= LONG {
+        return Some(format!("%{}%", escaped(part)));
+    }
     let mut pattern = String::from("%");
-    let mut says = false;
-    for c in text.pattern.chars() {
+    for c in folded.chars() {
         match c {
-            '%' | '_' | '\\' => pattern.extend(['\\', c]),
-            _ if text.case => pattern.push(c),
-            // Not ASCII: folding may change it, even its length.
-            _ if !c.is_ascii() => {
-                if !pattern.ends_with('%') || pattern.ends_with("\\%") {
-                    pattern.push('%');
-                }
-                continue;
-            }
-            // Characters outside ASCII fold to these (İ, the Kelvin sign, ſ).
-            'i' | 'I' | 'k' | 'K' | 's' | 'S' => {
-                pattern.push('_');
-                continue;
-            }
-            _ => pattern.push(c.to_ascii_lowercase()),
+            _ if !c.is_ascii() => pattern.push('%'), // Folding may change even its length.
+            _ if folds_from_outside(c) => pattern.push('_'),
+            _ => pattern.push_str(&escaped(c.encode_utf8(&mut [0; 4]))),
         }
-        says = true;
     }
     pattern.push('%');
-    says.then_some(pattern)
+    (!part.is_empty()).then_some(pattern)
+}
+
+/// Whether characters outside ASCII fold to this one (İ, the Kelvin sign, ſ), or it is one of these.
+fn folds_from_outside(c: char) -> bool {
+    !c.is_ascii() || matches!(c, 'i' | 'k' | 's')
+}
+
+fn escaped(plain: &str) -> String {
+    plain.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// A LIKE pattern for a context that has this value written plainly. `None` where the value may be written in other ways (`1.5`, `1.50`).
@@ -113,7 +119,7 @@ fn context_pattern(is: &ContextIs) -> Option<String> {
     if number || structure || apart || is.value.is_empty() {
         return Some("%".to_owned());
     }
-    Some(format!("%{}%", is.value.replace('%', "\\%").replace('_', "\\_")))
+    Some(format!("%{}%", escaped(&is.value)))
 }
 
 /// The conditions that SQL only narrows down.
@@ -154,10 +160,8 @@ impl<'a> Exact<'a> {
         };
         self.context.iter().all(|is| {
             let value = is.key.split('.').try_fold(&context, |value, key| value.get(key));
-            value.is_some_and(|value| match value.as_str() {
-                Some(text) => text == is.value,
-                None => value.to_string() == is.value,
-            })
+            let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            text.as_ref() == Some(&is.value)
         })
     }
 }
@@ -172,10 +176,11 @@ mod tests {
 
     #[test]
     fn patterns_find_at_least_what_is_looked_for() {
-        assert_eq!(pattern("Time OUT", false).unwrap(), "%t_me out%");
+        assert_eq!(pattern("Time OUT", false).unwrap(), "%me out%");
+        assert_eq!(pattern("Disk", false).unwrap(), "%d___%");
         assert_eq!(pattern("100% a_b", true).unwrap(), r"%100\% a\_b%");
-        assert_eq!(pattern("größe", false).unwrap(), "%gr%e%");
-        assert_eq!(pattern("100%ä", false).unwrap(), r"%100\%%%");
+        assert_eq!(pattern(r"a\b_c%d", false).unwrap(), r"%a\\b\_c\%d%");
+        assert_eq!(pattern("größe", false).unwrap(), "%gr%%e%");
         assert_eq!(pattern("ÄÖ", false), None);
         assert_eq!(pattern("sk", false), None);
         assert_eq!(pattern("sk", true).unwrap(), "%sk%");

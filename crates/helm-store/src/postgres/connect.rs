@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use tokio::net::TcpStream;
 
 use super::fault::{Target, of};
+use super::relay::Relay;
 use crate::engine::EngineError;
 
 /// A connection that is not made by then is given up.
@@ -43,6 +45,12 @@ pub enum OptionsError {
     NoDatabase,
 }
 
+/// The connection that writes, and what it goes through.
+pub(super) struct Writer {
+    pub(super) connection: PgConnection,
+    _relay: Option<Relay>,
+}
+
 /// How to reach a database: parsed, with the password kept to itself.
 #[derive(Clone)]
 pub struct PgOptions {
@@ -61,7 +69,7 @@ impl PgOptions {
         if !matches!(plain, "postgresql" | "postgres") {
             return Err(OptionsError::Scheme(scheme.to_owned()));
         }
-        let url = format!("postgresql://{}", without_foreign_parameters(rest));
+        let url = format!("postgresql://{}", without_foreign_parameters(&with_host(rest)));
         // What the parser says may quote the string: only the kind of fault is told.
         let connect = PgConnectOptions::from_str(&url).map_err(|e| OptionsError::Unreadable(kind_of(&e)))?;
         let database = connect.get_database().ok_or(OptionsError::NoDatabase)?.to_owned();
@@ -103,27 +111,55 @@ impl PgOptions {
         &self.target
     }
 
-    /// A connection for the writer, made now: an error says exactly why not.
-    pub(super) async fn writer(&self) -> Result<PgConnection, EngineError> {
-        self.connect(WRITE_SESSION).await
+    /// The writer's connection, made now: an error says exactly why not.
+    pub(super) async fn writer(&self) -> Result<Writer, EngineError> {
+        let socket = self.connect.get_socket().is_some() || self.connect.get_host().starts_with('/');
+        let (connect, relay) = if socket { (self.connect.clone(), None) } else { self.relayed().await? };
+        let connection = self.connect(connect, WRITE_SESSION).await?;
+        if let Some(relay) = &relay {
+            relay.close_door();
+        }
+        Ok(Writer { connection, _relay: relay })
     }
 
     /// A connection for work that may take long, made now.
     pub(super) async fn worker(&self) -> Result<PgConnection, EngineError> {
-        self.connect(WORK_SESSION).await
+        self.connect(self.connect.clone(), WORK_SESSION).await
     }
 
-    async fn connect(&self, session: &'static str) -> Result<PgConnection, EngineError> {
-        let late =
-            || EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()));
+    async fn relayed(&self) -> Result<(PgConnectOptions, Option<Relay>), EngineError> {
+        let port = self.connect.get_port();
+        let reached =
+            tokio::time::timeout(CONNECT, TcpStream::connect((self.connect.get_host(), port))).await;
+        let server = reached
+            .map_err(|_| self.late())?
+            .map_err(|e| of(&self.target, "connecting", sqlx::Error::Io(e)))?;
+        match Relay::to(server, port) {
+            Ok(relay) => Ok((self.connect.clone().socket(relay.directory()), Some(relay))),
+            Err(e) => {
+                tracing::warn!(error = %e, "no relay could be made in the temporary directory: commits over TCP take 40 ms longer");
+                Ok((self.connect.clone(), None))
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        connect: PgConnectOptions,
+        session: &'static str,
+    ) -> Result<PgConnection, EngineError> {
         let connecting = async {
-            let mut connection = PgConnection::connect_with(&self.connect).await?;
+            let mut connection = PgConnection::connect_with(&connect).await?;
             connection.execute(session).await?;
             Ok(connection)
         };
         let made: Result<PgConnection, sqlx::Error> =
-            tokio::time::timeout(CONNECT, connecting).await.map_err(|_| late())?;
+            tokio::time::timeout(CONNECT, connecting).await.map_err(|_| self.late())?;
         made.map_err(|e| of(&self.target, "connecting", e))
+    }
+
+    fn late(&self) -> EngineError {
+        EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()))
     }
 
     /// Connections for reading, made when they are needed, ended when they are idle.
@@ -174,6 +210,14 @@ const FOREIGN: [&str; 8] = [
     "gssencmode",
 ];
 
+/// `user@/db` means this host to everybody else, and nothing to the parser.
+fn with_host(rest: &str) -> String {
+    match rest.split_once('@') {
+        Some((who, place)) if place.starts_with(['/', ':']) => format!("{who}@localhost{place}"),
+        Some(_) | None => rest.to_owned(),
+    }
+}
+
 fn without_foreign_parameters(rest: &str) -> String {
     let Some((base, query)) = rest.split_once('?') else { return rest.to_owned() };
     let kept: Vec<&str> = query
@@ -221,6 +265,7 @@ mod tests {
         let (place, database, _) =
             parts("postgresql://u@/helm_db?host=/run/postgresql&client_encoding=utf8&sslmode=disable");
         assert_eq!((place.as_str(), database.as_str()), ("/run/postgresql (socket, port 5432)", "helm_db"));
+        assert_eq!(parts("postgresql://u@/helm_db").0, "localhost:5432");
         assert_eq!(parts("postgresql://u:p%40ss%2Fw%25rd@db.lan/h?client_encoding=utf8").0, "db.lan:5432");
     }
 

@@ -11,6 +11,7 @@ pub(super) struct Target {
 }
 
 /// The meaning of an error met while `what` was tried.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is sqlx's, and may grow")]
 pub(super) fn of(target: &Target, what: &str, error: sqlx::Error) -> EngineError {
     match &error {
         sqlx::Error::Database(db) => {
@@ -36,6 +37,7 @@ pub(super) fn of(target: &Target, what: &str, error: sqlx::Error) -> EngineError
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             EngineError::Away("the connections are closed: helmd is leaving".to_owned())
         }
+        sqlx::Error::BeginFailed => EngineError::Away(format!("{} began no transaction", target.place)),
         // An answer that broke off: the connection is no longer to be trusted, the next one may do better.
         sqlx::Error::Protocol(e) => EngineError::Away(format!("{} broke off: {e}", target.place)),
         _ => other(what, error),

@@ -20,6 +20,7 @@ mod page;
 mod protect;
 mod read;
 mod register;
+mod relay;
 mod state;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use connect::Writer;
 use names::Names;
 
 /// A transaction that has no answer by then is taken for lost: it is asked again, and its number tells.
@@ -55,7 +57,7 @@ struct Shared {
     options: PgOptions,
     readers: PgPool,
     /// Empty after every failure: the next transaction begins on a new connection.
-    writer: Mutex<Option<PgConnection>>,
+    writer: Mutex<Option<Writer>>,
     names: Names,
 }
 
@@ -116,18 +118,18 @@ impl Shared {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let mut slot = self.writer.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
+        let mut writer = match slot.take() {
+            Some(writer) => writer,
             None => self.options.writer().await?,
         };
-        let done = tokio::time::timeout(ANSWER, work(&mut connection)).await.unwrap_or_else(|_| {
+        let done = tokio::time::timeout(ANSWER, work(&mut writer.connection)).await.unwrap_or_else(|_| {
             Err(EngineError::Away(format!(
                 "{} gave no answer to {what} within {} s",
                 self.options.place(),
                 ANSWER.as_secs()
             )))
         })?;
-        *slot = Some(connection);
+        *slot = Some(writer);
         Ok(done)
     }
 }

@@ -1,9 +1,9 @@
 //! A page of one partition, without reading what it does not show.
 //!
-//! The counts per minute say where entries of a service and level are. A filter that the counts know all of is answered from exactly those
-//! minutes of exactly those services (the index on service and time leads there). One that they do not (texts, context) looks at spans of
-//! minutes that grow, newest first: a page that is soon full reads little, a rare word is looked for in large pieces. Either way each statement has
-//! bounds in time: without them the planner may read everything.
+//! The counts per minute say where entries of a service and level are. A page is taken from these minutes of these services, by the index on service
+//! and time, newest first: few at a time where they are many, more each time that the page is not full. A filter that the counts cannot see
+//! through (texts, context) gets two tries of that kind, for what is common; what is rare is then looked for in all the rest at once, which the
+//! server may do in parallel. Every statement has bounds in time: without them the planner may read everything.
 
 use sqlx::{Postgres, QueryBuilder};
 
@@ -15,10 +15,9 @@ use crate::query::{Cursor, Order};
 
 const MINUTE: i64 = 60_000_000_000;
 /// Counts that are read at once.
-const CELLS: i64 = 1024;
-/// Rows of the first span that is searched, and how large spans become.
-const FIRST_SPAN: i64 = 5_000;
-const LARGEST_SPAN: i64 = 500_000;
+const CELLS: i64 = 512;
+/// Entries that are looked at first, and then, where counts do not tell how many of them are wanted; after that, all others.
+const TRIES: [i64; 2] = [5_000, 50_000];
 
 /// Where to look.
 enum Place {
@@ -73,6 +72,19 @@ fn last_of(minute: i64) -> i64 {
     first_of(minute).saturating_add(MINUTE - 1)
 }
 
+/// How far to go in `cells` for `wanted` entries: the last minute, and how many cells that are.
+fn enough(cells: &[(i64, i32, i64)], wanted: i64) -> Option<(i64, usize)> {
+    let mut last = cells.first()?.0;
+    let (mut sum, mut upto) = (0_i64, 0);
+    for (minute, _, n) in cells {
+        if sum >= wanted && *minute != last {
+            break;
+        }
+        (sum, last, upto) = (sum.saturating_add(*n), *minute, upto + 1);
+    }
+    Some((last, upto))
+}
+
 impl Page<'_> {
     fn wants(&self) -> usize {
         (self.scan.limit as usize).saturating_sub(self.found.len())
@@ -81,40 +93,47 @@ impl Page<'_> {
     /// Goes through the minutes that have entries, in the order of the page.
     async fn walk(&mut self) -> Result<(), EngineError> {
         let filter = &self.scan.filter;
-        let opaque = Exact::opaque(filter);
-        let mut low = filter.since.map_or(i64::MIN, minute);
-        let mut high = filter.until.map_or(i64::MAX, |until| minute(until.saturating_sub(1)));
+        let mut low = filter.since.unwrap_or(i64::MIN);
+        let mut high = filter.until.map_or(i64::MAX, |until| until.saturating_sub(1));
         match (self.scan.order, self.after) {
-            (Order::Newest, Some(after)) => high = high.min(minute(after.at)),
-            (Order::Oldest, Some(after)) => low = low.max(minute(after.at)),
+            (Order::Newest, Some(after)) => high = high.min(after.at),
+            (Order::Oldest, Some(after)) => low = low.max(after.at),
             (Order::Newest | Order::Oldest, None) => {}
         }
-        let mut span = FIRST_SPAN;
+        let opaque = Exact::opaque(filter);
+        let mut tries = TRIES.into_iter();
+        let mut exact = i64::from(self.scan.limit) * 2;
         while self.wants() > 0 && low <= high {
-            let cells = self.cells(low, high, opaque).await?;
-            let wanted = if opaque { span } else { i64::try_from(self.wants()).unwrap_or(i64::MAX) };
-            let Some((place, last)) = self.place(cells, wanted, opaque) else { return Ok(()) };
+            let wanted = match opaque {
+                true => tries.next(),
+                false => Some(exact),
+            };
+            let Some(wanted) = wanted else { return self.take(&Place::Span(low, high)).await };
+            let cells = self.cells(minute(low), minute(high)).await?;
+            let Some((place, end)) = self.place(cells, wanted, low, high) else { return Ok(()) };
             self.take(&place).await?;
-            match self.scan.order {
-                Order::Newest => high = last.saturating_sub(1),
-                Order::Oldest => low = last.saturating_add(1),
+            // Where the place ended at the very end of time, there is no more.
+            let next = match self.scan.order {
+                Order::Newest => end.checked_sub(1).map(|before| high = before),
+                Order::Oldest => end.checked_add(1).map(|behind| low = behind),
+            };
+            if next.is_none() {
+                return Ok(());
             }
-            span = (span * 4).min(LARGEST_SPAN);
+            exact = exact.saturating_mul(4);
         }
         Ok(())
     }
 
-    /// Minutes with entries that may be wanted: minute, service (0 where it does not matter), how many; in the order of the page.
-    async fn cells(&self, low: i64, high: i64, opaque: bool) -> Result<Vec<(i64, i32, i64)>, EngineError> {
-        let (columns, group) =
-            if opaque { ("minute, 0", "minute") } else { ("minute, service", "minute, service") };
+    /// Minutes with entries that may be wanted: minute, service, how many; in the order of the page.
+    async fn cells(&self, low: i64, high: i64) -> Result<Vec<(i64, i32, i64)>, EngineError> {
+        // In the order of the primary key, forwards or backwards: it is read no further than it is wanted.
         let order = match self.scan.order {
-            Order::Newest => "DESC",
-            Order::Oldest => "ASC",
+            Order::Newest => "minute DESC, service DESC",
+            Order::Oldest => "minute, service",
         };
-        let mut sql: QueryBuilder<Postgres> = QueryBuilder::new(format!(
-            "SELECT {columns}, sum(n)::bigint FROM count_minute WHERE partition = "
-        ));
+        let mut sql: QueryBuilder<Postgres> =
+            QueryBuilder::new("SELECT minute, service, sum(n)::bigint FROM count_minute WHERE partition = ");
         sql.push_bind(key(self.scan.partition)).push(" AND minute >= ").push_bind(low);
         sql.push(" AND minute <= ").push_bind(high);
         if let Some(services) = &self.services {
@@ -123,39 +142,52 @@ impl Page<'_> {
         if let Some(levels) = self.scan.filter.levels {
             condition::push_levels(&mut sql, levels);
         }
-        sql.push(format!(" GROUP BY {group} ORDER BY minute {order} LIMIT {CELLS}"));
+        sql.push(format!(" GROUP BY minute, service ORDER BY {order} LIMIT {CELLS}"));
         let rows = sql.build_query_as().fetch_all(&self.shared.readers).await;
         rows.map_err(|e| self.shared.fault("reading counts", e))
     }
 
-    /// The next minutes to look at, whole ones, with at least `wanted` entries if there are as many; and the last of these minutes.
-    fn place(&self, mut cells: Vec<(i64, i32, i64)>, wanted: i64, opaque: bool) -> Option<(Place, i64)> {
+    /// Where to look for the next `wanted` entries between `low` and `high`, and where that ends. A minute that has far more is cut into slices.
+    fn place(
+        &self,
+        mut cells: Vec<(i64, i32, i64)>,
+        wanted: i64,
+        low: i64,
+        high: i64,
+    ) -> Option<(Place, i64)> {
         let first = cells.first()?.0;
-        if cells.len() == usize::try_from(CELLS).unwrap_or(usize::MAX) && !opaque {
+        if cells.len() == usize::try_from(CELLS).unwrap_or(usize::MAX) {
             // The last minute may have been cut off in its middle.
             let cut = cells.last()?.0;
             if cut == first {
-                return Some((Place::Span(first_of(first), last_of(first)), first));
+                let (from, to) = (first_of(first).max(low), last_of(first).min(high));
+                return Some((Place::Span(from, to), self.end_of(from, to)));
             }
             cells.retain(|(minute, _, _)| *minute != cut);
         }
-        let (mut sum, mut last) = (0, first);
-        let mut upto = 0;
-        for (minute, _, n) in &cells {
-            if sum >= wanted && *minute != last {
-                break;
-            }
-            (sum, last, upto) = (sum.saturating_add(*n), *minute, upto + 1);
-        }
+        let in_first = cells.iter().take_while(|(minute, _, _)| *minute == first);
+        let dense = in_first.map(|(_, _, n)| *n).fold(0, i64::saturating_add) / wanted.max(1);
+        let (last, upto) = enough(&cells, wanted)?;
         cells.truncate(upto);
-        if opaque {
-            let (low, high) = (first.min(last), first.max(last));
-            return Some((Place::Span(first_of(low), last_of(high)), last));
+        let (mut from, mut to) = (first_of(first.min(last)).max(low), last_of(first.max(last)).min(high));
+        if dense > 1 {
+            match self.scan.order {
+                Order::Newest => from = from.max(to.saturating_sub(MINUTE / dense)),
+                Order::Oldest => to = to.min(from.saturating_add(MINUTE / dense)),
+            }
         }
         let services = cells.iter().map(|(_, service, _)| *service).collect();
-        let lows = cells.iter().map(|(minute, _, _)| first_of(*minute)).collect();
-        let highs = cells.iter().map(|(minute, _, _)| last_of(*minute)).collect();
-        Some((Place::Cells(services, lows, highs), last))
+        let lows = cells.iter().map(|(minute, _, _)| first_of(*minute).max(from)).collect();
+        let highs = cells.iter().map(|(minute, _, _)| last_of(*minute).min(to)).collect();
+        Some((Place::Cells(services, lows, highs), self.end_of(from, to)))
+    }
+
+    /// The last nanosecond of a span, in the order of the page.
+    fn end_of(&self, from: i64, to: i64) -> i64 {
+        match self.scan.order {
+            Order::Newest => from,
+            Order::Oldest => to,
+        }
     }
 
     /// Takes what is wanted from a place, until the page is full.
@@ -200,7 +232,7 @@ impl Page<'_> {
                     .push("::bigint[], ");
                 sql.push_bind(highs.clone())
                     .push("::bigint[]) AS c(c_service, c_low, c_high) CROSS JOIN LATERAL ");
-                // OFFSET 0 keeps the planner from turning it round into a join over the whole table.
+                // The limit inside: of each service no more than the page can show, and no join over the whole table.
                 sql.push(format!(
                     "(SELECT {columns} FROM {table} WHERE service = c_service AND at >= c_low AND at <= c_high"
                 ));
@@ -215,14 +247,14 @@ impl Page<'_> {
             Place::Whole | Place::Span(..) => self.services.as_deref(),
         };
         condition::push(&mut sql, &self.scan.filter, services, self.scan.order, self.after);
-        if matches!(place, Place::Cells(..)) {
-            sql.push(" OFFSET 0) AS e");
-        }
-        sql.push(match self.scan.order {
+        let order = match self.scan.order {
             Order::Newest => " ORDER BY at DESC, id DESC LIMIT ",
             Order::Oldest => " ORDER BY at, id LIMIT ",
-        });
-        sql.push_bind(limit);
+        };
+        if matches!(place, Place::Cells(..)) {
+            sql.push(order).push_bind(limit).push(") AS e");
+        }
+        sql.push(order).push_bind(limit);
         sql
     }
 }

@@ -3,4 +3,5 @@
 mod failures;
 mod former;
 mod immutable;
+mod pages;
 mod schema;

@@ -6,12 +6,12 @@ use helm_store::engine::{EngineError, LogEngine};
 use helm_store::entry::{Level, NewEntry};
 use helm_store::id::Instance;
 use helm_store::postgres::migrate::{self, Migration};
-use helm_store::postgres::{PgEngine, Registration};
+use helm_store::postgres::{PgEngine, PgOptions, Registration};
 use sqlx::PgConnection;
 
 use crate::conformance::INSTANCE;
-use crate::conformance::script::{Script, entry};
-use crate::support::cluster::execute;
+use crate::conformance::script::{Script, all_rows, entry, some};
+use crate::support::cluster::{Fresh, execute, shared};
 use crate::{engine, fresh, registration};
 
 async fn versions(connection: &mut PgConnection) -> Vec<i64> {
@@ -36,6 +36,27 @@ async fn every_earlier_state_is_brought_up_to_date_and_a_second_run_does_nothing
             assert_eq!(versions(&mut connection).await, all());
         }
     }
+}
+
+#[tokio::test]
+async fn a_socket_leads_there_too() {
+    let database = fresh().await;
+    let mut admin = shared().admin("postgres").await;
+    let directory: String = sqlx::query_scalar("SELECT current_setting('unix_socket_directories')")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    let Fresh { port, user, database: name } = &database;
+    let url = format!(
+        "postgresql+psycopg://{user}:p%40ss%2Fw%25rd%3A1@/{name}?host={directory}&port={port}&client_encoding=utf8"
+    );
+    let options = PgOptions::parse(&url).unwrap();
+    assert!(options.place().starts_with(&directory), "{options}");
+    let engine: std::sync::Arc<dyn LogEngine> =
+        std::sync::Arc::new(PgEngine::open(options, registration(INSTANCE)).await.unwrap());
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let written = script.write(some(10)).await;
+    assert_eq!(all_rows(&engine, script.open.id).await, written);
 }
 
 #[tokio::test]

@@ -20,12 +20,12 @@ const ENCODED: &str = "p%40ss%2Fw%25rd%3A1";
 
 const SCRIPT: &str = r#"
 set -e
-bin=$1 port=$2 password=$3
+bin=$1 port=$2 password=$3 fsync=$4
 dir=$(mktemp -d /tmp/helm-test-pg.XXXXXX)
 printf '%s' "$password" > "$dir/password"
 "$bin/initdb" -D "$dir/data" -U postgres --pwfile="$dir/password" -A scram-sha-256 -E UTF8 --locale=C --no-sync > "$dir/initdb.log" 2>&1
 start() {
-    "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 \
+    "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 -c fsync="$fsync" -c max_connections=300 \
         -c shared_buffers=64MB >> "$dir/server.log" 2>&1 &
     pid=$!
     until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do kill -0 "$pid" || { cat "$dir/server.log" >&2; exit 1; }; sleep 0.05; done
@@ -48,14 +48,19 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// Without fsync: tests cut no power.
     pub(crate) fn start() -> Cluster {
+        Self::start_with("off")
+    }
+
+    pub(crate) fn start_with(fsync: &str) -> Cluster {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let root = nobody_but_root();
         let mut command = if root { Command::new("setpriv") } else { Command::new("bash") };
         if root {
             command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "bash"]);
         }
-        command.args(["-c", SCRIPT, "cluster", &binaries(), &port.to_string(), PASSWORD]);
+        command.args(["-c", SCRIPT, "cluster", &binaries(), &port.to_string(), PASSWORD, fsync]);
         // Of its own group: Ctrl-C ends the tests, and then the guard sees its input end.
         command.current_dir("/tmp").process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let guard = command.spawn().expect("setpriv and bash are there");
