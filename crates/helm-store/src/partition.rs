@@ -35,7 +35,8 @@ pub struct Contents {
     pub bytes: u64,
     /// Range of the entries' own times; `None` while it is empty.
     pub at: Option<(i64, i64)>,
-    /// Entries by service and level. Twins (see [`crate::entry::flag::TWIN`]) are not counted; a service that has only twins is named.
+    /// Entries by service and level. Twins (see [`crate::entry::flag::TWIN`]) are not counted; a service that has
+    /// only twins may be missing.
     pub services: BTreeMap<String, PerLevel>,
 }
 

@@ -183,7 +183,7 @@ impl History {
                 match rows.recv().await {
                     Some(Ok(piece)) => {
                         let here = || piece.iter().filter(|entry| entry.id <= range.to);
-                        let Some(last) = here().last().map(|entry| entry.id) else {
+                        let Some(last) = here().next_back().map(|entry| entry.id) else {
                             self.open = None;
                             continue;
                         };

@@ -69,19 +69,17 @@ impl Matcher {
         let Some((low, high)) = *at else { return false };
         let filter = &self.filter;
         let levels = |counts: &[u64; 5]| {
-            // Twins are not counted by level.
-            filter.twins
-                || filter.levels.is_none_or(|levels| {
-                    crate::entry::Level::ALL.iter().any(|l| levels.has(*l) && counts[level_slot(*l)] > 0)
-                })
+            filter.levels.is_none_or(|levels| {
+                crate::entry::Level::ALL.iter().any(|l| levels.has(*l) && counts[level_slot(*l)] > 0)
+            })
         };
-        filter.since.is_none_or(|since| high >= since)
+        let mut named = filter.services.iter().filter_map(|name| services.get(name));
+        let counted =
+            if filter.services.is_empty() { services.values().any(levels) } else { named.any(levels) };
+        // Twins are not counted.
+        (filter.twins || counted)
+            && filter.since.is_none_or(|since| high >= since)
             && filter.until.is_none_or(|until| low < until)
-            && if filter.services.is_empty() {
-                services.values().any(levels)
-            } else {
-                filter.services.iter().filter_map(|name| services.get(name)).any(levels)
-            }
     }
 }
 

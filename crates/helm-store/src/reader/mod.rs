@@ -36,6 +36,8 @@ use walk::{Step, Walk};
 
 /// Most entries of a page, and on each side of an entry with its context.
 pub const PAGE: u32 = 10_000;
+/// Weight after which a page ends early.
+const PAGE_BYTES: usize = 16 << 20;
 /// Entries of one piece of a search.
 const PIECE: usize = 256;
 /// Weight of one piece of a search.
@@ -127,17 +129,21 @@ impl Reader {
         let direct = is_direct(&page.filter);
         let mut walk = self.walk(Matcher::new(page.filter.clone())?, page.order, page.after);
         let mut entries: Vec<Entry> = Vec::new();
+        let mut weight = 0;
         let after_last = |entries: &[Entry]| entries.last().map(Cursor::of).or(page.after);
         loop {
             // One more than is wanted tells whether there are more, where that is cheap.
-            if entries.len() > limit || (entries.len() == limit && !direct) {
+            if entries.len() > limit || (entries.len() == limit && !direct) || weight > PAGE_BYTES {
                 entries.truncate(limit);
                 let next = after_last(&entries);
                 return Ok(Entries { looked_to: next.map(|next| next.at), next, entries });
             }
             match walk.next(deadline).await? {
                 Step::Entry(_) if skip > 0 => skip -= 1,
-                Step::Entry(entry) => entries.push(*entry),
+                Step::Entry(entry) => {
+                    weight += entry.body.weight();
+                    entries.push(*entry);
+                }
                 Step::Looked(_) => {}
                 Step::End => return Ok(Entries { entries, next: None, looked_to: None }),
                 Step::Time(place) => {

@@ -54,7 +54,7 @@ pub enum Step {
     /// Begin a partition; ask again then.
     Open(Box<Partition>, Option<(PartitionId, Seal)>),
     /// Write, then answer.
-    Write(Planned),
+    Write(Box<Planned>),
 }
 
 /// A transaction and the answers that it gives.
@@ -145,7 +145,7 @@ impl Ledger {
                 Some(_) | None => return self.opening(class, book, arrived),
             }
         }
-        Step::Write(draft.finish(class, book, arrived))
+        Step::Write(Box::new(draft.finish(class, book, arrived)))
     }
 
     /// A new partition for a class, unless the open one is empty.

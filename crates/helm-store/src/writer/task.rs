@@ -139,7 +139,7 @@ impl Task {
             match self.ledger.plan(class, &mut appends, (self.options.clock)()) {
                 Step::Open(partition, seal) => fault = self.open(*partition, seal).await.err(),
                 Step::Write(planned) => {
-                    let answers = self.carry_out(planned).await;
+                    let answers = self.carry_out(*planned).await;
                     for ((answer, _room), result) in waiting.drain(..answers.len()).zip(answers) {
                         // Who left does not want to know.
                         let _ = answer.send(result);

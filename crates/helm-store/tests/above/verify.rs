@@ -193,7 +193,7 @@ async fn an_end_that_was_cut_off_with_all_records_needs_an_anchor() {
         stored.rows.pop();
         stored.partition.contents.rows -= 1;
         let mut chain = Chain::from(stored.partition.before);
-        stored.rows.iter().for_each(|entry| drop(chain.push(entry.id, &entry.body)));
+        stored.rows.iter().for_each(|entry| _ = chain.push(entry.id, &entry.body));
         let state = world.classes.get_mut(&class("default")).unwrap();
         state.number -= 1;
         state.head = chain.head();
@@ -210,7 +210,7 @@ async fn an_end_that_was_cut_off_with_all_records_needs_an_anchor() {
         stored.partition.contents.rows += 1;
         rechain(stored);
         let mut chain = Chain::from(stored.partition.before);
-        stored.rows.iter().for_each(|entry| drop(chain.push(entry.id, &entry.body)));
+        stored.rows.iter().for_each(|entry| _ = chain.push(entry.id, &entry.body));
         world.classes.get_mut(&class("default")).unwrap().head = chain.head();
     });
     assert!(proof(&engine, Vec::new()).await.ok());
