@@ -52,7 +52,7 @@ pub(super) async fn scan(shared: &Shared, scan: &Scan) -> Result<Vec<Entry>, Eng
     }
     let mut page =
         Page { shared, scan, services, exact: Exact::of(filter), after: scan.after, found: Vec::new() };
-    if scan.rows.is_some() || filter.trace.is_some() || filter.user.is_some() {
+    if scan.rows.is_some() || filter.trace.is_some() || filter.user.is_some() || filter.twins {
         page.take(&Place::Whole).await?;
     } else {
         page.walk().await?;
