@@ -30,6 +30,8 @@ use crate::memory::MemoryFile;
 use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
 use crate::rpc::{self, Api, Facts};
+use crate::store::Store;
+use crate::store::capture::Capture;
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::WishFile;
@@ -197,6 +199,15 @@ async fn run(
     let (journal, writer) = Journal::open(&home, kept, memory);
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
+    let store = Store::start(home.clone(), &tasks, stop.clone());
+    let capture = Capture {
+        store: store.clone(),
+        changes: changes.clone(),
+        logs: home.logs(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    runnable.iter().filter(|spec| spec.program.is_some()).for_each(|spec| capture.follow(spec));
     let base_env = Arc::new(world.base_env.clone());
     let prober = Prober {
         news: news.clone(),

@@ -28,6 +28,12 @@ pub fn now() -> Now {
     Now { mono: mono(), wall: wall(), draw: draw() }
 }
 
+/// Seconds east of UTC of this host's local time, now.
+pub fn offset() -> i32 {
+    let now = jiff::Timestamp::now();
+    jiff::tz::TimeZone::system().to_offset(now).seconds()
+}
+
 /// When the monotonic deadline comes, as an instant of the runtime.
 pub fn instant(at: Mono) -> tokio::time::Instant {
     tokio::time::Instant::now() + at.since(mono())

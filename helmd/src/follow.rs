@@ -14,7 +14,7 @@ use memchr::memchr_iter;
 const PIECE: usize = 256 << 10;
 
 /// A place between two lines: number of the segment, and offset in its plain bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
     /// Segment.
     pub segment: u64,

@@ -21,6 +21,8 @@ const HANGS: Duration = Duration::from_secs(2);
 pub static OUTPUT: Lane = Lane::new(8);
 /// Readers of captured output, for log probes.
 pub static PROBES: Lane = Lane::new(4);
+/// Readers of captured output, for the store.
+pub static CAPTURE: Lane = Lane::new(4);
 /// Checks of the configuration, asked for by clients.
 pub static CHECKS: Lane = Lane::new(2);
 /// Socket tables.

@@ -100,6 +100,8 @@ pub mod flag {
     pub const REPAIRED: u32 = 1 << 5;
     /// The same line as a captured one of the same service.
     pub const TWIN: u32 = 1 << 6;
+    /// It goes on where the entry before of its stream ended.
+    pub const CONTINUED: u32 = 1 << 7;
 }
 
 /// An entry before it has a number.

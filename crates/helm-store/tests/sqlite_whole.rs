@@ -150,7 +150,8 @@ async fn what_is_written_is_read_proved_and_removed() {
             store = Store::open(home.path()).await;
         }
         let entries = (batch * 8..batch * 8 + 8).map(entry).collect();
-        let append = Append { class: Class::default_class(), entries, cursor: None, once: None, queue: None };
+        let append =
+            Append { class: Class::default_class(), entries, cursors: Vec::new(), once: None, queue: None };
         assert!(store.handle.append(append).await.unwrap().refused.is_empty());
     }
     check(&store).await;
@@ -181,7 +182,7 @@ async fn insist(handles: watch::Receiver<WriterHandle>, who: usize, batches: u64
             (0..3).map(|row| NewEntry { message: format!("{who}/{number}/{row}"), ..entry(1) }).collect();
         let once = Some(Once::Sequence { sender: who.to_string(), number });
         let class = Class(if who == 0 { "audit" } else { "default" }.to_owned());
-        let batch = Append { class, entries, cursor: None, once, queue: None };
+        let batch = Append { class, entries, cursors: Vec::new(), once, queue: None };
         loop {
             let handle = handles.borrow().clone();
             if handle.append(batch.clone()).await.is_ok() {

@@ -133,7 +133,7 @@ pub async fn carry_out(
         let append = Append {
             class: partition.class.clone(),
             entries: vec![Record::of(partition, seal, removal.reason).entry(now)],
-            cursor: None,
+            cursors: Vec::new(),
             // A second record after a crash would do no harm, but say the same twice.
             once: Some(Once::Key(format!("helm-removed-{id}"))),
             queue: None,

@@ -130,7 +130,7 @@ impl Ledger {
             }
             let contents = draft.contents.as_ref().unwrap_or(&empty);
             let (refused, keeps) = examine(contents, &append.entries);
-            if keeps == 0 && append.cursor.is_none() && append.once.is_none() && append.queue.is_none() {
+            if keeps == 0 && append.cursors.is_empty() && append.once.is_none() && append.queue.is_none() {
                 draft.answers.push(Ok(Receipt { ids: None, refused, duplicate: false }));
                 appends.pop_front();
                 continue;
@@ -348,7 +348,7 @@ impl<'a> Draft<'a> {
             ids = Some((ids.map_or(id, |(first, _)| first), id));
             self.entries.push(Entry { id, digest, body });
         }
-        self.cursors.extend(append.cursor);
+        self.cursors.extend(append.cursors);
         self.queue = append.queue.or(self.queue);
         if let Some(once) = append.once {
             match &once {

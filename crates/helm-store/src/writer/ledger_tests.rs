@@ -11,7 +11,7 @@ fn append(messages: &[&str]) -> Append {
     Append {
         class: Class::default_class(),
         entries: messages.iter().map(|m| sample(m)).collect(),
-        cursor: None,
+        cursors: Vec::new(),
         once: None,
         queue: None,
     }
@@ -141,7 +141,7 @@ fn twins_are_not_counted() {
 fn a_cursor_is_committed_without_entries() {
     let position = Position { segment: 2, offset: 9 };
     let mut ledger = ledger();
-    let silent = Append { cursor: Some(("core".into(), position)), ..append(&[]) };
+    let silent = Append { cursors: vec![("core".into(), position)], ..append(&[]) };
     let (commits, answers) = run(&mut ledger, vec![silent], 0);
     assert_eq!(commits[0].cursors["core"], position);
     assert_eq!(answers[0].as_ref().unwrap().ids, None);

@@ -39,9 +39,9 @@ pub struct Append {
     pub class: Class,
     /// In this order.
     pub entries: Vec<NewEntry>,
-    /// Where the capture of a service stands then. Such an append waits as long as it takes. Whoever drops one asks
+    /// Where the capture of services stands then, by name. Such an append waits as long as it takes. Whoever drops one asks
     /// [`WriterHandle::cursor`] where to go on.
-    pub cursor: Option<(String, Position)>,
+    pub cursors: Vec<(String, Position)>,
     /// Makes a repetition harmless.
     pub once: Option<Once>,
     /// Position in the local queue that it comes from; at or below the last one it is there already.
@@ -254,7 +254,7 @@ impl WriterHandle {
         if !class_can_be(&append.class) {
             return Err(AppendError::Class(append.class.0));
         }
-        let waits = append.cursor.is_some();
+        let waits = !append.cursors.is_empty();
         let harmless = append.once.is_some() || append.queue.is_some();
         let turn = (!waits).then(|| Instant::now() + self.patience);
         let full = || self.later("the queue of the log is full");

@@ -318,7 +318,7 @@ pub(crate) fn twin(mut entry: NewEntry) -> NewEntry {
 }
 
 pub(crate) fn append(entries: Vec<NewEntry>) -> Append {
-    Append { class: Class::default_class(), entries, cursor: None, once: None, queue: None }
+    Append { class: Class::default_class(), entries, cursors: Vec::new(), once: None, queue: None }
 }
 
 pub(crate) fn options(rows: u32) -> WriterOptions {

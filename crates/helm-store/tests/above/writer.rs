@@ -93,7 +93,7 @@ async fn while_the_database_is_away_senders_are_told_later_and_capture_waits() {
     writer.keep(vec![line("a")]).await;
     engine.with(|world| world.away = true);
     let position = Position { segment: 1, offset: 10 };
-    let captured = Append { cursor: Some(("core".into(), position)), ..append(vec![line("captured")]) };
+    let captured = Append { cursors: vec![("core".into(), position)], ..append(vec![line("captured")]) };
     let handle = writer.handle.clone();
     let captured = tokio::spawn(async move { handle.append(captured).await });
     let mut health = writer.handle.health();

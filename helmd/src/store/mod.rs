@@ -1,0 +1,102 @@
+//! The store of this helmd: opened in the background, so that a database that is away, slow or damaged keeps no service from starting.
+//!
+//! ```text
+//!  logs/<service>/ --> capture --.                 .-- rpc::logs (queries, follow, export, verify)
+//!                                 writer  engine  reader
+//!  rpc::logs (append) ------------'                 '-- retention
+//! ```
+
+pub mod capture;
+pub mod entry;
+mod gap;
+pub mod identity;
+mod open;
+pub mod place;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use helm_store::engine::LogEngine;
+use helm_store::postgres::PgEngine;
+use helm_store::reader::Reader;
+use helm_store::writer::WriterHandle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::home::Home;
+use place::Place;
+
+/// First and longest pause between two tries to open the store.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Handle; clones share the store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    state: watch::Receiver<State>,
+}
+
+/// How far it is.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// It is not open.
+    Closed {
+        /// Since when, nanoseconds since 1970.
+        since: i64,
+        /// Why, in words; `None`: it is being opened for the first time.
+        why: Option<String>,
+    },
+    /// It is.
+    Open(Arc<Opened>),
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where it lies.
+    pub place: Place,
+    /// The database of the log.
+    pub engine: Arc<dyn LogEngine>,
+    /// The same, where it is PostgreSQL.
+    pub postgres: Option<Arc<PgEngine>>,
+    /// The way to write.
+    pub writer: WriterHandle,
+    /// The way to read.
+    pub reader: Reader,
+    /// What the operator must be told of the opening.
+    pub notes: Vec<String>,
+}
+
+impl Store {
+    /// Begins to open the store of `home`; tries again until it is open or helmd leaves. What runs belongs to `tasks`.
+    pub fn start(home: Home, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+        let (tell, state) = watch::channel(State::Closed { since: crate::clock::wall().0, why: None });
+        let keep = tasks.clone();
+        tasks.spawn(async move { open::until_open(home, tell, keep, stop).await });
+        Self { state }
+    }
+
+    /// As it is now.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// The store, if it is open; else why not, in words.
+    pub fn opened(&self) -> Result<Arc<Opened>, String> {
+        match &*self.state.borrow() {
+            State::Open(opened) => Ok(opened.clone()),
+            State::Closed { why: Some(why), .. } => Err(why.clone()),
+            State::Closed { why: None, .. } => Err("the store is being opened".to_owned()),
+        }
+    }
+
+    /// Waits until it is open; `None`: helmd leaves before.
+    pub async fn open(&self) -> Option<Arc<Opened>> {
+        let mut state = self.state.clone();
+        let open = state.wait_for(|state| matches!(state, State::Open(_))).await.ok()?;
+        match &*open {
+            State::Open(opened) => Some(opened.clone()),
+            State::Closed { .. } => None,
+        }
+    }
+}
