@@ -172,6 +172,7 @@ pub(crate) async fn pages_follow_one_another_without_loss_or_doubling(database: 
                 let Some(last) = page.last() else { break };
                 scan.after = Some(Cursor::of(last));
                 read.extend(page);
+                assert!(read.len() <= all.len(), "pages end");
             }
             let expected = wanted(&all, &filter, order, None, usize::MAX);
             assert!(expected.len() > 17);
