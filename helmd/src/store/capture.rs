@@ -120,10 +120,7 @@ impl From<io::Error> for Stopped {
 
 impl From<AppendError> for Stopped {
     fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Closed => Self::Closed,
-            other => Self::Failed(other.to_string()),
-        }
+        if error == AppendError::Closed { Self::Closed } else { Self::Failed(error.to_string()) }
     }
 }
 
@@ -253,7 +250,7 @@ impl Reading {
     }
 
     /// Until there is more to read or something held is due; then to the next tick.
-    async fn wait(&self, changes: &mut Subscription) -> io::Result<()> {
+    async fn wait(&mut self, changes: &mut Subscription) -> io::Result<()> {
         let due = self.joiner.deadline().map(|due| {
             let left = due.0.saturating_add(WRITTEN_AFTER).saturating_sub(clock::wall().0);
             Instant::now() + Duration::from_nanos(u64::try_from(left).unwrap_or(0))

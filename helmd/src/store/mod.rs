@@ -8,7 +8,7 @@
 
 pub mod capture;
 pub mod entry;
-mod gap;
+pub mod gap;
 pub mod identity;
 mod open;
 pub mod place;

@@ -1,6 +1,6 @@
 //! Which database: PostgreSQL where `instance/helm.conf` has a `[database] connection_string`, else SQLite in `instance/store`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{fs, io};
 
 use helm_store::postgres::PgOptions;
