@@ -1,5 +1,6 @@
-//! What stands above the trait `LogEngine`, over an engine in memory that fails on demand.
+//! What stands above the traits `LogEngine` and `MetricEngine`, over an engine in memory that fails on demand.
 
+mod metrics;
 mod reader;
 mod retention;
 mod support;

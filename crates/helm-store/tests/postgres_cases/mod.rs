@@ -3,4 +3,5 @@
 mod failures;
 mod former;
 mod immutable;
+mod numbers;
 mod schema;
