@@ -28,7 +28,9 @@ impl Database for Fresh {
     }
 
     fn look<'a>(&'a self, sql: &'static str) -> Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>> {
-        Box::pin(async move { sqlx::query_scalar(sql).fetch_all(&mut self.connection().await).await.unwrap() })
+        Box::pin(
+            async move { sqlx::query_scalar(sql).fetch_all(&mut self.connection().await).await.unwrap() },
+        )
     }
 }
 

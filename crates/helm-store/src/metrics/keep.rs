@@ -204,7 +204,9 @@ fn may_be(key: &SeriesKey) -> bool {
     name(&key.service)
         && name(&key.metric)
         && tags().map(str::len).sum::<usize>() <= MAX_TAGS
-        && !tags().chain([key.service.as_str(), key.metric.as_str()]).any(|text| text.contains(char::is_control))
+        && !tags()
+            .chain([key.service.as_str(), key.metric.as_str()])
+            .any(|text| text.contains(char::is_control))
 }
 
 /// Samples, rolled up by the minute.

@@ -47,7 +47,11 @@ pub(super) fn pick(from: i64, to: i64, points: u32, now: i64, kept: Retention) -
     }
     let points = i64::from(points.clamp(2, MOST));
     let wanted = ceil(to - from, points);
-    let tiers = [(None, SECOND, kept.raw), (Some(Tier::Minute), MINUTE, kept.minutes), (Some(Tier::Hour), HOUR, i64::MAX)];
+    let tiers = [
+        (None, SECOND, kept.raw),
+        (Some(Tier::Minute), MINUTE, kept.minutes),
+        (Some(Tier::Hour), HOUR, i64::MAX),
+    ];
     let mut kept = tiers.into_iter().filter(|(_, _, age)| from >= now.saturating_sub(*age));
     // The last of the list is always kept.
     let (mut tier, mut base, _) = kept.next()?;

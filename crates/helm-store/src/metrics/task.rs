@@ -44,7 +44,10 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken, mut asks: 
     // What is broken off in the middle is not stored, or stored and put again: both are the same.
     let _ = stop.run_until_cancelled(work).await;
     if timeout(FAREWELL, task.flush()).await.is_err() {
-        tracing::warn!("the last numbers are not stored: the database gave no answer within {} s", FAREWELL.as_secs());
+        tracing::warn!(
+            "the last numbers are not stored: the database gave no answer within {} s",
+            FAREWELL.as_secs()
+        );
     }
 }
 
@@ -103,7 +106,9 @@ impl Task {
             }
             state.waiting.take_in(done);
         });
-        gathered.await.map_err(|e| EngineError::Other { what: "packing numbers".into(), source: Box::new(e) })?;
+        gathered
+            .await
+            .map_err(|e| EngineError::Other { what: "packing numbers".into(), source: Box::new(e) })?;
         loop {
             let Some(batch) = self.shared.state().waiting.next() else { return Ok(()) };
             self.shared.engine.put(&batch).await?;
@@ -124,7 +129,11 @@ impl Task {
         let mut state = self.shared.state();
         for block in unrolled.blocks {
             let Some(samples) = unpack(&block.bytes) else {
-                tracing::warn!(series = block.series, hour = block.hour, "a block of raw samples is damaged and is passed over");
+                tracing::warn!(
+                    series = block.series,
+                    hour = block.hour,
+                    "a block of raw samples is damaged and is passed over"
+                );
                 continue;
             };
             if let (Some(key), Some(last)) = (keys.get(&block.series), samples.last()) {
@@ -150,7 +159,8 @@ impl Task {
         // Whole hours: where the minutes of an hour are gone, all of them are.
         let before = |age: i64| hour(now.saturating_sub(age));
         let kept = self.shared.retention;
-        let cutoff = Cutoff { raw: before(kept.raw), minutes: before(kept.minutes), hours: before(kept.hours) };
+        let cutoff =
+            Cutoff { raw: before(kept.raw), minutes: before(kept.minutes), hours: before(kept.hours) };
         match self.shared.engine.forget(cutoff).await {
             Ok(gone) => {
                 self.forgotten = hour(now);

@@ -132,8 +132,10 @@ impl Shared {
         what: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, EngineError> {
-        self.on(&self.keeper, what, async |connection| work(connection).await.map_err(|e| self.fault(what, e)))
-            .await
+        self.on(&self.keeper, what, async |connection| {
+            work(connection).await.map_err(|e| self.fault(what, e))
+        })
+        .await
     }
 
     /// Runs `work` on the connection in `slot`, which is kept only if the work succeeds within [`ANSWER`]. A caller that goes away takes

@@ -171,7 +171,8 @@ fn last_of_each<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
 async fn put(connection: &mut PgConnection, instance: i16, batch: &Batch) -> Result<(), sqlx::Error> {
     let series = last_of_each(&batch.series, |(id, _)| *id);
     if !series.is_empty() {
-        let column = |text: fn(&SeriesKey) -> String| series.iter().map(|(_, key)| text(key)).collect::<Vec<_>>();
+        let column =
+            |text: fn(&SeriesKey) -> String| series.iter().map(|(_, key)| text(key)).collect::<Vec<_>>();
         sqlx::query(
             "INSERT INTO metric_series SELECT $1, u.* FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[]) u
              ON CONFLICT (instance, id) DO UPDATE SET service = excluded.service, metric = excluded.metric, tags = excluded.tags",

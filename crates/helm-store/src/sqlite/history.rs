@@ -34,7 +34,8 @@ impl HistoryEngine for SqliteEngine {
         Box::pin(self.main.write("could not keep events", async |connection| {
             let mut step = connection.begin_with("BEGIN IMMEDIATE").await?;
             for rows in rows.chunks(ROWS) {
-                let mut sql = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO event (id, at, service, kind, body) ");
+                let mut sql =
+                    QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO event (id, at, service, kind, body) ");
                 sql.push_values(rows, |mut row, e| {
                     row.push_bind(e.id.cast_signed()).push_bind(e.at);
                     row.push_bind(&e.service).push_bind(&e.kind).push_bind(&e.body);

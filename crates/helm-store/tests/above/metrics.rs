@@ -1,5 +1,7 @@
 //! Numbers over a database that is away, is killed, or is slow: what was flushed is there, what was sampled is shown.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,9 +10,7 @@ use std::time::Duration;
 use helm_store::engine::{Answer, EngineError};
 use helm_store::id::Instance;
 use helm_store::metrics::block::Sample;
-use helm_store::metrics::engine::{
-    Batch, Block, Cutoff, MetricEngine, SeriesId, SeriesKey, Tier, Unrolled,
-};
+use helm_store::metrics::engine::{Batch, Block, Cutoff, MetricEngine, SeriesId, SeriesKey, Tier, Unrolled};
 use helm_store::metrics::keep::NotTaken;
 use helm_store::metrics::rollup::{HOUR, MINUTE, Rollup, roll};
 use helm_store::metrics::{Dropped, Metrics, MetricsHandle, Point, Retention};
@@ -235,9 +235,11 @@ async fn a_database_that_is_away_keeps_nobody_from_sampling_or_looking() {
     engine.away.store(false, Ordering::SeqCst);
     running.handle.flush().await.unwrap();
     assert_eq!(running.handle.standing().waiting, 0);
-    let rows = engine.rows.lock().unwrap();
-    assert_eq!((rows.blocks.len(), rows.minutes.len(), rows.hours.len()), (4, 180, 3));
-    drop(rows);
+    let stored = {
+        let rows = engine.rows.lock().unwrap();
+        (rows.blocks.len(), rows.minutes.len(), rows.hours.len())
+    };
+    assert_eq!(stored, (4, 180, 3));
     running.end().await;
 }
 
@@ -312,10 +314,7 @@ async fn each_tier_tells_what_the_samples_say(engine: Arc<dyn MetricEngine>, ops
                 durable = model.clone();
                 continue;
             }
-            Op::Restart => {
-                running.end().await;
-                durable = model.clone();
-            }
+            Op::Restart => running.end().await,
             Op::Kill => {
                 running.kill().await;
                 model = durable.clone();

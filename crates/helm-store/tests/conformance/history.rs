@@ -1,5 +1,7 @@
 //! States and events.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
 use helm_store::history::{EventFilter, EventRow, StatusRow};
 
 use super::{Database, INSTANCE};

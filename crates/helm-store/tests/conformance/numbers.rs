@@ -1,5 +1,7 @@
 //! Numbers over time: what is put is read, in ranges, and goes when it is too old.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
 use helm_store::metrics::block::{Sample, pack};
 use helm_store::metrics::engine::{Batch, Block, Cutoff, SeriesId, SeriesKey, Tier};
 use helm_store::metrics::rollup::{HOUR, MINUTE, Rollup};
@@ -108,7 +110,8 @@ pub(crate) async fn what_is_too_old_goes_and_nothing_else(database: &dyn Databas
     let (gone, put) = tokio::join!(engine.forget(cutoff), engine.put(&later));
     put.unwrap();
     assert_eq!(gone.unwrap(), 3 * 2 + 3 * 2_990 + 3);
-    let hours: Vec<i64> = engine.blocks(2, i64::MIN, i64::MAX).await.unwrap().iter().map(|b| b.hour).collect();
+    let hours: Vec<i64> =
+        engine.blocks(2, i64::MIN, i64::MAX).await.unwrap().iter().map(|b| b.hour).collect();
     assert_eq!(hours, [T0 + 2 * HOUR, T0 + 3 * HOUR]);
     assert_eq!(engine.rollups(1, Tier::Minute, i64::MIN, i64::MAX).await.unwrap().len(), 11);
     assert_eq!(engine.rollups(3, Tier::Minute, i64::MIN, i64::MAX).await.unwrap().len(), 10);

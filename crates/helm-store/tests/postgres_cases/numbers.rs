@@ -1,5 +1,7 @@
 //! Numbers, states and events where several share a database, and where the Python Helm was before.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
 use std::collections::BTreeMap;
 
 use helm_store::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
@@ -79,7 +81,8 @@ async fn what_the_python_helm_left_is_shown_with_the_rest() {
     for (view, name, kind) in &columns {
         views.entry(view).or_default().push((name, kind));
     }
-    let (varchar, double, timestamp) = ("character varying", "double precision", "timestamp without time zone");
+    let (varchar, double, timestamp) =
+        ("character varying", "double precision", "timestamp without time zone");
     let metrics = [
         ("id", "bigint"),
         ("service_name", varchar),
