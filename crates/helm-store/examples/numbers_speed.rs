@@ -1,4 +1,4 @@
-//! How long a year of one metric takes, on both engines: `cargo run -p helm-store --example numbers_speed`.
+//! How long a year of one metric takes, on both engines: `cargo run --release -p helm-store --example numbers_speed`.
 //!
 //! 100 series of 8,760 hours each, stored day by day as they would come, so that the rows of one series lie among the others' where an engine lets
 //! them. PostgreSQL is a throw-away cluster, as in the tests. Also: what a flush of 800 series at the end of an hour costs.
