@@ -44,6 +44,12 @@ pub struct EventRow {
     pub body: String,
 }
 
+impl From<(i64, i64, String, String, String)> for EventRow {
+    fn from((id, at, service, kind, body): (i64, i64, String, String, String)) -> Self {
+        EventRow { id: id.cast_unsigned(), at, service, kind, body }
+    }
+}
+
 /// Which events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {

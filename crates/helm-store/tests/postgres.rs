@@ -14,7 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use conformance::Database;
+use conformance::{Beside, Database};
 use helm_store::engine::LogEngine;
 use helm_store::id::Instance;
 use helm_store::postgres::{PgEngine, Registration};
@@ -27,6 +27,16 @@ impl Database for Fresh {
             assert_eq!(engine.instance(), instance);
             engine
         })
+    }
+
+    fn open_beside(&self, instance: Instance) -> Pin<Box<dyn Future<Output = Arc<dyn Beside>> + Send + '_>> {
+        Box::pin(async move { Arc::new(engine(self, instance).await) as Arc<dyn Beside> })
+    }
+
+    fn look<'a>(&'a self, sql: &'static str) -> Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>> {
+        Box::pin(
+            async move { sqlx::query_scalar(sql).fetch_all(&mut self.connection().await).await.unwrap() },
+        )
     }
 }
 

@@ -9,22 +9,26 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Goes on behind `bytes` of which the last one has `used` bits in use.
+    /// What was written; the last byte is filled up with zeros.
     pub(super) fn bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// The lowest `count` bits of `value`.
     pub(super) fn put(&mut self, value: u64, count: u8) {
-        for at in (0..count).rev() {
+        let mut left = count;
+        while left > 0 {
             if self.used == 0 {
                 self.bytes.push(0);
             }
-            let bit = u8::from((value >> at) & 1 == 1);
+            let free = 8 - self.used;
+            let taken = free.min(left);
+            left -= taken;
+            let piece = (value >> left & ((1 << taken) - 1)).to_le_bytes()[0];
             if let Some(last) = self.bytes.last_mut() {
-                *last |= bit << (7 - self.used);
+                *last |= piece << (free - taken);
             }
-            self.used = (self.used + 1) % 8;
+            self.used = (self.used + taken) % 8;
         }
     }
 }
@@ -45,10 +49,14 @@ impl<'a> Reader<'a> {
     /// `count` bits; `None` at the end.
     pub(super) fn take(&mut self, count: u8) -> Option<u64> {
         let mut value = 0;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.at / 8)?;
-            value = value << 1 | u64::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
+        let mut left = usize::from(count);
+        while left > 0 {
+            let byte = u64::from(*self.bytes.get(self.at / 8)?);
+            let free = 8 - self.at % 8;
+            let taken = free.min(left);
+            value = value << taken | (byte >> (free - taken) & ((1 << taken) - 1));
+            self.at += taken;
+            left -= taken;
         }
         Some(value)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::rollup::Rollup;
+use super::rollup::{HOUR, MINUTE, Rollup};
 use crate::engine::Answer;
 
 /// What a series measures.
@@ -28,6 +28,37 @@ pub enum Tier {
     Minute,
     /// An hour.
     Hour,
+}
+
+impl Tier {
+    /// Length of its steps, nanoseconds.
+    pub fn step(self) -> i64 {
+        match self {
+            Tier::Minute => MINUTE,
+            Tier::Hour => HOUR,
+        }
+    }
+
+    /// Name of its table.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Tier::Minute => "metric_minute",
+            Tier::Hour => "metric_hour",
+        }
+    }
+}
+
+/// Rows that are taken away in one transaction.
+pub(crate) const PIECE: u32 = 5_000;
+
+/// Tags as a database keeps them.
+pub(crate) fn tags_text(tags: &BTreeMap<String, String>) -> String {
+    serde_json::json!(tags).to_string()
+}
+
+/// From [`tags_text`].
+pub(crate) fn tags_of(text: &str) -> BTreeMap<String, String> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// Raw samples of one series and one hour.
@@ -61,6 +92,15 @@ impl Batch {
     }
 }
 
+/// What a restart goes on with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unrolled {
+    /// The newest hour that is rolled up. Hours are rolled up in order, all series at once: this one and all before it are whole.
+    pub rolled: Option<i64>,
+    /// Blocks of all series that are newer than that, by hour.
+    pub blocks: Vec<Block>,
+}
+
 /// What is too old, nanoseconds since 1970: all before it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cutoff {
@@ -76,6 +116,8 @@ pub struct Cutoff {
 pub trait MetricEngine: Send + Sync + std::fmt::Debug {
     /// All series.
     fn series(&self) -> Answer<'_, Vec<(SeriesId, SeriesKey)>>;
+    /// Blocks that have not gone into hours yet.
+    fn unrolled(&self) -> Answer<'_, Unrolled>;
     /// Keeps a batch, all or nothing.
     fn put<'a>(&'a self, batch: &'a Batch) -> Answer<'a, ()>;
     /// Blocks of a series whose hours begin in `from` (inclusive) to `to` (exclusive), oldest first.

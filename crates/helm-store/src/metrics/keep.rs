@@ -8,6 +8,14 @@ use super::rollup::{HOUR, MINUTE, Rollup, roll};
 
 /// Series that one helmd keeps at most: each costs memory.
 pub const MAX_SERIES: usize = 10_000;
+/// Bytes that the name of a service or a metric has at most, and all tags of a series together.
+pub const MAX_NAME: usize = 200;
+/// Likewise, of the tags.
+pub const MAX_TAGS: usize = 1_000;
+/// A clock that was set back by less is waited for. One that was set back by more had been wrong before: what is stored under the hours that
+/// it showed is replaced as they come.
+const SET_BACK: i64 = 2 * HOUR;
+const MILLI: i64 = 1_000_000;
 
 /// Why a sample is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +26,17 @@ pub enum NotTaken {
     /// NaN or infinite.
     #[error("the value is not a finite number")]
     NotFinite,
-    /// Not after the last one of its series.
-    #[error("an older sample than the last one of its series")]
+    /// Not after the last one of its series, or of an hour that is rolled up.
+    #[error("an older sample than the last one of its series, or than the hours that are rolled up")]
     Late,
+    /// A name that cannot be.
+    #[error(
+        "names of services and metrics have 1 to {MAX_NAME} bytes, tags together at most {MAX_TAGS}, none of them control characters"
+    )]
+    Name,
+    /// Ahead of the clock.
+    #[error("the sample is of a time to come: set the clock of its sender")]
+    Ahead,
 }
 
 /// Samples of the current hour, by series.
@@ -30,6 +46,10 @@ pub struct Keep {
     hands: BTreeMap<SeriesId, Hand>,
     fresh: Vec<(SeriesId, SeriesKey)>,
     next: SeriesId,
+    /// Samples before this belong to hours that are stored whole: taking them would write those hours anew.
+    closed: i64,
+    /// Of all samples.
+    newest: i64,
 }
 
 /// One series.
@@ -48,13 +68,21 @@ impl Keep {
     pub fn with(series: impl IntoIterator<Item = (SeriesId, SeriesKey)>) -> Keep {
         let ids: BTreeMap<SeriesKey, SeriesId> = series.into_iter().map(|(id, key)| (key, id)).collect();
         let next = ids.values().max().map_or(1, |last| last + 1);
-        Keep { ids, next, hands: BTreeMap::new(), fresh: Vec::new() }
+        Keep { ids, next, hands: BTreeMap::new(), fresh: Vec::new(), closed: i64::MIN, newest: i64::MIN }
     }
 
-    /// Goes on with the stored samples of the current hour.
-    pub fn resume(&mut self, series: SeriesId, samples: Vec<Sample>) {
+    /// The hour that begins at `hour` is stored whole, and so are all before it.
+    pub fn closed(&mut self, hour: i64) {
+        self.closed = self.closed.max(hour.saturating_add(HOUR));
+    }
+
+    /// Goes on with a stored block that is in no hour yet. Of several of one series, the oldest first.
+    pub fn resume(&mut self, series: SeriesId, samples: Vec<Sample>, done: &mut Batch) {
+        self.newest = samples.last().map_or(self.newest, |last| self.newest.max(last.at));
         // Minutes that are over are stored, or rolled up again to the same.
-        self.hands.insert(series, Hand { samples, rolled: 0, changed: false });
+        if let Some(mut older) = self.hands.insert(series, Hand { samples, rolled: 0, changed: false }) {
+            older.close(series, done);
+        }
     }
 
     /// Known series.
@@ -72,10 +100,17 @@ impl Keep {
         self.hands.get(&series).map_or(&[], |hand| &hand.samples)
     }
 
-    /// Takes a sample in. What completes an hour is returned, to be stored with the next flush.
+    /// Whether something is still to be stored, now or when its hour is over.
+    pub fn holds(&self) -> bool {
+        !self.hands.is_empty() || !self.fresh.is_empty()
+    }
+
+    /// Takes a sample in; its time is kept in milliseconds, as it is stored. What completes an hour is returned, to be stored with the next flush.
     pub fn sample(&mut self, key: &SeriesKey, sample: Sample, done: &mut Batch) -> Result<(), NotTaken> {
-        if !sample.value.is_finite() {
-            return Err(NotTaken::NotFinite);
+        check(key, sample)?;
+        let sample = Sample { at: sample.at - sample.at.rem_euclid(MILLI), ..sample };
+        if sample.at < self.closed {
+            return Err(NotTaken::Late);
         }
         let id = self.number(key)?;
         let hand = self.hands.entry(id).or_default();
@@ -87,12 +122,16 @@ impl Keep {
         }
         hand.samples.push(sample);
         hand.changed = true;
+        self.newest = self.newest.max(sample.at);
         Ok(())
     }
 
     /// What is to be stored at `now`: blocks that changed, minutes and hours that are over.
     pub fn flush(&mut self, now: i64, done: &mut Batch) {
         done.series.append(&mut self.fresh);
+        self.mind(now);
+        // Hours are closed in order, whatever the clock says meanwhile.
+        let now = now.max(self.newest);
         for (id, hand) in &mut self.hands {
             if hand.samples.first().is_some_and(|first| hour(first.at) != hour(now)) {
                 hand.close(*id, done);
@@ -101,6 +140,14 @@ impl Keep {
             }
         }
         self.hands.retain(|_, hand| !hand.samples.is_empty());
+        self.closed = self.closed.max(hour(now));
+    }
+
+    /// Looks whether the clock was set back.
+    pub fn mind(&mut self, now: i64) {
+        if self.newest.max(self.closed) > now.saturating_add(SET_BACK) {
+            (self.newest, self.closed) = (now, i64::MIN);
+        }
     }
 
     fn number(&mut self, key: &SeriesKey) -> Result<SeriesId, NotTaken> {
@@ -141,11 +188,34 @@ impl Hand {
     }
 }
 
-fn minutes(samples: &[Sample]) -> Vec<Rollup> {
+/// What can be said of a sample without knowing any other.
+pub(super) fn check(key: &SeriesKey, sample: Sample) -> Result<(), NotTaken> {
+    match (sample.value.is_finite(), may_be(key)) {
+        (false, _) => Err(NotTaken::NotFinite),
+        (true, false) => Err(NotTaken::Name),
+        (true, true) => Ok(()),
+    }
+}
+
+/// Whether a series may be called so.
+fn may_be(key: &SeriesKey) -> bool {
+    let name = |text: &str| (1..=MAX_NAME).contains(&text.len());
+    let tags = || key.tags.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    name(&key.service)
+        && name(&key.metric)
+        && tags().map(str::len).sum::<usize>() <= MAX_TAGS
+        && !tags()
+            .chain([key.service.as_str(), key.metric.as_str()])
+            .any(|text| text.contains(char::is_control))
+}
+
+/// Samples, rolled up by the minute.
+pub(super) fn minutes(samples: &[Sample]) -> Vec<Rollup> {
     roll(samples.iter().map(|sample| Rollup::of(*sample, MINUTE)), MINUTE)
 }
 
-fn hour(at: i64) -> i64 {
+/// Beginning of the hour.
+pub(super) fn hour(at: i64) -> i64 {
     at - at.rem_euclid(HOUR)
 }
 
@@ -194,7 +264,7 @@ mod tests {
         first.flush(100 * 1_000_000_000, &mut one);
         second.ids = first.ids.clone();
         second.next = first.next;
-        second.resume(1, unpack(&one.blocks[0].bytes).unwrap());
+        second.resume(1, unpack(&one.blocks[0].bytes).unwrap(), &mut two);
         second.flush(100 * 1_000_000_000, &mut two);
         assert_eq!(one.minutes, two.minutes);
         assert!(two.blocks.is_empty(), "nothing new: no block");
@@ -219,6 +289,44 @@ mod tests {
         keep.sample(&key("m"), sample(10, 2.0), &mut done).unwrap();
         keep.flush(HOUR, &mut done);
         assert_eq!((done.blocks.len(), done.minutes.len(), done.hours.len()), (1, 1, 1));
-        assert!(keep.in_hand(1).is_empty());
+        assert!(keep.in_hand(1).is_empty() && !keep.holds());
+    }
+
+    #[test]
+    fn an_hour_that_is_stored_is_not_written_anew() {
+        let (mut keep, mut done) = (Keep::with([]), Batch::default());
+        keep.sample(&key("m"), sample(10, 2.0), &mut done).unwrap();
+        keep.flush(HOUR, &mut done);
+        let old = keep.sample(&key("m"), sample(20, 3.0), &mut done);
+        assert_eq!(old, Err(NotTaken::Late), "the clock was set back by some minutes");
+        keep.sample(&key("m"), sample(3600, 4.0), &mut done).unwrap();
+
+        // Nor after a restart with a clock that was set back.
+        let mut again = Keep::with([(1, key("m"))]);
+        again.closed(0);
+        assert_eq!(again.sample(&key("n"), sample(20, 3.0), &mut done), Err(NotTaken::Late));
+        assert_eq!(again.sample(&key("n"), sample(3600, 3.0), &mut done), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_days_ahead_is_not_waited_for() {
+        let (mut keep, mut done) = (Keep::with([]), Batch::default());
+        let days = 10 * 24 * 3600;
+        keep.sample(&key("m"), sample(days, 2.0), &mut done).unwrap();
+        keep.flush(days * 1_000_000_000, &mut done);
+        keep.flush(60 * 1_000_000_000, &mut done);
+        assert_eq!(keep.sample(&key("m"), sample(61, 3.0), &mut done), Ok(()));
+        assert_eq!(done.hours.len(), 1, "what it showed is stored");
+    }
+
+    #[test]
+    fn names_that_no_database_could_keep_are_refused() {
+        let (mut keep, mut done) = (Keep::with([]), Batch::default());
+        for metric in ["", "a\0b", &"x".repeat(MAX_NAME + 1)] {
+            assert_eq!(keep.sample(&key(metric), sample(1, 1.0), &mut done), Err(NotTaken::Name), "{metric}");
+        }
+        let tags = BTreeMap::from([("path".to_owned(), "x".repeat(MAX_TAGS))]);
+        let wide = SeriesKey { tags, ..key("m") };
+        assert_eq!(keep.sample(&wide, sample(1, 1.0), &mut done), Err(NotTaken::Name));
     }
 }

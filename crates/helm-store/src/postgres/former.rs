@@ -281,7 +281,7 @@ impl<'a> Taker<'a> {
         step.commit().await.map_err(fault)?;
         tracing::info!(
             rows = ours,
-            "the rows of the Python Helm are here; its tables (log_entries_python, service_status_python, service_metrics_python) may be dropped"
+            "the log of the Python Helm is here; its table log_entries_python may be dropped (service_status_python and service_metrics_python may not: service_status and service_metrics show them)"
         );
         Ok(())
     }

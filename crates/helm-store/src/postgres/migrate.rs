@@ -20,12 +20,17 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 2] = [
+pub const ALL: [Migration; 3] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
         name: "immutable",
         sql: include_str!("../../../../migrations/postgres/0002_immutable.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "numbers",
+        sql: include_str!("../../../../migrations/postgres/0003_numbers.sql"),
     },
 ];
 

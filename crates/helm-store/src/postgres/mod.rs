@@ -4,8 +4,9 @@
 //!  LogEngine -+- commit   one connection: bookkeeping in one call, entries by binary COPY, one transaction
 //!             +- state    partitions begin, end, go; what an instance needs to go on
 //!             +- read     pages bounded by the counts per minute, single entries, counts, whole partitions
+//!  beside ----+- numbers, history   a second connection: one call a batch
 //!  open ------+- migrate, register
-//!  beside ----+- protect  (roles), former (the Python Helm's rows)
+//!  apart -----+- protect  (roles), former (the Python Helm's rows)
 //! ```
 
 mod commit;
@@ -14,8 +15,10 @@ mod connect;
 mod encode;
 mod fault;
 pub mod former;
+mod history;
 pub mod migrate;
 mod names;
+mod numbers;
 mod page;
 mod protect;
 mod read;
@@ -53,11 +56,15 @@ pub struct PgEngine {
     shared: Arc<Shared>,
 }
 
+type Slot = Mutex<Option<Writer>>;
+
 struct Shared {
     options: PgOptions,
     readers: PgPool,
     /// Empty after every failure: the next transaction begins on a new connection.
-    writer: Mutex<Option<Writer>>,
+    writer: Slot,
+    /// For numbers, states and events: the log never waits for them.
+    keeper: Slot,
     names: Names,
 }
 
@@ -72,7 +79,8 @@ impl PgEngine {
 
     fn with(options: PgOptions, instance: Instance) -> Self {
         let readers = options.readers();
-        let shared = Shared { readers, options, writer: Mutex::new(None), names: Names::default() };
+        let (writer, keeper) = (Slot::default(), Slot::default());
+        let shared = Shared { readers, options, writer, keeper, names: Names::default() };
         Self { instance, shared: Arc::new(shared) }
     }
 
@@ -94,6 +102,7 @@ impl PgEngine {
     /// Ends its connections.
     pub async fn close(&self) {
         self.shared.writer.lock().await.take();
+        self.shared.keeper.lock().await.take();
         self.shared.readers.close().await;
     }
 }
@@ -110,14 +119,36 @@ impl Shared {
             .map_err(|e| self.fault("asking for the version", e))
     }
 
-    /// Runs `work` on the writer's connection, which is kept only if the work succeeds within [`ANSWER`]. A caller that goes away takes
-    /// the connection along: the server then rolls back.
+    /// Runs `work` on the writer's connection.
     async fn write<T>(
         &self,
         what: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let mut slot = self.writer.lock().await;
+        self.on(&self.writer, what, work).await
+    }
+
+    /// Runs `work` on the connection for what is not the log.
+    async fn keep<T>(
+        &self,
+        what: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, EngineError> {
+        self.on(&self.keeper, what, async |connection| {
+            work(connection).await.map_err(|e| self.fault(what, e))
+        })
+        .await
+    }
+
+    /// Runs `work` on the connection in `slot`, which is kept only if the work succeeds within [`ANSWER`]. A caller that goes away takes
+    /// the connection along: the server then rolls back.
+    async fn on<T>(
+        &self,
+        slot: &Slot,
+        what: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let mut slot = slot.lock().await;
         let mut writer = match slot.take() {
             Some(writer) => writer,
             None => self.options.writer().await?,
@@ -132,6 +163,11 @@ impl Shared {
         *slot = Some(writer);
         Ok(done)
     }
+}
+
+/// PostgreSQL keeps no NUL in a text.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// A partition's table. Made of numbers: safe in a statement.

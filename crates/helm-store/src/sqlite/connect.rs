@@ -40,10 +40,24 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Opens for writing; the file must be there. Durable at every commit.
 pub(super) async fn writer(path: &Path, journal: SqliteJournalMode) -> Result<SqliteConnection, EngineError> {
+    writing(path, journal, SqliteSynchronous::Full).await
+}
+
+/// Opens for writing numbers, states, events. A power cut may take the last seconds of them, never what the file holds: that is enough for
+/// what is measured anew, and spares the disk.
+pub(super) async fn lenient_writer(path: &Path) -> Result<SqliteConnection, EngineError> {
+    writing(path, SqliteJournalMode::Wal, SqliteSynchronous::Normal).await
+}
+
+async fn writing(
+    path: &Path,
+    journal: SqliteJournalMode,
+    synchronous: SqliteSynchronous,
+) -> Result<SqliteConnection, EngineError> {
     options(path)
         .page_size(8192)
         .journal_mode(journal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(synchronous)
         .pragma("cache_size", format!("-{WRITER_CACHE}"))
         .pragma("wal_autocheckpoint", CHECKPOINT.to_string())
         .pragma("journal_size_limit", (CHECKPOINT * 8192).to_string())

@@ -8,7 +8,10 @@ use super::error::engine_error;
 use crate::engine::EngineError;
 
 /// Steps of `main.db`.
-pub(super) const MAIN: &[&str] = &[include_str!("../../../../migrations/sqlite/main/0001_instance.sql")];
+pub(super) const MAIN: &[&str] = &[
+    include_str!("../../../../migrations/sqlite/main/0001_instance.sql"),
+    include_str!("../../../../migrations/sqlite/main/0002_numbers.sql"),
+];
 /// Steps of a segment.
 pub(super) const SEGMENT: &[&str] = &[include_str!("../../../../migrations/sqlite/segment/0001_log.sql")];
 

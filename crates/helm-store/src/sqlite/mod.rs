@@ -17,7 +17,10 @@ mod connect;
 mod error;
 mod files;
 mod finish;
+mod history;
+mod main_file;
 mod migrate;
+mod numbers;
 mod open;
 mod read;
 mod scan;
@@ -38,6 +41,7 @@ use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
 use class::Writer;
 use connect::Readers;
+use main_file::MainFile;
 use segment::Segment;
 
 /// Pieces of `rows` that wait to be taken.
@@ -47,6 +51,7 @@ const PIECES_AHEAD: usize = 1;
 pub struct SqliteEngine {
     instance: Instance,
     log: PathBuf,
+    main: MainFile,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
     writers: Mutex<BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>>,
     /// Partitions begin one at a time: their numbers rise over all classes.
@@ -88,7 +93,7 @@ impl SqliteEngine {
         for writer in writers.into_values() {
             writer.lock().await.close().await?;
         }
-        Ok(())
+        self.main.close().await
     }
 
     fn all(&self) -> Vec<Arc<Segment>> {

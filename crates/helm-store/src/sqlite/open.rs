@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::class::Writer;
 use super::connect::{self, Readers};
 use super::error::engine_error;
+use super::main_file::MainFile;
 use super::segment::{self, Segment};
 use super::{SqliteEngine, files, migrate, refuse};
 use crate::chain::Head;
@@ -44,6 +45,7 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
     Ok(SqliteEngine {
         instance,
         log,
+        main: MainFile::at(main),
         segments: RwLock::new(segments),
         writers: Mutex::new(writers),
         beginning: tokio::sync::Mutex::default(),

@@ -12,12 +12,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use helm_store::engine::LogEngine;
+use helm_store::history::HistoryEngine;
 use helm_store::id::Instance;
+use helm_store::metrics::engine::MetricEngine;
 
 pub(crate) mod commits;
 pub(crate) mod entries;
+pub(crate) mod history;
 pub(crate) mod lists;
 pub(crate) mod model;
+pub(crate) mod numbers;
 pub(crate) mod partitions;
 pub(crate) mod script;
 
@@ -25,7 +29,15 @@ pub(crate) mod script;
 pub(crate) trait Database: Send + Sync {
     /// Opens it; again, once everything that the last call gave is dropped.
     fn open(&self, instance: Instance) -> Pin<Box<dyn Future<Output = Arc<dyn LogEngine>> + Send + '_>>;
+    /// The same, for what is not the log.
+    fn open_beside(&self, instance: Instance) -> Pin<Box<dyn Future<Output = Arc<dyn Beside>> + Send + '_>>;
+    /// What somebody sees who looks with psql or sqlite3: a query of one text.
+    fn look<'a>(&'a self, sql: &'static str) -> Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>>;
 }
+
+/// What an engine keeps beside the log.
+pub(crate) trait Beside: MetricEngine + HistoryEngine {}
+impl<T: MetricEngine + HistoryEngine> Beside for T {}
 
 /// The instance that the cases write under.
 pub(crate) const INSTANCE: Instance = Instance(7);
@@ -57,6 +69,15 @@ macro_rules! conformance {
             lists::only_the_rows_that_are_named,
             lists::patterns_never_give_too_little,
             lists::nothing_in_a_filter_is_taken_for_a_command,
+            numbers::numbers_come_back_and_a_repetition_changes_nothing,
+            numbers::the_last_of_two_under_one_key_stays,
+            numbers::a_restart_is_told_what_is_in_no_hour_yet,
+            numbers::what_is_too_old_goes_and_nothing_else,
+            numbers::service_metrics_looks_as_the_seed_had_it,
+            history::states_are_replaced_and_look_as_the_seed_had_them,
+            history::events_stay_as_they_were_first,
+            history::events_are_found_and_paged,
+            history::old_events_go,
         );
     };
     (@ $fresh:path: $($module:ident :: $case:ident),* $(,)?) => {

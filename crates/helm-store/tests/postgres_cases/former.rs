@@ -17,7 +17,7 @@ use crate::support::cluster::{Fresh, execute};
 use crate::{engine, fresh};
 
 /// As SQLAlchemy made it (contract 5.5). Ids begin where they cross into a second partition.
-const SCHEMA: &str = r#"
+pub(super) const SCHEMA: &str = r#"
 CREATE TABLE log_entries (id bigserial PRIMARY KEY, timestamp timestamp NOT NULL, service_name varchar(50) NOT NULL, level varchar(20) NOT NULL,
     message text NOT NULL, context jsonb, trace_id varchar(36), user_id varchar(100), hostname varchar(255), process_id int);
 CREATE INDEX ix_log_entries_timestamp ON log_entries (timestamp);

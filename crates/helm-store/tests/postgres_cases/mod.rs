@@ -3,5 +3,6 @@
 mod failures;
 mod former;
 mod immutable;
+mod numbers;
 mod pages;
 mod schema;
