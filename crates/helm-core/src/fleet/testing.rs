@@ -325,6 +325,27 @@ impl Script {
         self.news(whom, News::FoundEnded { run, exit, started, ended, ended_wall, mode, ready })
     }
 
+    /// The end of this run stands in the events.
+    pub(crate) fn written(&mut self, whom: &str, run: u64) -> &mut Self {
+        let service = crate::name::ServiceName::new(whom).unwrap();
+        self.fleet.ends_written([(service, RunId(run))].into());
+        self
+    }
+
+    /// A run that another one followed.
+    pub(crate) fn found_former(
+        &mut self,
+        whom: &str,
+        run: u64,
+        exit: Exit,
+        lived: u64,
+        ago: u64,
+    ) -> &mut Self {
+        let ended = self.mono - secs(ago);
+        let (run, started, ended_wall) = (RunId(run), ended - secs(lived), wall(ended));
+        self.news(whom, News::FoundFormer { run, exit, started, ended, ended_wall, ready: true })
+    }
+
     /// Time passes; ticks come when the fleet asked for them.
     pub(crate) fn after(&mut self, time: Duration) -> &mut Self {
         let until = self.mono + time;

@@ -52,6 +52,11 @@ impl Memory {
         self.run
     }
 
+    /// Newest run whose end was told.
+    pub fn newest_told(&self) -> Option<RunId> {
+        self.told
+    }
+
     /// Of one that was up or ending, its run alone can tell how that went on.
     fn awaits_its_run(&self) -> bool {
         matches!(self.stand, Stand::Up(_) | Stand::Ending { .. })
