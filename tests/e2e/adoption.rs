@@ -64,7 +64,7 @@ fn exits_that_the_killed_helmd_had_not_written_are_told_by_the_next() {
             entries.filter(|entry| entry["kind"] == "exit").collect::<Vec<_>>()
         };
         until("they are written", || exits().len() >= 3);
-        let told: Vec<_> = exits().iter().map(|exit| exit["exit"].as_str().unwrap().to_owned()).collect();
+        let told: Vec<_> = exits().iter().map(|exit| exit["to"].as_str().unwrap().to_owned()).collect();
         assert_eq!(told, ["code 1", "code 2", "code 3"], "each once, in order");
         let times: Vec<_> = exits().iter().map(|exit| exit["at"].as_i64().unwrap()).collect();
         let fourth = before.started_at.unwrap();
