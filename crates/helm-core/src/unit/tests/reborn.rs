@@ -228,6 +228,7 @@ fn ends_that_were_not_written_are_told_at_their_times_and_counted() {
     let mut s = Script::all([ServiceSpec { backoff, ..svc("a") }]);
     s.started("a").died("a", Exit::Code(1)).after(secs(8)).started("a").done_so_far();
     assert_eq!((s.status("a").restarts, exits(&mut s).len()), (1, 1));
+    assert_eq!(s.told("a"), Some(RunId(1)));
     // Runs 2 and 3 have ended since, and that was not written; 4 lives.
     let (second, third) = (wall(s.mono - secs(30)), wall(s.mono - secs(9)));
     s.reborn();
@@ -311,4 +312,14 @@ fn an_end_that_was_written_and_not_remembered_is_counted_and_not_told_again() {
     s.started("a").changes();
     s.reborn().written("a", 1).found_ended_of("a", 1, Exit::Code(7), 3, 9, false).event(Event::Adopted);
     assert_eq!((s.status("a").restarts, exits(&mut s)), (1, vec![]));
+}
+
+#[test]
+fn an_end_that_was_told_while_its_tree_lived_on_is_for_the_policy() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").ended("a", Exit::Code(2)).changes();
+    s.done_so_far();
+    s.reborn().found_ended_of("a", 1, Exit::Code(2), 0, 0, false).event(Event::Adopted).expect(&[]);
+    assert_eq!((s.status("a").state, s.status("a").restarts), (State::Backoff, 1));
+    assert_eq!(exits(&mut s), []);
 }
