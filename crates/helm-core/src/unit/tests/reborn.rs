@@ -323,3 +323,20 @@ fn an_end_that_was_told_while_its_tree_lived_on_is_for_the_policy() {
     assert_eq!((s.status("a").state, s.status("a").restarts), (State::Backoff, 1));
     assert_eq!(exits(&mut s), []);
 }
+
+#[test]
+fn a_start_that_failed_is_newer_than_the_last_run_that_left_a_record() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").died("a", Exit::Code(1)).after(secs(1)).start_failed("a", false).done_so_far();
+    let before = s.status("a").clone();
+    assert_eq!((before.state, before.restarts), (State::Backoff, 2));
+    s.reborn().found_ended_of("a", 1, Exit::Code(1), 0, 1, false).event(Event::Adopted).expect(&[]);
+    assert_eq!(kept(s.status("a")), kept(&before));
+    // One that no person has mended yet is tried again.
+    s.after(secs(2)).start_failed("a", true).done_so_far();
+    assert_eq!(s.status("a").state, State::Failed);
+    s.reborn()
+        .found_ended_of("a", 1, Exit::Code(1), 0, 3, false)
+        .event(Event::Adopted)
+        .expect(&["start a#101"]);
+}
