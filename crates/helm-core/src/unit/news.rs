@@ -144,6 +144,7 @@ impl Unit {
         let then = Now { wall: at_wall, ..turn.now };
         let mut turn = Turn { now: then, out: &mut *turn.out, next_run: &mut *turn.next_run };
         self.over(cause, End { story, failed: !exit.is_success(), proven, at }, &mut turn);
+        self.refresh(&mut turn);
     }
 
     /// Why a run ended whose end no helmd came to tell, and whether it was proven.

@@ -286,6 +286,12 @@ fn a_former_run_that_a_person_ended_or_replaced_does_not_count() {
     s.stop("a").start("a").forget().reborn();
     s.found_former("a", 50, Exit::Code(1), 5, 1).found("a", 51, false, None).event(Event::Adopted);
     assert_eq!(s.status("a").restarts, 0);
+    for (code, restarts) in [(0, 0), (1, 1)] {
+        let mut s = Script::all([ServiceSpec { restart: RestartPolicy::OnFailure, ..svc("a") }]);
+        s.started("a").reborn().found_former("a", 1, Exit::Code(code), 5, 1).found("a", 2, false, None);
+        s.event(Event::Adopted);
+        assert_eq!(s.status("a").restarts, restarts, "exit code {code}");
+    }
 }
 
 #[test]
