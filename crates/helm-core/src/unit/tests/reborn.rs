@@ -346,3 +346,41 @@ fn a_start_that_failed_is_newer_than_the_last_run_that_left_a_record() {
         .event(Event::Adopted)
         .expect(&["start a#101"]);
 }
+
+#[test]
+fn a_run_that_left_no_record_is_newer_than_one_that_did() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").died("a", Exit::Code(1)).after(secs(1)).started("a").done_so_far();
+    s.reborn()
+        .found_ended_of("a", 1, Exit::Code(1), 0, 9, false)
+        .event(Event::Adopted)
+        .expect(&["start a#100"]);
+    assert_eq!(s.status("a").restarts, 1);
+}
+
+#[test]
+fn what_a_service_said_of_itself_is_known_to_the_next_helmd() {
+    let spec =
+        || with_probes("a", Probes { readiness: Some(probe(Check::Notify, 1, 1)), ..Probes::default() });
+    let mut s = Script::all([spec()]);
+    s.started("a").says("a", true, false, None);
+    assert!(s.status("a").ready);
+    again(&mut s, 1, false);
+    assert!(s.status("a").ready);
+    s.says("a", false, true, None);
+    assert!(!s.status("a").ready);
+    again(&mut s, 1, true);
+    assert!(!s.status("a").ready, "it is leaving");
+}
+
+#[test]
+fn what_was_proven_once_stays_so_for_the_next_helmd() {
+    let backoff = Backoff { reset_after: secs(50), ..Backoff::default() };
+    let mut s = Script::all([ServiceSpec { backoff, ..probed("a") }]);
+    s.started("a").answer("a", READINESS, Health::Healthy).after(secs(50));
+    s.answer("a", READINESS, Health::Unhealthy).answer("a", READINESS, Health::Unhealthy);
+    assert!(!s.status("a").ready);
+    again(&mut s, 1, false);
+    s.done_so_far();
+    s.died("a", Exit::Code(1)).expect(&["unprobe a readiness", "stop a#1", "start a#100"]);
+}
