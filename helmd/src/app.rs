@@ -26,7 +26,7 @@ use crate::drift::Drift;
 use crate::home::{Home, HomeError, HomeLock, LockInfo};
 use crate::journal::Journal;
 use crate::keeper::{Command, Keeper, World, base_environment};
-use crate::memory::MemoryFile;
+use crate::memory::{Memories, MemoryFile};
 use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
 use crate::rpc::{self, Api, Facts};
@@ -191,12 +191,14 @@ async fn run(
     let (news, heard) = mpsc::channel(NEWS + 16 * runnable.len());
     let keepers = spawn_keepers(&runnable, &world, &news, &tasks, &stop);
     let file = WishFile::of(&home);
-    let (found, wishes) = adopt(&keepers, &file, &mut warnings).await;
-    warnings.extend(strays(&home, &keepers));
-
     let (memory, memories) = MemoryFile::open(&home);
     let kept = usize::try_from(world.config.settings.events_kept).unwrap_or(usize::MAX);
     let (journal, writer) = Journal::open(&home, kept, memory);
+    let written = journal.ends();
+    let told = |service: &ServiceName| told(service, &memories, &written);
+    let (found, wishes) = adopt(&keepers, told, &file, &mut warnings).await;
+    warnings.extend(strays(&home, &keepers));
+
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
     let store = Store::start(home.clone(), &tasks, stop.clone());
@@ -231,7 +233,7 @@ async fn run(
         watches: BTreeMap::new(),
         begun: BTreeMap::new(),
     };
-    let fleet = Fleet::new(
+    let mut fleet = Fleet::new(
         world.config.services.clone(),
         wishes.clone(),
         memories,
@@ -239,6 +241,7 @@ async fn run(
         world.config.settings.start_cap,
         clock::now(),
     );
+    fleet.ends_written(written);
     let path = file.path().to_owned();
     let writer = file.writer().map_err(context("the thread that writes the wishes cannot be started"))?;
     let (driver, supervisor) =
@@ -360,9 +363,19 @@ async fn until_left<T>(
     }
 }
 
+/// The newest run of a service whose end the former helmd has dealt with. Where it has left nothing, what was told in the
+/// events is history.
+fn told(service: &ServiceName, memories: &Memories, written: &BTreeMap<ServiceName, RunId>) -> Option<RunId> {
+    match memories.get(service) {
+        Some(memory) => memory.newest_told(),
+        None => written.get(service).copied(),
+    }
+}
+
 /// Asks all keepers in parallel; what they answer is told to the fleet before it acts.
 async fn adopt(
     keepers: &BTreeMap<ServiceName, Keeper>,
+    told: impl Fn(&ServiceName) -> Option<RunId>,
     file: &WishFile,
     warnings: &mut Vec<String>,
 ) -> (Vec<(ServiceName, News)>, Wishes) {
@@ -370,7 +383,7 @@ async fn adopt(
         .iter()
         .map(|(name, keeper)| {
             let (reply, answer) = oneshot::channel();
-            (name.clone(), keeper.order(Command::Adopt(reply)), answer)
+            (name.clone(), keeper.order(Command::Adopt { told: told(name), reply }), answer)
         })
         .collect();
     let until = tokio::time::Instant::now() + ADOPT_WITHIN;

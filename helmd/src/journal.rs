@@ -5,16 +5,17 @@
 //!
 //! Readers pull by id: no reader has a queue of its own, a slow one is told how many it missed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use helm_core::event::Change;
+use helm_core::event::{Change, ChangeKind};
 use helm_core::memory::Memory;
 use helm_core::name::ServiceName;
+use helm_core::status::RunId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -120,6 +121,18 @@ impl Journal {
     /// what this one did is new to whoever names it.
     pub fn known(&self, after: u64) -> u64 {
         if after > self.newest() { self.former } else { after }
+    }
+
+    /// The newest run of each service whose end is among the events in memory.
+    pub fn ends(&self) -> BTreeMap<ServiceName, RunId> {
+        let ring = self.lock();
+        let exits = ring.iter().map(|entry| &entry.change).filter(|change| change.kind == ChangeKind::Exit);
+        let mut ends = BTreeMap::new();
+        for (service, run) in exits.filter_map(|change| Some((&change.service, change.run?))) {
+            let newest = ends.entry(service.clone()).or_insert(run);
+            *newest = run.max(*newest);
+        }
+        ends
     }
 
     /// Number of the newest event in memory.

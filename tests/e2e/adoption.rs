@@ -4,6 +4,7 @@ use harness::home::{Home, fixture, free_port, gone};
 use harness::journal::{self, faults};
 use harness::procs::Process;
 use harness::wait::{eventually, until};
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
 
 fn exits_when_told(code: u8) -> Value {
@@ -31,6 +32,46 @@ fn what_ended_while_helmd_was_away_is_handled_with_its_real_exit() {
     home.ctl(&["daemon", "start"]).code(0);
     let after = home.wait_for("app", "its next run", |s| s.state == "running" && s.run != before.run);
     assert_eq!((after.last_exit.as_deref(), after.restarts), (Some("code 7"), 1));
+}
+
+#[test]
+fn exits_that_the_killed_helmd_had_not_written_are_told_by_the_next() {
+    // Lives end with 1, 2 and 3; the fourth stays.
+    let service = "n=$(($(cat n) + 1)); echo $n >n; [ $n -gt 3 ] || exit $n; exec sleep 1000";
+    let home = Home::new(&json!({"app": {
+        "command": service, "shell": true, "path": "dir", "restart": "always", "backoff": {"initial": "10ms", "max": "10ms"},
+    }}));
+    std::fs::create_dir(home.path("dir")).unwrap();
+    home.write("dir/n", "0");
+    home.ctl(&["daemon", "start"]).code(0);
+    // The journal's thread hangs at its first event, as on a disk that does not answer.
+    let events = home.path("instance/events.jsonl");
+    assert!(!events.exists(), "nothing has happened yet");
+    mkfifoat(CWD, &events, Mode::RUSR | Mode::WUSR).unwrap();
+    home.ctl(&["start", "app", "--no-wait"]).code(0);
+    let before = home.wait_for("app", "its fourth life", |s| s.restarts == 3 && s.state == "running");
+    // The keeper has tidied up after the third one.
+    until("the next run is prepared", || home.path("instance/run/app/spare/record").exists());
+    home.kill_helmd();
+    std::fs::remove_file(&events).unwrap();
+    for _ in 0..2 {
+        home.ctl(&["daemon", "start"]).code(0);
+        let after = home.status("app");
+        assert_eq!((after.pid, after.restarts, after.last_exit.as_deref()), (before.pid, 3, Some("code 3")));
+        let exits = || {
+            let text = home.read("instance/events.jsonl");
+            let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            entries.filter(|entry| entry["kind"] == "exit").collect::<Vec<_>>()
+        };
+        until("they are written", || exits().len() >= 3);
+        let told: Vec<_> = exits().iter().map(|exit| exit["to"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(told, ["code 1", "code 2", "code 3"], "each once, in order");
+        let times: Vec<_> = exits().iter().map(|exit| exit["at"].as_i64().unwrap()).collect();
+        let fourth = before.started_at.unwrap();
+        let fourth = fourth.seconds * 1_000_000_000 + i64::from(fourth.nanos);
+        assert!(times.is_sorted() && times[2] < fourth, "{times:?}, {fourth}");
+        home.kill_helmd();
+    }
 }
 
 #[test]

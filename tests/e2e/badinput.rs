@@ -221,8 +221,11 @@ fn a_program_that_is_not_there_is_a_warning_with_its_place() {
     let dir = home.dir().display().to_string();
     let found = check();
     for (place, words) in [
-        ("2:services.missing.command", "`no-such-program-anywhere` is not in PATH"),
-        ("3:services.own.command", "`helper` is not in PATH"),
+        (
+            "2:services.missing.command",
+            "`no-such-program-anywhere` is not found in the PATH that it would get (",
+        ),
+        ("3:services.own.command", "`helper` is not found in the PATH that it would get ("),
         ("4:services.python.python_bin", &*format!("{dir}/app/pyenv/bin/python is not executable")),
         ("4:services.python.run_script", &*format!("{dir}/app/run.py is not there")),
         ("5:services.keycloak.start_command", &*format!("{dir}/kc/bin/kc.sh is not there")),

@@ -29,7 +29,7 @@ pub struct Now {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// All keepers of the home were asked (their `Found`/`FoundEnded` news came before): the fleet may act.
+    /// All keepers of the home were asked (their `FoundFormer`/`Found`/`FoundEnded` news came before): the fleet may act.
     Adopted,
     /// The operator's wishes changed. They are recorded already. `restart` names services that are to be restarted
     /// even if they run; `kick` names those whose backoff or failure is cut short.
@@ -83,6 +83,22 @@ pub enum News {
         ended_wall: Wall,
         /// The mode it ran in.
         mode: Mode,
+        /// It had been ready.
+        ready: bool,
+    },
+    /// Adoption: how a run ended that was followed by another one. The helmd that saw it may have died before that was
+    /// written; ends that were told are not told again. Comes before news of the run that followed.
+    FoundFormer {
+        /// The run.
+        run: RunId,
+        /// How.
+        exit: Exit,
+        /// When it was started.
+        started: Mono,
+        /// When it ended.
+        ended: Mono,
+        /// The same on the wall clock.
+        ended_wall: Wall,
         /// It had been ready.
         ready: bool,
     },

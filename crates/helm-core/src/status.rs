@@ -161,7 +161,7 @@ pub struct ServiceStatus {
     pub started_at: Option<Wall>,
     /// Since when it is in this state.
     pub since: Wall,
-    /// Restarts after unexpected ends since the last time an operator started it.
+    /// Restarts after unexpected ends since the last time an operator started it, also past Helm (`external`).
     pub restarts: u32,
     /// How the last run ended.
     pub last_exit: Option<Exit>,

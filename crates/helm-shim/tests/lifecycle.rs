@@ -13,6 +13,7 @@ use helm_shim::wire::{Containment, Order, Report};
 fn exit_codes_and_signals_are_told_and_recorded() {
     let home = Home::new();
     let mut keeper = home.keeper();
+    let mut ran = Vec::new();
     for (script, exit) in [
         ("exit 0", Exit::Code(0)),
         ("exit 7", Exit::Code(7)),
@@ -28,15 +29,35 @@ fn exit_codes_and_signals_are_told_and_recorded() {
         let record = helm_shim::record::RunRecord::read(&home.place().run(run).record()).unwrap().unwrap();
         assert_eq!(record.state.ended.as_ref().unwrap().exit, exit);
         assert!(record.state.over);
+        ran.push(run);
     }
-    until("only the last run's directory stays", || home.place().runs().unwrap().len() == 1);
     keeper.retire();
-    assert_eq!(
-        home.place().runs().unwrap().len(),
-        1,
-        "its record stays: a later helmd reads how a one-shot ended"
-    );
+    assert_eq!(home.place().runs().unwrap(), ran, "the records stay: a later helmd reads how they ended");
     assert!(!exists(&home.place().socket()));
+}
+
+#[test]
+fn of_former_runs_the_newest_records_stay_and_nothing_else() {
+    let home = Home::new();
+    let mut keeper = home.keeper();
+    let mut ran = Vec::new();
+    for _ in 0..12 {
+        let order = home.sh("exit 7");
+        ran.push(order.run);
+        keeper.start(order);
+        keeper.tree_empty(ran[ran.len() - 1]);
+    }
+    // The last run and eight before it.
+    until("older ones are gone", || home.place().runs().unwrap() == ran[3..]);
+    let files = |run| {
+        let entries = std::fs::read_dir(home.place().run(run).path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    until("only the records are left", || ran[3..11].iter().all(|run| files(*run) == ["record"]));
+    for run in &ran[3..] {
+        let record = helm_shim::record::RunRecord::read(&home.place().run(*run).record()).unwrap().unwrap();
+        assert_eq!(record.state.ended.unwrap().exit, Exit::Code(7));
+    }
 }
 
 #[test]

@@ -115,14 +115,14 @@ pub(crate) fn resolve(
         };
     }
     let path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
-    let found = path
-        .split(':')
-        .filter(|d| d.starts_with('/'))
-        .map(|d| Path::new(d).join(program))
-        .find(|p| executable(p).is_ok());
-    found
-        .map(|p: PathBuf| p.to_string_lossy().into_owned())
-        .ok_or_else(|| Hindrance::Permanent(format!("the program `{program}` is not in PATH ({path})")))
+    let dirs: Vec<&Path> = path.split(':').map(Path::new).filter(|d| d.is_absolute()).collect();
+    let found = dirs.iter().map(|d| d.join(program)).find(|p| executable(p).is_ok());
+    let missing = || {
+        let places =
+            if dirs.len() == 1 { "1 directory".into() } else { format!("{} directories", dirs.len()) };
+        format!("the program `{program}` is not found in the PATH that it would get ({places})")
+    };
+    found.map(|p: PathBuf| p.to_string_lossy().into_owned()).ok_or_else(|| Hindrance::Permanent(missing()))
 }
 
 fn executable(path: &Path) -> Result<(), &'static str> {
@@ -174,6 +174,9 @@ mod tests {
         };
         assert!(why("./plain").contains("is not executable"));
         assert!(why("./gone").contains("is not there"));
-        assert!(why("no-such-program").contains("not in PATH"));
+        assert_eq!(
+            why("no-such-program"),
+            "the program `no-such-program` is not found in the PATH that it would get (2 directories)"
+        );
     }
 }

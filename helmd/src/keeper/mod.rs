@@ -4,10 +4,11 @@
 pub mod launch;
 pub mod link;
 mod live;
+mod records;
 mod silence;
 mod task;
 
-pub(crate) use task::last_record;
+pub(crate) use records::last_record;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,7 +55,12 @@ pub struct World {
 #[derive(Debug)]
 pub enum Command {
     /// Find what is there from before, and tell it. Only first.
-    Adopt(oneshot::Sender<Vec<News>>),
+    Adopt {
+        /// Newest run whose end was told; ends of former runs beyond it are told now.
+        told: Option<RunId>,
+        /// What was found.
+        reply: oneshot::Sender<Vec<News>>,
+    },
     /// Start a run.
     Start {
         /// Its id.

@@ -12,7 +12,6 @@ use helm_core::spec::ServiceSpec;
 use helm_core::status::RunId;
 use helm_core::wish::Mode;
 use helm_shim::procs::Process;
-use helm_shim::record::RunRecord;
 use helm_shim::rundir::ServiceDir;
 use helm_shim::wire::{Attach, Ended, KeeperState, Order, Report, RunState};
 use rustix::process::{Pid, Resource, Signal, prlimit};
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::launch::{Hindrance, prepare};
 use super::link::Link;
 use super::live::Live;
+use super::records::{former_records, last_record};
 use super::silence::{Due, Silence, signal_keeper};
 use super::{Command, Name, World};
 use crate::clock;
@@ -108,8 +108,8 @@ impl Task {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Adopt(reply) => {
-                let found = self.adopt().await;
+            Command::Adopt { told, reply } => {
+                let found = self.adopt(told).await;
                 // Too late for the others: it is told as news.
                 if let Err(late) = reply.send(found) {
                     for news in late {
@@ -432,20 +432,43 @@ impl Task {
     // Adoption.
 
     /// Finds what former helmds left, and says it as news. Within the caller's bound.
-    async fn adopt(&mut self) -> Vec<News> {
+    async fn adopt(&mut self, told: Option<RunId>) -> Vec<News> {
         let record = self.last_record_surely().await;
+        let mut found = self.former_ends(record.as_ref(), told).await;
         match self.reach().await {
             Ok(state) => {
                 self.outdated = state.version != env!("CARGO_PKG_VERSION");
-                let mut news =
-                    vec![News::Warning { topic: "output".into(), text: state.output_trouble.clone() }];
+                found.push(News::Warning { topic: "output".into(), text: state.output_trouble.clone() });
                 // What it could not take over is ended.
                 let ended = state.attach_failed.and(record).map(|record| RunState { over: true, ..record });
-                news.extend(state.run.or(ended).and_then(|run| self.adopted(&run)));
-                news
+                found.extend(state.run.or(ended).and_then(|run| self.adopted(&run)));
             }
-            Err(_) => self.adopt_without_keeper().await,
+            Err(_) => found.extend(self.adopt_without_keeper().await),
         }
+        found
+    }
+
+    /// What the helmd that saw them end did not come to tell.
+    async fn former_ends(&self, last: Option<&RunState>, told: Option<RunId>) -> Vec<News> {
+        let Some((last, last_start)) = last.map(|last| (last.run, (last.started, last.started_wall))) else {
+            return Vec::new();
+        };
+        let place = self.place.clone();
+        let read = work::KEEPERS.run_aside(move || former_records(&place, last, told)).await.flatten();
+        let former = read.unwrap_or_else(|e| {
+            tracing::error!(service.name = %self.name, "the records of its former runs cannot be read: {e}");
+            Vec::new()
+        });
+        let next_starts = former.iter().skip(1).map(|next| (next.started, next.started_wall));
+        let next_starts: Vec<_> = next_starts.chain([last_start]).collect();
+        let end = |(state, next): (&RunState, _)| {
+            // Where nobody could note its end, it was over when the next one was started.
+            let (ended, ended_wall) = state.ended.as_ref().map_or(next, |end| (end.at, end.at_wall));
+            let exit = state.ended.as_ref().map_or(Exit::Unknown, |end| end.exit);
+            let &RunState { run, started, ready, .. } = state;
+            News::FoundFormer { run, exit, started, ended, ended_wall, ready }
+        };
+        former.iter().zip(next_starts).map(end).collect()
     }
 
     /// Connects to the keeper that should be there. One that holds the lock and does not answer is killed. One that was
@@ -578,19 +601,6 @@ async fn hello(link: &mut Link) -> io::Result<KeeperState> {
     })
     .await
     .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-}
-
-/// The newest run of this boot whose program was forked.
-pub(crate) fn last_record(place: &ServiceDir) -> io::Result<Option<RunState>> {
-    for run in place.runs()?.iter().rev() {
-        match RunRecord::read(&place.run(*run).record()) {
-            Ok(Some(record)) if record.state.pid != 0 => return Ok(Some(record.state)),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(None)
 }
 
 fn main_of(state: &RunState) -> Process {

@@ -82,6 +82,14 @@ impl Fleet {
         fleet
     }
 
+    /// The newest run of each service whose end stands in the events already: a helmd may die between writing an event
+    /// and writing what it leaves to the next.
+    pub fn ends_written(&mut self, mut ends: BTreeMap<ServiceName, RunId>) {
+        for unit in &mut self.units {
+            unit.end_written(ends.remove(&unit.spec().name));
+        }
+    }
+
     /// Takes one event in. The effects are to be performed in order.
     pub fn step(&mut self, now: Now, event: Event) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -117,7 +125,10 @@ impl Fleet {
                 self.wished(now, wishes, &restart, &kick, &by, out)
             }
             Event::News(service, news) => {
-                if let News::Found { run, .. } | News::FoundEnded { run, .. } = &news {
+                if let News::Found { run, .. }
+                | News::FoundEnded { run, .. }
+                | News::FoundFormer { run, .. } = &news
+                {
                     self.next_run = self.next_run.max(RunId(run.0 + 1));
                 }
                 if let Some(i) = self.graph.index(service.as_str()) {
@@ -197,5 +208,5 @@ impl Fleet {
 
 /// What was found when helmd came: to be known before anything else is decided.
 fn is_finding(event: &Event) -> bool {
-    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. }))
+    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. } | News::FoundFormer { .. }))
 }

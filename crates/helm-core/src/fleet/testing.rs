@@ -247,6 +247,11 @@ impl Script {
         self.news(whom, News::StartFailed { run, reason: "no such file".into(), permanent })
     }
 
+    pub(crate) fn not_installed(&mut self, whom: &str) -> &mut Self {
+        let run = self.run(whom);
+        self.news(whom, News::NotInstalled { run, reason: "the directory is not there".into() })
+    }
+
     pub(crate) fn ended(&mut self, whom: &str, exit: Exit) -> &mut Self {
         let (run, at) = (self.run(whom), self.mono);
         self.news(whom, News::Ended { run, exit, at })
@@ -323,6 +328,32 @@ impl Script {
         let started = ended - secs(lived);
         let (run, mode, ended_wall) = (RunId(run), Mode::Development, wall(ended));
         self.news(whom, News::FoundEnded { run, exit, started, ended, ended_wall, mode, ready })
+    }
+
+    /// The newest run whose end the next helmd need not ask for.
+    pub(crate) fn told(&self, whom: &str) -> Option<RunId> {
+        self.memories[whom].newest_told()
+    }
+
+    /// The end of this run stands in the events.
+    pub(crate) fn written(&mut self, whom: &str, run: u64) -> &mut Self {
+        let service = crate::name::ServiceName::new(whom).unwrap();
+        self.fleet.ends_written([(service, RunId(run))].into());
+        self
+    }
+
+    /// A run that another one followed.
+    pub(crate) fn found_former(
+        &mut self,
+        whom: &str,
+        run: u64,
+        exit: Exit,
+        lived: u64,
+        ago: u64,
+    ) -> &mut Self {
+        let ended = self.mono - secs(ago);
+        let (run, started, ended_wall) = (RunId(run), ended - secs(lived), wall(ended));
+        self.news(whom, News::FoundFormer { run, exit, started, ended, ended_wall, ready: true })
     }
 
     /// Time passes; ticks come when the fleet asked for them.

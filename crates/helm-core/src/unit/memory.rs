@@ -52,6 +52,11 @@ impl Memory {
         self.run
     }
 
+    /// Newest run whose end was told.
+    pub fn newest_told(&self) -> Option<RunId> {
+        self.told
+    }
+
     /// Of one that was up or ending, its run alone can tell how that went on.
     fn awaits_its_run(&self) -> bool {
         matches!(self.stand, Stand::Up(_) | Stand::Ending { .. })
@@ -103,17 +108,15 @@ impl Unit {
         let ran = memory.told.is_some() && memory.told == memory.run;
         self.last_run = memory.run;
         match memory.stand {
-            Stand::Rest(rest @ Rest::Done { .. }) if ran => self.rest(rest, turn),
+            Stand::Rest(rest @ Rest::Done { .. }) => self.rest(rest, turn),
             Stand::Rest(rest) if !self.wanted => {
                 self.rest(Rest::Stopped { why: rest.why().to_owned() }, turn);
             }
             Stand::Rest(rest @ Rest::Failed { .. }) if ran => self.rest(rest, turn),
             Stand::Backoff { until, why } => self.enter(Phase::Backoff { until, why: why.clone() }, why),
-            Stand::Rest(_) | Stand::Up(_) | Stand::Ending { .. } | Stand::Moving if self.wanted => {
-                self.enter(Phase::Blocked(Gate::Unknown), "was to start when the former helmd left");
-            }
+            // Where it is not wanted any more, it comes to rest from there.
             Stand::Rest(_) | Stand::Up(_) | Stand::Ending { .. } | Stand::Moving => {
-                self.rest(Rest::Stopped { why: format!("stopped by {}", self.by) }, turn);
+                self.enter(Phase::Blocked(Gate::Unknown), "was to start when the former helmd left");
             }
         }
     }

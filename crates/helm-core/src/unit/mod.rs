@@ -90,6 +90,8 @@ pub(crate) struct Unit {
     last_run: Option<RunId>,
     /// Newest run whose end was told.
     told: Option<RunId>,
+    /// Newest run whose end stands in the events of former helmds.
+    written: Option<RunId>,
     /// What it waits for will not come by itself.
     stuck: Option<Stuck>,
     warnings: BTreeMap<String, String>,
@@ -137,6 +139,7 @@ impl Unit {
             last_exit: former.and_then(|memory| memory.last_exit),
             last_run: None,
             told: former.and_then(|memory| memory.told),
+            written: None,
             stuck: None,
             warnings: BTreeMap::new(),
             cause: String::new(),
@@ -152,6 +155,10 @@ impl Unit {
 
     pub(crate) fn spec(&self) -> &ServiceSpec {
         &self.spec
+    }
+
+    pub(crate) fn end_written(&mut self, run: Option<RunId>) {
+        self.written = run;
     }
 
     fn name(&self) -> &ServiceName {

@@ -1,12 +1,14 @@
 //! What the world says to a unit.
 
+use std::time::Duration;
+
 use super::memory::Stand;
 use super::phase::{Cause, Ending, External, Gate, Main, Phase, Rest, Run, Up, exit_words};
 use super::watch::Watch;
 use super::{SLOT_LIMIT, Turn, Unit};
 use crate::event::{Answer, Change, ChangeKind, Effect, News, Now, ProbeKind};
 use crate::exit::Exit;
-use crate::policy::{self, Next};
+use crate::policy::{self, Next, Streak};
 use crate::status::{Holder, RunId};
 use crate::time::{Mono, Wall};
 
@@ -28,6 +30,9 @@ impl Unit {
             }
             News::FoundEnded { run, exit, started, ended, ended_wall, ready, mode: _ } => {
                 self.found_ended(run, exit, started, (ended, ended_wall), ready, turn);
+            }
+            News::FoundFormer { run, exit, started, ended, ended_wall, ready } => {
+                self.found_former(run, exit, started, (ended, ended_wall), ready, turn);
             }
             News::Started { run, pid } => self.started(run, pid, turn.now.mono, turn),
             News::StartFailed { run, reason, permanent } => self.start_failed(run, reason, permanent, turn),
@@ -134,6 +139,16 @@ impl Unit {
         if self.wanted || known.is_some() {
             self.record_exit(run, None, exit, at_wall, story.clone(), turn);
         }
+        let (cause, proven) = self.untold_end(run, ran, at, ready);
+        // Told as of when it was: that is when the service came into the state that it is in.
+        let then = Now { wall: at_wall, ..turn.now };
+        let mut turn = Turn { now: then, out: &mut *turn.out, next_run: &mut *turn.next_run };
+        self.over(cause, End { story, failed: !exit.is_success(), proven, at }, &mut turn);
+        self.refresh(&mut turn);
+    }
+
+    /// Why a run ended whose end no helmd came to tell, and whether it was proven.
+    fn untold_end(&self, run: RunId, ran: Duration, at: Mono, ready: bool) -> (Cause, bool) {
         let rules = &self.spec.backoff;
         let long_enough = ready && ran >= rules.reset_after;
         let (cause, proven) = match self.remembered_of(run).map(|memory| &memory.stand) {
@@ -148,10 +163,39 @@ impl Unit {
             Cause::Own | Cause::Sick(_) if self.wish.newer_than >= Some(run) => Cause::Restart,
             Cause::Asked | Cause::Restart | Cause::Own | Cause::Sick(_) => cause,
         };
-        // Told as of when it was: that is when the service came into the state that it is in.
-        let then = Now { wall: at_wall, ..turn.now };
-        let mut turn = Turn { now: then, out: &mut *turn.out, next_run: &mut *turn.next_run };
-        self.over(cause, End { story, failed: !exit.is_success(), proven, at }, &mut turn);
+        (cause, proven)
+    }
+
+    /// A run that was followed by another one. What its end led to is known by that; it is told and counted here, if
+    /// the helmd that saw it died before that was written.
+    fn found_former(
+        &mut self,
+        run: RunId,
+        exit: Exit,
+        started: Mono,
+        (at, at_wall): (Mono, Wall),
+        ready: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        if self.told >= Some(run) {
+            return;
+        }
+        self.last_exit = Some(exit);
+        let ran = at.since(started);
+        let story = format!("{}; the helmd that saw it died before it was written", exit_words(exit, ran));
+        self.record_exit(run, None, exit, at_wall, story, turn);
+        let (cause, proven) = self.untold_end(run, ran, at, ready);
+        let failed = match cause {
+            Cause::Asked | Cause::Restart => return,
+            Cause::Sick(_) => true,
+            Cause::Own => !exit.is_success(),
+        };
+        let (restart, rules) = (self.spec.restart, &self.spec.backoff);
+        match policy::after_end(restart, rules, &mut self.streak, failed, proven, turn.now.draw) {
+            Next::Start | Next::Wait { .. } => self.restarts = self.restarts.saturating_add(1),
+            // Only a person can have started it again.
+            Next::Done | Next::Stay | Next::GiveUp { .. } => self.streak = Streak::default(),
+        }
     }
 
     /// Nothing of a run is left: what now?
@@ -206,6 +250,8 @@ impl Unit {
         }
         let watch = Watch::external(&self.spec.probes, turn.now.mono);
         let external = External { run, holder: holder.clone(), watch };
+        // What runs now was started by somebody else, and never again by us.
+        self.restarts = 0;
         let cause = external.words(self.spec.port);
         self.enter(Phase::External(Box::new(external)), cause);
         self.refresh(turn);
@@ -344,6 +390,9 @@ impl Unit {
             return;
         }
         self.told = Some(run);
+        if self.written >= Some(run) {
+            return;
+        }
         turn.out.push(Effect::Record(Change {
             at,
             service: self.name().clone(),

@@ -176,10 +176,9 @@ impl Unit {
             Phase::Rest(Rest::Stopped { .. }) if self.spec.program.is_none() => {
                 (false, format!("{name} is an entry of the directory, without a program"))
             }
-            Phase::Rest(Rest::Stopped { why }) if !self.wanted => {
-                (false, format!("{name} is not to run ({why})"))
-            }
-            Phase::Rest(Rest::Stopped { .. } | Rest::Done { .. })
+            // Were it wanted, it would have gone on in this step.
+            Phase::Rest(Rest::Stopped { why }) => (false, format!("{name} is not to run ({why})")),
+            Phase::Rest(Rest::Done { .. })
             | Phase::Blocked(_)
             | Phase::Backoff { .. }
             | Phase::Launching(_)

@@ -421,9 +421,9 @@ impl Keeper {
         self.retiring && self.run.as_ref().is_none_or(Run::over)
     }
 
-    /// The record of the last run stays: a later helmd reads there that a one-shot is done.
+    /// The records of the last runs stay: a later helmd reads there that a one-shot is done.
     fn leave(self) {
-        self.remove_other_runs();
+        self.tidy_runs();
         let _ = std::fs::remove_dir_all(self.place.spare().path());
         let _ = std::fs::remove_file(self.place.socket());
     }

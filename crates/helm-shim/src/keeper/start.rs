@@ -28,6 +28,9 @@ const SMALL_PIPE: usize = 32 << 10;
 /// a service that is killed again and again.
 const HOUSEKEEPING_PAUSE: Duration = Duration::from_millis(200);
 
+/// Records of former runs that are kept. While one helmd restarts a service so often, its journal has been written.
+const FORMER_RECORDS: usize = 8;
+
 /// Why a run could not be started.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -167,16 +170,24 @@ impl Keeper {
     /// What has to be done for the next start and after the last one, when nobody waits for it.
     pub(crate) fn keep_house(&mut self) {
         self.housekeeping = None;
-        self.remove_other_runs();
+        self.tidy_runs();
         self.make_spare();
     }
 
-    /// Directories of runs that are over.
-    pub(crate) fn remove_other_runs(&self) {
+    /// Of runs that are over the records stay, of the newest few: the helmd that was told of their ends may die before
+    /// it has written them down.
+    pub(crate) fn tidy_runs(&self) {
         let current = self.run.as_ref().map(|r| r.state().run);
-        for run in self.place.runs().unwrap_or_default() {
-            if Some(run) != current {
-                let _ = fs::remove_dir_all(self.place.run(run).path());
+        let mut former = self.place.runs().unwrap_or_default();
+        former.retain(|run| Some(*run) != current);
+        let (old, kept) = former.split_at(former.len().saturating_sub(FORMER_RECORDS));
+        for run in old {
+            let _ = fs::remove_dir_all(self.place.run(*run).path());
+        }
+        for run in kept {
+            let dir = self.place.run(*run);
+            for file in [dir.pipe(0), dir.pipe(1), dir.notify()] {
+                let _ = fs::remove_file(file);
             }
         }
     }

@@ -122,6 +122,17 @@ fn who_waits_for_what_will_not_come_is_told_at_once_who_is_at_the_root() {
 }
 
 #[test]
+fn of_several_failures_the_first_is_named_and_before_what_is_not_installed() {
+    let both = [("a", Ready), ("b", Ready), ("c", Ready)];
+    let mut s = Script::new([svc("a"), svc("b"), svc("c"), needs(svc("d"), &both)]);
+    s.start("d").not_installed("a").start_failed("b", true).start_failed("c", true);
+    assert_eq!(s.status("d").stuck.as_ref().unwrap().root, name("b"));
+    let mut s = Script::new([svc("a"), svc("b"), svc("c"), needs(svc("d"), &both)]);
+    s.start("d").not_installed("a").not_installed("b").not_installed("c");
+    assert_eq!(s.status("d").stuck.as_ref().unwrap().root, name("a"));
+}
+
+#[test]
 fn a_dependency_that_is_tried_again_or_still_ends_is_waited_for() {
     let mut s = Script::new([svc("a"), needs(svc("b"), &[("a", Ready)])]);
     s.start("b").start_failed("a", false);

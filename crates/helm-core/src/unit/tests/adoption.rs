@@ -84,6 +84,7 @@ fn an_end_in_absence_is_handled_at_its_real_time() {
     let backoff = Backoff { initial: secs(40), jitter: 0.0, ..Backoff::default() };
     let mut s = home(ServiceSpec { backoff: backoff.clone(), ..svc("a") }, true);
     s.found_ended("a", Exit::Code(7), 3, 30, true).event(Event::Adopted).expect(&[]);
+    assert_eq!((s.status("a").state, s.status("a").since), (State::Backoff, wall(s.mono - secs(30))));
     s.after(Duration::from_millis(9_999)).expect(&[]).after(Duration::from_millis(1)).expect(&["start a#51"]);
 
     let mut s = home(ServiceSpec { backoff: backoff.clone(), ..svc("a") }, true);

@@ -23,6 +23,17 @@ fn a_held_port_makes_it_external() {
 }
 
 #[test]
+fn one_that_took_the_port_of_a_crashed_run_was_never_restarted() {
+    let mut s = Script::new([svc("a")]);
+    s.start("a").started("a").died("a", Exit::Code(1)).after(secs(1));
+    assert_eq!(s.status("a").restarts, 1);
+    s.occupied("a");
+    assert_eq!((s.status("a").state, s.status("a").restarts), (State::External, 0));
+    s.news("a", News::Released).started("a");
+    assert_eq!((s.status("a").state, s.status("a").restarts), (State::Running, 0));
+}
+
+#[test]
 fn without_a_probe_it_is_ready_at_once() {
     let mut s = Script::new([svc("a")]);
     s.start("a").occupied("a").expect(&["start a#1", "watch a#1"]);

@@ -4,6 +4,7 @@ use super::*;
 use crate::ask::Ask;
 use crate::event::Event;
 use crate::status::ServiceStatus;
+use crate::time::Wall;
 
 /// A helmd after the other; the run that lived goes on.
 fn again(s: &mut Script, run: u64, ready: bool) {
@@ -214,4 +215,172 @@ fn a_held_fleet_stays_down_and_keeps_its_words() {
     s.reborn().found_ended_of("a", 1, Exit::Signal(15), 0, 1, false).event(Event::Adopted);
     s.expect(&["retire a"]).is("a", State::Stopped, &before.reason);
     assert_eq!(kept(s.status("a")), kept(&before));
+}
+
+fn exits(s: &mut Script) -> Vec<(Option<RunId>, Option<Exit>, Wall)> {
+    let exits = s.changes().into_iter().filter(|change| change.kind == ChangeKind::Exit);
+    exits.map(|change| (change.run, change.exit, change.at)).collect()
+}
+
+#[test]
+fn ends_that_were_not_written_are_told_at_their_times_and_counted() {
+    let backoff = Backoff { initial: secs(8), jitter: 0.0, reset_after: secs(50), ..Backoff::default() };
+    let mut s = Script::all([ServiceSpec { backoff, ..svc("a") }]);
+    s.started("a").died("a", Exit::Code(1)).after(secs(8)).started("a").done_so_far();
+    assert_eq!((s.status("a").restarts, exits(&mut s).len()), (1, 1));
+    assert_eq!(s.told("a"), Some(RunId(1)));
+    // Runs 2 and 3 have ended since, and that was not written; 4 lives.
+    let (second, third) = (wall(s.mono - secs(30)), wall(s.mono - secs(9)));
+    s.reborn();
+    s.found_former("a", 1, Exit::Code(1), 0, 40).found_former("a", 2, Exit::Code(2), 1, 30);
+    s.found_former("a", 3, Exit::Signal(9), 1, 9)
+        .found("a", 4, false, None)
+        .event(Event::Adopted)
+        .expect(&[]);
+    let told = [(2, Exit::Code(2), second), (3, Exit::Signal(9), third)];
+    assert_eq!(exits(&mut s), told.map(|(run, exit, at)| (Some(RunId(run)), Some(exit), at)));
+    assert_eq!((s.status("a").restarts, s.status("a").last_exit), (3, Some(Exit::Signal(9))));
+    // It is the fourth delay in a row: 8, 16, 32, 60.
+    s.died("a", Exit::Code(1)).expect(&["stop a#4"]);
+    s.after(secs(59)).expect(&[]).after(secs(1)).expect(&["start a#100"]);
+    // They are told once.
+    s.changes();
+    s.reborn().found_former("a", 3, Exit::Signal(9), 1, 9).event(Event::Adopted);
+    assert_eq!(exits(&mut s), []);
+}
+
+#[test]
+fn the_end_of_a_former_run_says_how_late_it_is_told() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").changes();
+    s.forget()
+        .reborn()
+        .found_former("a", 1, Exit::Code(7), 3, 9)
+        .found("a", 2, false, None)
+        .event(Event::Adopted);
+    let change = s.changes().into_iter().find(|change| change.kind == ChangeKind::Exit).unwrap();
+    assert_eq!(
+        change.cause,
+        "exited with code 7 after 3 s; the helmd that saw it died before it was written"
+    );
+    assert_eq!(s.status("a").restarts, 1, "also where nothing is remembered");
+}
+
+#[test]
+fn a_former_run_that_a_person_ended_or_replaced_does_not_count() {
+    // By what is remembered of it, and by the wish alone.
+    for forgets in [false, true] {
+        let mut s = Script::all([svc("a")]);
+        s.started("a").restart(&["a"]).changes();
+        if forgets {
+            s.forget();
+        }
+        s.reborn()
+            .found_former("a", 1, Exit::Signal(15), 5, 1)
+            .found("a", 2, false, None)
+            .event(Event::Adopted);
+        assert_eq!((s.status("a").restarts, exits(&mut s).len()), (0, 1));
+    }
+    // What the policy leaves down, a person has started again; failures before that are forgotten.
+    let mut s = never();
+    s.stop("a").start("a").forget().reborn();
+    s.found_former("a", 50, Exit::Code(1), 5, 1).found("a", 51, false, None).event(Event::Adopted);
+    assert_eq!(s.status("a").restarts, 0);
+    for (code, restarts) in [(0, 0), (1, 1)] {
+        let mut s = Script::all([ServiceSpec { restart: RestartPolicy::OnFailure, ..svc("a") }]);
+        s.started("a").reborn().found_former("a", 1, Exit::Code(code), 5, 1).found("a", 2, false, None);
+        s.event(Event::Adopted);
+        assert_eq!(s.status("a").restarts, restarts, "exit code {code}");
+    }
+}
+
+#[test]
+fn what_was_proven_begins_a_new_row_of_failures_also_when_it_is_told_late() {
+    let backoff = Backoff { initial: secs(8), jitter: 0.0, reset_after: secs(50), ..Backoff::default() };
+    let mut s = Script::all([ServiceSpec { backoff, ..svc("a") }]);
+    s.started("a").died("a", Exit::Code(1)).after(secs(8)).started("a").reborn();
+    s.found_former("a", 2, Exit::Code(1), 50, 9).found("a", 3, false, None).event(Event::Adopted);
+    s.done_so_far();
+    s.died("a", Exit::Code(1)).after(secs(7)).expect(&["stop a#3"]).after(secs(1)).expect(&["start a#100"]);
+}
+
+#[test]
+fn an_end_that_was_written_and_not_remembered_is_counted_and_not_told_again() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").changes();
+    s.reborn().written("a", 1).found_former("a", 1, Exit::Code(7), 3, 9).found("a", 2, false, None);
+    s.event(Event::Adopted);
+    assert_eq!((s.status("a").restarts, s.status("a").last_exit), (1, Some(Exit::Code(7))));
+    assert_eq!(exits(&mut s), []);
+    s.died("a", Exit::Code(8));
+    assert_eq!(exits(&mut s).len(), 1);
+    let mut s = Script::all([svc("a")]);
+    s.started("a").changes();
+    s.reborn().written("a", 1).found_ended_of("a", 1, Exit::Code(7), 3, 9, false).event(Event::Adopted);
+    assert_eq!((s.status("a").restarts, exits(&mut s)), (1, vec![]));
+}
+
+#[test]
+fn an_end_that_was_told_while_its_tree_lived_on_is_for_the_policy() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").ended("a", Exit::Code(2)).changes();
+    s.done_so_far();
+    s.reborn().found_ended_of("a", 1, Exit::Code(2), 0, 0, false).event(Event::Adopted).expect(&[]);
+    assert_eq!((s.status("a").state, s.status("a").restarts), (State::Backoff, 1));
+    assert_eq!(exits(&mut s), []);
+}
+
+#[test]
+fn a_start_that_failed_is_newer_than_the_last_run_that_left_a_record() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").died("a", Exit::Code(1)).after(secs(1)).start_failed("a", false).done_so_far();
+    let before = s.status("a").clone();
+    assert_eq!((before.state, before.restarts), (State::Backoff, 2));
+    s.reborn().found_ended_of("a", 1, Exit::Code(1), 0, 1, false).event(Event::Adopted).expect(&[]);
+    assert_eq!(kept(s.status("a")), kept(&before));
+    // One that no person has mended yet is tried again.
+    s.after(secs(2)).start_failed("a", true).done_so_far();
+    assert_eq!(s.status("a").state, State::Failed);
+    s.reborn()
+        .found_ended_of("a", 1, Exit::Code(1), 0, 3, false)
+        .event(Event::Adopted)
+        .expect(&["start a#101"]);
+}
+
+#[test]
+fn a_run_that_left_no_record_is_newer_than_one_that_did() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").died("a", Exit::Code(1)).after(secs(1)).started("a").done_so_far();
+    s.reborn()
+        .found_ended_of("a", 1, Exit::Code(1), 0, 9, false)
+        .event(Event::Adopted)
+        .expect(&["start a#100"]);
+    assert_eq!(s.status("a").restarts, 1);
+}
+
+#[test]
+fn what_a_service_said_of_itself_is_known_to_the_next_helmd() {
+    let spec =
+        || with_probes("a", Probes { readiness: Some(probe(Check::Notify, 1, 1)), ..Probes::default() });
+    let mut s = Script::all([spec()]);
+    s.started("a").says("a", true, false, None);
+    assert!(s.status("a").ready);
+    again(&mut s, 1, false);
+    assert!(s.status("a").ready);
+    s.says("a", false, true, None);
+    assert!(!s.status("a").ready);
+    again(&mut s, 1, true);
+    assert!(!s.status("a").ready, "it is leaving");
+}
+
+#[test]
+fn what_was_proven_once_stays_so_for_the_next_helmd() {
+    let backoff = Backoff { reset_after: secs(50), ..Backoff::default() };
+    let mut s = Script::all([ServiceSpec { backoff, ..probed("a") }]);
+    s.started("a").answer("a", READINESS, Health::Healthy).after(secs(50));
+    s.answer("a", READINESS, Health::Unhealthy).answer("a", READINESS, Health::Unhealthy);
+    assert!(!s.status("a").ready);
+    again(&mut s, 1, false);
+    s.done_so_far();
+    s.died("a", Exit::Code(1)).expect(&["unprobe a readiness", "stop a#1", "start a#100"]);
 }
