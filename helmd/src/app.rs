@@ -275,6 +275,7 @@ async fn run(
         supervisor,
         journal,
         changes,
+        store,
         specs: Arc::new(runnable),
         facts: Arc::new(facts),
         tasks: tasks.clone(),

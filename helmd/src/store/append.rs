@@ -1,0 +1,33 @@
+//! The one way by which what others send comes into the store.
+
+use helm_store::writer::{Append, AppendError, Receipt};
+
+use super::Store;
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Kept {
+    /// The writer's word.
+    pub receipt: Receipt,
+    /// It is in the local queue; the database gets it later.
+    pub queued: bool,
+}
+
+/// Why it was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// The store is not open.
+    #[error("not kept, the store is not open: {0}")]
+    Closed(String),
+    /// The writer refused.
+    #[error(transparent)]
+    Refused(#[from] AppendError),
+}
+
+impl Store {
+    /// Keeps what was sent; answers after the commit that holds it.
+    pub async fn append(&self, append: Append) -> Result<Kept, NotKept> {
+        let opened = self.ready().await.map_err(NotKept::Closed)?;
+        Ok(Kept { receipt: opened.writer.append(append).await?, queued: false })
+    }
+}
