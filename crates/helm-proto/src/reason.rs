@@ -23,6 +23,10 @@ pub const BAD_MODE: &str = "bad-mode";
 pub const PERMISSION_DENIED: &str = "permission-denied";
 /// The wish could not be written down.
 pub const NOT_RECORDED: &str = "not-recorded";
+/// The store is not open; try again later.
+pub const STORE_AWAY: &str = "store-away";
+/// A request that makes no sense; the sentence says why.
+pub const BAD_REQUEST: &str = "bad-request";
 /// helmd is on its way out; try again.
 pub const LEAVING: &str = "leaving";
 
@@ -60,6 +64,16 @@ pub fn permission_denied(message: &str) -> Status {
 /// The wish could not be written down, so nothing was done.
 pub fn not_recorded(message: &str) -> Status {
     status(Code::Aborted, NOT_RECORDED, message, None)
+}
+
+/// The store is not open, or its database away.
+pub fn store_away(message: &str) -> Status {
+    status(Code::Unavailable, STORE_AWAY, message, None)
+}
+
+/// The request makes no sense.
+pub fn bad_request(message: &str) -> Status {
+    status(Code::InvalidArgument, BAD_REQUEST, message, None)
 }
 
 /// helmd is leaving.
@@ -109,6 +123,8 @@ mod tests {
             (permission_denied("m"), Code::PermissionDenied, "PERMISSION_DENIED"),
             (not_recorded("m"), Code::Aborted, "ABORTED"),
             (leaving("m"), Code::Unavailable, "UNAVAILABLE"),
+            (store_away("m"), Code::Unavailable, "UNAVAILABLE"),
+            (bad_request("m"), Code::InvalidArgument, "INVALID_ARGUMENT"),
         ];
         let table = include_str!("../../../docs/api.md");
         for (error, code, documented) in all {
