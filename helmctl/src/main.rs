@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod failure;
 mod render;
+mod when;
 
 use std::process::ExitCode;
 

@@ -21,6 +21,13 @@ pub(crate) fn local(at: &Timestamp) -> String {
     then.strftime(form).to_string()
 }
 
+/// Likewise, from nanoseconds since 1970, to the second.
+pub(crate) fn local_nanos(at: i64) -> String {
+    let nanos = i32::try_from(at.rem_euclid(1_000_000_000)).unwrap_or(0);
+    let text = local(&Timestamp { seconds: at.div_euclid(1_000_000_000), nanos });
+    text.rsplit_once('.').map_or(text.clone(), |(whole, _)| whole.to_owned())
+}
+
 /// `3s`, `12m`, `5h`, `3d`: the time from then to now.
 pub(crate) fn ago(at: Option<&Timestamp>) -> String {
     let Some(then) = at.and_then(moment) else { return "-".into() };
