@@ -127,12 +127,36 @@ pub(crate) enum Verb {
     Events {
         /// Services; without names all
         names: Vec<String>,
-        /// Events from the past
-        #[arg(short = 'n', long, default_value_t = 50, value_name = "N")]
-        last: u32,
+        #[arg(
+            short = 'n',
+            long,
+            value_name = "N",
+            help = "Newest events only [default: 50; with --since all]"
+        )]
+        last: Option<u32>,
         /// Stay and print what happens
-        #[arg(short, long)]
+        #[arg(short, long, conflicts_with_all = ["since", "until"])]
         follow: bool,
+        /// From this time on: 10m, 2h, yesterday, 2026-01-31T14:30
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Before this time
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+    },
+    /// CPU, memory and other numbers over time: of one service, `host` or `helmd`; without a name what all do now
+    Metrics {
+        /// Service, `host` or `helmd`
+        name: Option<String>,
+        /// From this time on: 10m, 2h, yesterday, 2026-01-31T14:30 [default: 1h]
+        #[arg(long, value_name = "TIME", requires = "name")]
+        since: Option<String>,
+        /// Before this time [default: now]
+        #[arg(long, value_name = "TIME", requires = "name")]
+        until: Option<String>,
+        /// Only this one, as a chart
+        #[arg(long, value_name = "METRIC", requires = "name")]
+        metric: Option<String>,
     },
     /// What services logged, kept and searchable
     Logs(LogsArgs),

@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     /// What was asked for failed; it has been told already, or is said here.
     #[error("{0}")]
     Failed(String),
+    /// What was typed makes no sense.
+    #[error("{0}")]
+    Usage(String),
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
@@ -55,6 +58,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
             Self::Timeout(_) => 5,
             Self::Closed => 0,
             Self::Lost { .. } => 3,

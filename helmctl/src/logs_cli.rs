@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::render::time::parse as parse_time;
+use crate::when::nanos as parse_time;
 
 /// `logs`; a service that is called like one of the commands below is named behind `--`: `helmctl logs -- stats`.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod commands;
 mod failure;
 mod logs_cli;
 mod render;
+mod when;
 
 use std::process::ExitCode;
 

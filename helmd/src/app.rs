@@ -30,8 +30,10 @@ use crate::memory::{Memories, MemoryFile};
 use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
 use crate::rpc::{self, Api, Facts};
+use crate::sample::{Sampler, Sampling};
 use crate::store::Store;
 use crate::store::capture::Capture;
+use crate::store::history::History;
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::WishFile;
@@ -248,6 +250,24 @@ async fn run(
         Driver::new(fleet, wishes, (path, writer), default_mode, performer, heard, stop.clone());
 
     let settings = &world.config.settings;
+    let sampling = Sampling {
+        supervisor: supervisor.clone(),
+        store: store.clone(),
+        settings: settings.metrics.clone(),
+        tree: world.cgroups.tree.clone(),
+        home: home.path().to_owned(),
+        logs: home.logs(),
+    };
+    let sampler = Sampler::start(sampling, &tasks, &stop);
+    let history = History {
+        store: store.clone(),
+        journal: journal.clone(),
+        supervisor: supervisor.clone(),
+        sampler: sampler.clone(),
+        age: settings.retention.get("default").and_then(|keep| keep.age),
+    };
+    let leave = stop.clone();
+    tasks.spawn(async move { leave.run_until_cancelled(history.run()).await });
     let socket = address::bind(&home, settings.peer_group.as_deref()).map_err(|e| StartError::Io {
         what: format!("the socket {} cannot be made", e.path.display()),
         source: e.source,
@@ -276,6 +296,7 @@ async fn run(
         journal,
         changes,
         store,
+        sampler,
         specs: Arc::new(runnable),
         facts: Arc::new(facts),
         tasks: tasks.clone(),

@@ -7,6 +7,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use helm_core::name::ServiceName;
+use helm_core::status::RunId;
+
+/// The leaf of a run.
+pub fn leaf(tree: &Path, service: &ServiceName, run: RunId) -> PathBuf {
+    tree.join(format!("{service}-{run}"))
+}
+
 /// Which protection is in force.
 #[derive(Debug, Clone)]
 pub struct Cgroups {

@@ -19,6 +19,7 @@ use helm_core::status::RunId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock;
 use crate::home::Home;
 use crate::memory::{Memories, MemoryFile};
 
@@ -40,15 +41,33 @@ pub struct Entry {
 /// Handle to the journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    ring: Arc<Mutex<VecDeque<Entry>>>,
-    /// Events kept in memory.
-    kept: usize,
+    ring: Arc<Mutex<Ring>>,
     /// Newest number that readers may be told: it is in the file (or the file cannot be written), so that the next
     /// helmd does not give it again to something else.
     newest: watch::Sender<u64>,
     /// Newest number of former helmds.
     former: u64,
     file: mpsc::Sender<Note>,
+}
+
+/// Events in memory.
+#[derive(Debug)]
+struct Ring {
+    entries: VecDeque<Entry>,
+    /// At most so many.
+    kept: usize,
+    /// Number of the newest event that there was.
+    last: u64,
+}
+
+impl Ring {
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() >= self.kept {
+            self.entries.pop_front();
+        }
+        self.last = self.last.max(entry.id);
+        self.entries.push_back(entry);
+    }
 }
 
 /// What is to be written.
@@ -71,27 +90,31 @@ impl Journal {
     /// Reads what former helmds left, and keeps the newest `kept` events in memory. Blocking.
     pub fn open(home: &Home, kept: usize, memory: MemoryFile) -> (Self, Writer) {
         let path = home.instance().join("events.jsonl");
-        let mut ring = VecDeque::new();
+        let mut ring = Ring { entries: VecDeque::new(), kept, last: 0 };
         for file in [former(&path), path.clone()] {
             // A torn last line (power cut, kill) is skipped; it was told to whoever listened.
             let lines = File::open(file).map(|f| BufReader::new(f).lines().map_while(Result::ok));
             for entry in lines.into_iter().flatten().filter_map(|l| serde_json::from_str::<Entry>(&l).ok()) {
-                push(&mut ring, kept, entry);
+                ring.push(entry);
             }
         }
-        let former = ring.back().map_or(0, |e| e.id);
+        if ring.entries.is_empty() && home.instance().join("store").exists() {
+            // The file was taken away, the store remembers: no number of before is given again.
+            ring.last = u64::try_from(clock::wall().0 / 1_000_000).unwrap_or(0);
+        }
+        let former = ring.last;
         let (file, queue) = mpsc::channel(QUEUE);
         let newest = watch::Sender::new(former);
         let writer = Writer { path, queue, newest: newest.clone(), memory };
-        (Self { ring: Arc::new(Mutex::new(ring)), kept, newest, former, file }, writer)
+        (Self { ring: Arc::new(Mutex::new(ring)), newest, former, file }, writer)
     }
 
     /// Adds a change. Never waits: where the file cannot follow, the event is in memory only.
     pub fn record(&self, change: Change) {
         let entry = {
             let mut ring = self.lock();
-            let entry = Entry { id: ring.back().map_or(0, |e| e.id) + 1, change };
-            push(&mut ring, self.kept, entry.clone());
+            let entry = Entry { id: ring.last + 1, change };
+            ring.push(entry.clone());
             entry
         };
         let id = entry.id;
@@ -111,10 +134,25 @@ impl Journal {
     /// The newest `n` events up to number `upto` that `wanted` lets through, oldest first.
     pub fn last(&self, n: usize, upto: u64, wanted: impl Fn(&Change) -> bool) -> Vec<Entry> {
         let ring = self.lock();
-        let told = ring.iter().rev().filter(|e| e.id <= upto && wanted(&e.change));
+        let told = ring.entries.iter().rev().filter(|e| e.id <= upto && wanted(&e.change));
         let mut found: Vec<Entry> = told.take(n).cloned().collect();
         found.reverse();
         found
+    }
+
+    /// The newest `n` events that `wanted` lets through, oldest first, and the oldest event in memory.
+    pub fn newest_where(&self, n: usize, wanted: impl Fn(&Entry) -> bool) -> (Option<Entry>, Vec<Entry>) {
+        let ring = self.lock();
+        let mut found: Vec<Entry> =
+            ring.entries.iter().rev().filter(|e| wanted(e)).take(n).cloned().collect();
+        found.reverse();
+        (ring.entries.front().cloned(), found)
+    }
+
+    /// The next events get higher numbers than this one.
+    pub fn rise_above(&self, id: u64) {
+        let mut ring = self.lock();
+        ring.last = ring.last.max(id);
     }
 
     /// `after`, if it is a number of this journal. A higher one is of a helmd whose last events did not reach the file:
@@ -137,15 +175,15 @@ impl Journal {
 
     /// Number of the newest event in memory.
     pub fn newest(&self) -> u64 {
-        self.lock().back().map_or(0, |e| e.id)
+        self.lock().last
     }
 
     /// At most `max` events after number `after` and up to `upto`, and how many of those between are not in memory any more.
     pub fn after(&self, after: u64, upto: u64, max: usize) -> (u64, Vec<Entry>) {
         let ring = self.lock();
-        let oldest = ring.front().map_or(after + 1, |e| e.id);
+        let oldest = ring.entries.front().map_or(after + 1, |e| e.id);
         let missed = oldest.saturating_sub(after + 1);
-        (missed, ring.iter().filter(|e| e.id > after && e.id <= upto).take(max).cloned().collect())
+        (missed, ring.entries.iter().filter(|e| e.id > after && e.id <= upto).take(max).cloned().collect())
     }
 
     /// Number of the newest event that may be told, and a way to wait for newer ones.
@@ -153,7 +191,7 @@ impl Journal {
         self.newest.subscribe()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
         // A panic while the ring was held leaves it usable: pushes are single steps.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,13 +200,6 @@ impl Journal {
 /// Numbers only rise: the writer may be behind one that was told without it.
 fn publish(newest: &watch::Sender<u64>, id: u64) {
     newest.send_if_modified(|told| std::mem::replace(told, id.max(*told)) < id);
-}
-
-fn push(ring: &mut VecDeque<Entry>, kept: usize, entry: Entry) {
-    if ring.len() >= kept {
-        ring.pop_front();
-    }
-    ring.push_back(entry);
 }
 
 fn former(path: &std::path::Path) -> PathBuf {

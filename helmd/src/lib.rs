@@ -20,6 +20,7 @@ pub mod programs;
 pub mod readable;
 pub mod reaper;
 pub mod rpc;
+pub mod sample;
 pub mod store;
 pub mod supervisor;
 pub mod wishes;

@@ -23,6 +23,8 @@ pub static OUTPUT: Lane = Lane::new(8);
 pub static PROBES: Lane = Lane::new(4);
 /// Readers of captured output, for the store.
 pub static CAPTURE: Lane = Lane::new(4);
+/// Looks of the sampler.
+pub static SAMPLES: Lane = Lane::new(1);
 /// Checks of the configuration, asked for by clients.
 pub static CHECKS: Lane = Lane::new(2);
 /// Socket tables.

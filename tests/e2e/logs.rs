@@ -152,7 +152,7 @@ fn hostile_input_is_bounded_and_answered_with_a_sentence() {
         let request = QueryLogsRequest { filter: Some(filter), ..Default::default() };
         let error = block_on(async { logs(&home).await.query(request).await }).unwrap_err();
         assert!(
-            matches!(&error, ClientError::Refused { reason: Reason::Other(word), .. } if word == "bad-log-request"),
+            matches!(&error, ClientError::Refused { reason: Reason::Other(word), .. } if word == "bad-request"),
             "{error:?}"
         );
         error.to_string()

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use helm_proto::v1::helm_client::HelmClient;
+use helm_proto::v1::metrics_client::MetricsClient;
 use helm_proto::v1::{
-    CheckConfigRequest, CheckConfigResponse, DownRequest, EventRecord, EventsRequest, InfoRequest,
-    InfoResponse, ListRequest, OutputChunk, OutputRequest, Progress, RestartRequest, ServiceInfo,
-    ShutdownRequest, StartRequest, StatusRequest, StatusResponse, StopRequest, UpRequest, WatchStatusRequest,
-    WatchStatusResponse,
+    AppendMetricsRequest, AppendMetricsResponse, CheckConfigRequest, CheckConfigResponse, DownRequest,
+    EventRecord, EventsRequest, InfoRequest, InfoResponse, ListMetricsRequest, ListMetricsResponse,
+    ListRequest, OutputChunk, OutputRequest, Progress, QueryMetricsRequest, QueryMetricsResponse,
+    RestartRequest, ServiceInfo, ShutdownRequest, StartRequest, StatusRequest, StatusResponse, StopRequest,
+    UpRequest, WatchStatusRequest, WatchStatusResponse,
 };
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
@@ -33,6 +35,7 @@ const CALL_WITHIN: Duration = Duration::from_secs(10);
 pub struct Client {
     socket: PathBuf,
     calls: HelmClient<Channel>,
+    metrics: MetricsClient<Channel>,
 }
 
 impl Client {
@@ -61,9 +64,11 @@ impl Client {
 
     /// Connects to a socket.
     pub async fn at(socket: &Path) -> io::Result<Self> {
+        let channel = channel(socket, Some(CALL_WITHIN)).await?;
         Ok(Self {
             socket: socket.to_owned(),
-            calls: HelmClient::new(channel(socket, Some(CALL_WITHIN)).await?),
+            calls: HelmClient::new(channel.clone()),
+            metrics: MetricsClient::new(channel),
         })
     }
 
@@ -106,7 +111,13 @@ impl Client {
 
     /// `WatchStatus`
     pub async fn watch_status(&self, names: Vec<String>) -> Result<Stream<WatchStatusResponse>, ClientError> {
-        Ok(Stream(self.streams().await?.watch_status(WatchStatusRequest { names }).await?.into_inner()))
+        Ok(Stream(
+            self.streams()
+                .await?
+                .watch_status(WatchStatusRequest { names, numbers: false })
+                .await?
+                .into_inner(),
+        ))
     }
 
     /// `Start`
@@ -137,6 +148,28 @@ impl Client {
     /// `Output`
     pub async fn output(&self, request: OutputRequest) -> Result<Stream<OutputChunk>, ClientError> {
         Ok(Stream(self.streams().await?.output(request).await?.into_inner()))
+    }
+
+    /// `ListMetrics`; an empty name: all.
+    pub async fn list_metrics(&mut self, service: &str) -> Result<ListMetricsResponse, ClientError> {
+        let request = ListMetricsRequest { service: service.to_owned() };
+        Ok(self.metrics.list_metrics(request).await?.into_inner())
+    }
+
+    /// `QueryMetrics`
+    pub async fn query_metrics(
+        &mut self,
+        request: QueryMetricsRequest,
+    ) -> Result<QueryMetricsResponse, ClientError> {
+        Ok(self.metrics.query_metrics(request).await?.into_inner())
+    }
+
+    /// `AppendMetrics`
+    pub async fn append_metrics(
+        &mut self,
+        request: AppendMetricsRequest,
+    ) -> Result<AppendMetricsResponse, ClientError> {
+        Ok(self.metrics.append_metrics(request).await?.into_inner())
     }
 
     /// Number of the newest event.

@@ -38,6 +38,10 @@ pub fn service_status(s: &ServiceStatus, now: Mono) -> v1::ServiceStatus {
         notify_status: s.notify_status.clone(),
         warnings: s.warnings.clone(),
         revision: s.revision,
+        // What is measured and not decided is filled in by whoever knows it.
+        cpu_percent: None,
+        memory_bytes: None,
+        uptime_seconds: None,
     }
 }
 
@@ -66,6 +70,7 @@ pub fn event_record(id: u64, change: &Change) -> v1::EventRecord {
         pid: change.pid,
         exit: change.exit.map(|exit| exit.to_string()),
         missed: 0,
+        incomplete: String::new(),
     }
 }
 
@@ -74,6 +79,11 @@ pub fn timestamp(wall: Wall) -> Timestamp {
     // The remainder of a division by a thousand million fits.
     let nanos = i32::try_from(wall.0.rem_euclid(1_000_000_000)).unwrap_or(0);
     Timestamp { seconds: wall.0.div_euclid(1_000_000_000), nanos }
+}
+
+/// Nanoseconds since 1970; a time too far off to be one is the farthest.
+pub fn nanos(at: &Timestamp) -> i64 {
+    at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(at.nanos))
 }
 
 /// A mode as requests carry it; empty: not said.
@@ -199,6 +209,7 @@ mod tests {
             notify_status: Some("warm".into()),
             warnings: vec!["old".into()],
             revision: 12,
+            ..v1::ServiceStatus::default()
         };
         assert_eq!(sent, expected);
         // A countdown that is over is none below zero.
@@ -230,7 +241,7 @@ mod tests {
             run: RunId(1).to_string(),
             pid: Some(7),
             exit: Some("signal 9 (SIGKILL)".into()),
-            missed: 0,
+            ..v1::EventRecord::default()
         };
         assert_eq!(sent, expected);
         let kinds = [ChangeKind::State, ChangeKind::Health, ChangeKind::Wish, ChangeKind::Warning];

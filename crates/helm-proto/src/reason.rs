@@ -23,6 +23,8 @@ pub const BAD_MODE: &str = "bad-mode";
 pub const PERMISSION_DENIED: &str = "permission-denied";
 /// The wish could not be written down.
 pub const NOT_RECORDED: &str = "not-recorded";
+/// A request that makes no sense; the sentence says why.
+pub const BAD_REQUEST: &str = "bad-request";
 /// helmd is on its way out; try again.
 pub const LEAVING: &str = "leaving";
 /// The log does not keep up: send it again after the seconds in [`RETRY_AFTER`].
@@ -31,8 +33,6 @@ pub const LATER: &str = "later";
 pub const UNCLEAR: &str = "unclear";
 /// The store is not open, or does not answer.
 pub const STORE_AWAY: &str = "store-away";
-/// A question to the log, or a batch for it, that cannot be.
-pub const BAD_LOG_REQUEST: &str = "bad-log-request";
 /// There is no entry of that id.
 pub const UNKNOWN_ENTRY: &str = "unknown-entry";
 
@@ -98,8 +98,8 @@ pub fn store_away(message: &str) -> Status {
 }
 
 /// A question to the log, or a batch for it, that cannot be.
-pub fn bad_log_request(message: &str) -> Status {
-    status(Code::InvalidArgument, BAD_LOG_REQUEST, message, None)
+pub fn bad_request(message: &str) -> Status {
+    status(Code::InvalidArgument, BAD_REQUEST, message, None)
 }
 
 /// There is no entry of that id.
@@ -152,7 +152,7 @@ mod tests {
             (later("m", 5), Code::ResourceExhausted, "RESOURCE_EXHAUSTED"),
             (unclear("m"), Code::Aborted, "ABORTED"),
             (store_away("m"), Code::Unavailable, "UNAVAILABLE"),
-            (bad_log_request("m"), Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (bad_request("m"), Code::InvalidArgument, "INVALID_ARGUMENT"),
             (unknown_entry("m"), Code::NotFound, "NOT_FOUND"),
         ];
         let table = include_str!("../../../docs/api.md");

@@ -12,7 +12,12 @@ use super::follow::Following;
 pub(super) async fn past(home: &Home, request: EventsRequest, printer: &mut Printer) -> Result<(), Failure> {
     let mut events = Client::of(home).await?.events(request).await?;
     while let Some(event) = events.next().await {
-        print(event?, printer)?;
+        let event = event?;
+        if event.incomplete.is_empty() {
+            print(event, printer)?;
+        } else {
+            crate::render::warn(&event.incomplete);
+        }
     }
     Ok(())
 }

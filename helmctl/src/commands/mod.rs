@@ -6,17 +6,20 @@ mod events;
 mod follow;
 mod list;
 mod logs;
+mod metrics;
 mod operate;
 mod output;
 mod status;
 
 use helm_client::{Client, Home, daemon as daemon_of};
 
+use helm_proto::Timestamp;
 use helm_proto::v1::{EventsRequest, OutputRequest};
 
 use crate::cli::{Cli, ConfigVerb, LogsArgs, LogsVerb, Verb};
 use crate::failure::Failure;
 use crate::render::Printer;
+use crate::when;
 
 /// Does what was typed.
 pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> {
@@ -56,8 +59,15 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
                 output::past(&home, request, printer).await
             }
         }
-        Verb::Events { names, last, follow } => {
-            let request = EventsRequest { names, last: Some(last), ..Default::default() };
+        Verb::Events { names, last, follow, since, until } => {
+            let now = jiff::Timestamp::now();
+            let request = EventsRequest {
+                names,
+                last: Some(last.unwrap_or(if since.is_some() { ALL_EVENTS } else { LAST_EVENTS })),
+                since: time(since.as_deref(), now)?.map(timestamp),
+                until: time(until.as_deref(), now)?.map(timestamp),
+                ..Default::default()
+            };
             if follow {
                 events::follow(&home, request, printer).await
             } else {
@@ -65,9 +75,29 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             }
         }
         Verb::Logs(args) => logs::run(&home, args, printer).await,
+        Verb::Metrics { name, since, until, metric } => {
+            let now = jiff::Timestamp::now();
+            let (since, until) = (time(since.as_deref(), now)?, time(until.as_deref(), now)?);
+            let asked = metrics::Asked { name, metric, since, until };
+            metrics::run(&mut Client::of(&home).await?, asked, printer).await
+        }
         Verb::Config(ConfigVerb::Check) => config::check(&home, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
     }
+}
+
+/// Events that are shown where nothing else was said, and those that a range of time holds at most.
+const LAST_EVENTS: u32 = 50;
+const ALL_EVENTS: u32 = 10_000;
+
+fn time(text: Option<&str>, now: jiff::Timestamp) -> Result<Option<jiff::Timestamp>, Failure> {
+    text.map(|text| when::parse(text, now)).transpose().map_err(Failure::Usage)
+}
+
+fn timestamp(at: jiff::Timestamp) -> Timestamp {
+    // Before 1970 nothing happened that we could show.
+    let (seconds, nanos) = (at.as_second().max(0), at.subsec_nanosecond().max(0));
+    Timestamp { seconds, nanos }
 }
 
 /// The helmd of this home; one is started, and that is said, where none runs.

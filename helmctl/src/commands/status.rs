@@ -31,7 +31,11 @@ pub(super) async fn once(
 
 /// Stays: a table that is redrawn on a terminal, else (or as JSON) what changed.
 pub(super) async fn watch(home: &Home, names: Vec<String>, printer: &mut Printer) -> Result<(), Failure> {
-    let changes = Resuming::open(home, WatchStatusRequest { names }).await?;
+    let changes = Resuming::open(
+        home,
+        WatchStatusRequest { names, numbers: printer.can_redraw() && !printer.wants_json() },
+    )
+    .await?;
     if printer.can_redraw() && !printer.wants_json() {
         Screen::default().run(home, changes, printer).await
     } else {

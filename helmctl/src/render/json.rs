@@ -1,5 +1,7 @@
 //! The documented JSON shapes (docs/api.md, "JSON of helmctl"). Fields are only ever added.
 
+use std::collections::BTreeMap;
+
 use helm_proto::Timestamp;
 use helm_proto::v1;
 use serde::Serialize;
@@ -41,6 +43,9 @@ pub(crate) struct Status {
     holder: Option<Holder>,
     notify_status: Option<String>,
     warnings: Vec<String>,
+    cpu_percent: Option<f64>,
+    memory_mb: Option<f64>,
+    uptime: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,8 +95,97 @@ impl From<v1::ServiceStatus> for Status {
             holder: s.holder.map(|h| Holder { pid: h.pid, command: h.command, uid: h.uid }),
             notify_status: s.notify_status,
             warnings: s.warnings,
+            cpu_percent: s.cpu_percent.map(rounded),
+            memory_mb: s.memory_bytes.map(mebibytes),
+            uptime: s.uptime_seconds,
         }
     }
+}
+
+/// To two digits: more would be noise.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bytes of memory stay far below 2^53")]
+fn mebibytes(bytes: u64) -> f64 {
+    rounded(bytes as f64 / f64::from(1 << 20))
+}
+
+/// `metrics --json`
+#[derive(Debug, Serialize)]
+pub(crate) struct Metrics {
+    source: String,
+    series: Vec<Series>,
+}
+
+/// One series, with the newest sample.
+#[derive(Debug, Serialize)]
+pub(crate) struct Series {
+    service: String,
+    metric: String,
+    tags: BTreeMap<String, String>,
+    unit: String,
+    last: Option<f64>,
+    at: Option<String>,
+}
+
+impl From<v1::MetricSeries> for Series {
+    fn from(s: v1::MetricSeries) -> Self {
+        Self {
+            service: s.service,
+            metric: s.metric,
+            tags: s.tags.into_iter().collect(),
+            unit: s.unit,
+            last: s.last,
+            at: s.at.map(moment),
+        }
+    }
+}
+
+impl From<v1::ListMetricsResponse> for Metrics {
+    fn from(m: v1::ListMetricsResponse) -> Self {
+        Self { source: m.source, series: m.series.into_iter().map(Series::from).collect() }
+    }
+}
+
+/// `metrics NAME --json`: one of these for each series.
+#[derive(Debug, Serialize)]
+pub(crate) struct Curve {
+    #[serde(flatten)]
+    series: Series,
+    step_seconds: f64,
+    missing: Option<String>,
+    points: Vec<Point>,
+}
+
+#[derive(Debug, Serialize)]
+struct Point {
+    at: String,
+    avg: f64,
+    min: f64,
+    max: f64,
+    last: f64,
+}
+
+impl From<super::metrics::Curve> for Curve {
+    fn from(c: super::metrics::Curve) -> Self {
+        let point =
+            |p: v1::MetricPoint| Point { at: moment(p.at), avg: p.avg, min: p.min, max: p.max, last: p.last };
+        Self {
+            series: c.series.into(),
+            step_seconds: std::time::Duration::from_nanos(u64::try_from(c.found.step).unwrap_or(0))
+                .as_secs_f64(),
+            missing: Some(c.found.missing).filter(|why| !why.is_empty()),
+            points: c.found.points.into_iter().map(point).collect(),
+        }
+    }
+}
+
+/// Nanoseconds since 1970.
+fn moment(at: i64) -> String {
+    let nanos = i32::try_from(at.rem_euclid(1_000_000_000)).unwrap_or(0);
+    rfc3339(&Timestamp { seconds: at.div_euclid(1_000_000_000), nanos })
 }
 
 /// `events --json`, one a line.

@@ -4,8 +4,10 @@ pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod log_stats;
+pub(crate) mod metrics;
 pub(crate) mod progress;
 pub(crate) mod screen;
+pub(crate) mod spark;
 pub(crate) mod status;
 pub(crate) mod time;
 

@@ -5,10 +5,13 @@ use std::fmt::Write;
 use anstyle::Style;
 use helm_proto::v1::{Holder, ServiceStatus};
 
-use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, safe, styled, time};
+use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, metrics, safe, styled, time};
 
-/// Columns of a row beside the name, with the gaps.
-const BESIDE_NAME: usize = 61;
+/// Columns of a row beside the name, with the gaps; and those of restarts and uptime, where there is room for them.
+const BESIDE_NAME: usize = 66;
+const MORE: usize = 19;
+/// From here on there is.
+const WIDE: usize = 100;
 /// A name is never cut below this, even where the row is then too long.
 const NARROWEST_NAME: usize = 12;
 
@@ -33,21 +36,26 @@ fn health_style(health: &str) -> Style {
 
 /// The whole table, at most `width` columns wide.
 pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> String {
-    let room = width.saturating_sub(BESIDE_NAME).max(NARROWEST_NAME);
+    let wide = width >= WIDE;
+    let beside = if wide { BESIDE_NAME + MORE } else { BESIDE_NAME };
+    let room = width.saturating_sub(beside).max(NARROWEST_NAME);
     let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(0).clamp(4, room);
     let mut text = String::new();
     if hold {
         let words = "The fleet is held down: nothing is started. `helmctl up` lifts the hold.";
         let _ = writeln!(text, "{}", styled(WARN, words));
     }
-    let head = format!(
-        "{:name_width$}  {:13}  {:11}  {:>7}  {:>5}  {:>5}  {:>8}",
-        "NAME", "STATE", "HEALTH", "PID", "PORT", "SINCE", "RESTARTS"
+    let mut head = format!(
+        "{:name_width$}  {:13}  {:11}  {:>7}  {:>5}  {:>5}  {:>5}  {:>6}",
+        "NAME", "STATE", "HEALTH", "PID", "PORT", "SINCE", "CPU", "MEMORY"
     );
+    if wide {
+        let _ = write!(head, "  {:>7}  {:>8}", "UPTIME", "RESTARTS");
+    }
     let _ = writeln!(text, "{}", styled(HEAD, &head));
     for service in services {
-        let _ = writeln!(text, "{}", row(service, name_width));
-        for words in remarks(service) {
+        let _ = writeln!(text, "{}", row(service, name_width, wide));
+        for words in remarks(service, wide) {
             let line = format!("  {}", cut(&safe(&words), width.saturating_sub(2)));
             let _ = writeln!(text, "{}", styled(QUIET, &line));
         }
@@ -58,23 +66,33 @@ pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> Str
     text
 }
 
-fn row(s: &ServiceStatus, name_width: usize) -> String {
+fn row(s: &ServiceStatus, name_width: usize, wide: bool) -> String {
     let or_dash = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let health = if s.health == "unknown" { "-" } else { s.health.as_str() };
-    format!(
-        "{:name_width$}  {}  {}  {:>7}  {:>5}  {:>5}  {:>8}",
+    let amount =
+        |value: Option<f64>, unit| value.map_or_else(|| "-".to_owned(), |v| metrics::amount(v, unit));
+    #[allow(clippy::cast_precision_loss, reason = "bytes of memory stay far below 2^53")]
+    let memory = s.memory_bytes.map(|bytes| bytes as f64);
+    let mut row = format!(
+        "{:name_width$}  {}  {}  {:>7}  {:>5}  {:>5}  {:>5}  {:>6}",
         cut(&s.name, name_width),
         styled(state_style(&s.state), &format!("{:13}", s.state)),
         styled(health_style(&s.health), &format!("{health:11}")),
         or_dash(s.pid.or(s.holder.as_ref().and_then(|h| h.pid))),
         or_dash(s.port),
         time::ago(s.since.as_ref()),
-        s.restarts,
-    )
+        amount(s.cpu_percent, "percent"),
+        amount(memory, "bytes"),
+    );
+    if wide {
+        let uptime = s.uptime_seconds.map_or_else(|| "-".to_owned(), time::span);
+        let _ = write!(row, "  {uptime:>7}  {:>8}", s.restarts);
+    }
+    row
 }
 
 /// What the row does not say: why, by whom, what is wrong.
-fn remarks(s: &ServiceStatus) -> Vec<String> {
+fn remarks(s: &ServiceStatus, wide: bool) -> Vec<String> {
     let mut words = Vec::new();
     let plain = matches!((s.state.as_str(), s.wanted), ("running", _) | ("stopped", false));
     if !plain && !s.reason.is_empty() {
@@ -94,6 +112,13 @@ fn remarks(s: &ServiceStatus) -> Vec<String> {
     }
     if matches!(s.health.as_str(), "degraded" | "unhealthy" | "unreachable") {
         words.push(s.health_message.clone());
+    }
+    if s.restarts > 0 && !wide {
+        words.push(format!(
+            "restarted {} time{} after unexpected ends",
+            s.restarts,
+            if s.restarts == 1 { "" } else { "s" }
+        ));
     }
     words.extend(s.notify_status.iter().filter(|t| !t.is_empty()).map(|t| format!("says: {t}")));
     words.extend(s.warnings.iter().cloned());
@@ -133,6 +158,9 @@ mod tests {
             pid: Some(4711),
             port: Some(5000),
             health: "healthy".into(),
+            cpu_percent: Some(12.34),
+            memory_bytes: Some(512 << 20),
+            uptime_seconds: Some(7_200),
             ..service("core", "running")
         };
         let waiting = ServiceStatus {
@@ -189,8 +217,19 @@ mod tests {
     #[test]
     fn rows_fit_eighty_columns() {
         let long = ServiceStatus { reason: "x".repeat(300), ..service(&"n".repeat(50), "not_installed") };
-        for line in plain(&table(&[long], false, 80)).lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+        let long = ServiceStatus {
+            pid: Some(4_194_304),
+            port: Some(65_535),
+            cpu_percent: Some(1_600.0),
+            memory_bytes: Some(999 << 30),
+            uptime_seconds: Some(86_400_000),
+            ..long
+        };
+        for width in [80, 100, 160] {
+            for line in plain(&table(std::slice::from_ref(&long), false, width)).lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
         }
+        assert!(plain(&table(&[long], false, 100)).contains("1000d"));
     }
 }

@@ -12,6 +12,7 @@ use helm_core::wish::Mode;
 use helm_shim::wire::{CgroupLeaf, StartOrder};
 
 use super::World;
+use crate::cgroup;
 use crate::home::replace_durably;
 
 /// Why a service cannot be started.
@@ -147,7 +148,7 @@ fn leaf(tree: &Path, spec: &ServiceSpec, run: RunId) -> CgroupLeaf {
     // Per cent of one core, as microseconds of each 100 ms.
     set("cpu.max", limits.cpu_quota.map(|v| format!("{} 100000", u64::from(v) * 1000)));
     set("pids.max", limits.pids.map(|v| v.to_string()));
-    CgroupLeaf { dir: tree.join(format!("{}-{run}", spec.name)).to_string_lossy().into_owned(), values }
+    CgroupLeaf { dir: cgroup::leaf(tree, &spec.name, run).to_string_lossy().into_owned(), values }
 }
 
 fn rlimits(limits: &Limits) -> Vec<(i32, u64)> {

@@ -1,6 +1,7 @@
 //! The `helm.v1` API. Handlers hold handles; status is answered from memory.
 
 pub mod logs;
+pub mod metrics;
 pub mod operate;
 pub mod output;
 pub mod peer;
@@ -14,6 +15,7 @@ use helm_core::spec::{self, Check, Program, ServiceSpec};
 use helm_core::wish::Mode;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
 use helm_proto::v1::logs_server::LogsServer;
+use helm_proto::v1::metrics_server::MetricsServer;
 use helm_proto::v1::{
     CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
     InfoRequest, InfoResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress,
@@ -36,6 +38,7 @@ use crate::config;
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::journal::Journal;
+use crate::sample::Sampler;
 use crate::store::Store;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
@@ -81,6 +84,8 @@ pub struct Api {
     pub changes: Changes,
     /// What is kept.
     pub store: Store,
+    /// Numbers.
+    pub sampler: Sampler,
     /// Definitions in the order of services.json.
     pub specs: Arc<Vec<Arc<ServiceSpec>>>,
     /// Facts.
@@ -173,7 +178,7 @@ impl Helm for Api {
         let (view, now) = (self.supervisor.view(), clock::mono());
         let all = names.is_empty();
         let wanted = view.services.iter().filter(|s| all || names.iter().any(|n| n == s.name.as_str()));
-        let services = wanted.map(|s| convert::service_status(s, now)).collect();
+        let services = wanted.map(|s| watch::shown(s, now, &self.sampler)).collect();
         Ok(Response::new(StatusResponse { services, hold: view.hold }))
     }
 
@@ -181,10 +186,11 @@ impl Helm for Api {
         &self,
         request: Request<WatchStatusRequest>,
     ) -> Result<Streaming<WatchStatusResponse>> {
-        let names = request.into_inner().names;
+        let WatchStatusRequest { names, numbers } = request.into_inner();
         self.known(&names)?;
+        let sampler = self.sampler.clone();
         let fleet: tokio::sync::watch::Receiver<Arc<FleetView>> = self.supervisor.subscribe();
-        Ok(self.stream(|sink| watch::statuses(fleet, names, sink)))
+        Ok(self.stream(|sink| watch::statuses(fleet, sampler, names, numbers, sink)))
     }
 
     async fn start(&self, request: Request<StartRequest>) -> Result<Streaming<Progress>> {
@@ -238,6 +244,10 @@ impl Helm for Api {
         let request = request.into_inner();
         self.known(&request.names)?;
         let journal = self.journal.clone();
+        if request.since.is_some() || request.until.is_some() || request.before.is_some() {
+            let store = self.store.clone();
+            return Ok(self.stream(|sink| watch::past(journal, store, request, sink)));
+        }
         Ok(self.stream(|sink| watch::events(journal, request, sink)))
     }
 
@@ -266,6 +276,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<HelmServer<Api>>().await;
     health.set_serving::<LogsServer<Api>>().await;
+    health.set_serving::<MetricsServer<Api>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(helm_proto::DESCRIPTOR)
@@ -275,7 +286,8 @@ pub async fn serve(
     let server = Server::builder()
         .layer(InterceptorLayer::new(peer::admit))
         .add_service(HelmServer::new(api.clone()))
-        .add_service(LogsServer::new(api).max_decoding_message_size(logs::LARGEST_REQUEST))
+        .add_service(LogsServer::new(api.clone()).max_decoding_message_size(logs::LARGEST_REQUEST))
+        .add_service(MetricsServer::new(api))
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha);

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use helm_core::event::Change;
 use helm_core::name::ServiceName;
+use helm_core::status::ServiceStatus;
+use helm_core::time::Mono;
 use helm_proto::convert;
-use helm_proto::v1::{EventRecord, EventsRequest, WatchStatusResponse};
+use helm_proto::v1::{self, EventRecord, EventsRequest, WatchStatusResponse};
+use helm_store::history::EventFilter;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use crate::clock;
 use crate::journal::{Entry, Journal};
+use crate::sample::{self, Sampler};
+use crate::store::{Store, history};
 use crate::supervisor::FleetView;
 
 /// Events from the past where the caller does not say.
@@ -23,15 +28,20 @@ const BATCH: usize = 64;
 /// reader does not take it, changes gather in the fleet's view, and what was passed over is counted.
 pub async fn statuses(
     mut fleet: watch::Receiver<Arc<FleetView>>,
+    sampler: Sampler,
     names: Vec<String>,
+    numbers: bool,
     sink: mpsc::Sender<Result<WatchStatusResponse, Status>>,
 ) {
     let mut told: BTreeMap<ServiceName, u64> = BTreeMap::new();
     let (mut complete, mut hold) = (true, false);
+    let mut samples = sampler.subscribe();
     loop {
         // Room first, then the newest view: nothing stale is ever sent.
         let Ok(room) = sink.reserve().await else { return };
         let view = fleet.borrow_and_update().clone();
+        let sampled = numbers && samples.has_changed().unwrap_or(false);
+        samples.mark_unchanged();
         let now = clock::mono();
         let mut message = WatchStatusResponse { complete, hold: view.hold, ..Default::default() };
         for status in &view.services {
@@ -40,11 +50,11 @@ pub async fn statuses(
             }
             let former = told.insert(status.name.clone(), status.revision);
             match former {
-                Some(former) if former == status.revision => continue,
+                Some(former) if former == status.revision && !(sampled && status.pid.is_some()) => continue,
                 Some(former) => message.missed += status.revision.saturating_sub(former + 1),
                 None => {}
             }
-            message.services.push(convert::service_status(status, now));
+            message.services.push(shown(status, now, &sampler));
         }
         let worth_sending = complete || !message.services.is_empty() || hold != view.hold;
         (complete, hold) = (false, view.hold);
@@ -53,7 +63,42 @@ pub async fn statuses(
         }
         tokio::select! {
             changed = fleet.changed() => if changed.is_err() { return },
+            Ok(()) = samples.changed(), if numbers => samples.mark_changed(),
             () = sink.closed() => return,
+        }
+    }
+}
+
+/// A status with what was sampled of it.
+pub fn shown(status: &ServiceStatus, now: Mono, sampler: &Sampler) -> v1::ServiceStatus {
+    let usage = sampler.usage(status);
+    v1::ServiceStatus {
+        cpu_percent: usage.and_then(|u| u.cpu_percent),
+        memory_bytes: usage.map(|u| u.memory_bytes),
+        uptime_seconds: sample::uptime(status, clock::wall()).map(|up| up.as_secs()),
+        ..convert::service_status(status, now)
+    }
+}
+
+/// Sends events of a range, oldest first, and says before them why older ones may be missing.
+pub async fn past(
+    journal: Journal,
+    store: Store,
+    request: EventsRequest,
+    sink: mpsc::Sender<Result<EventRecord, Status>>,
+) {
+    let filter = EventFilter {
+        services: request.names,
+        since: request.since.as_ref().map(convert::nanos),
+        until: request.until.as_ref().map(convert::nanos),
+        before: request.before,
+        limit: request.last.unwrap_or(DEFAULT_EVENTS),
+    };
+    let (events, incomplete) = history::past(&journal, &store, filter).await;
+    let notice = incomplete.map(|incomplete| EventRecord { incomplete, ..EventRecord::default() });
+    for record in notice.into_iter().chain(events.iter().map(|entry| record(entry, 0))) {
+        if sink.send(Ok(record)).await.is_err() {
+            return;
         }
     }
 }
@@ -64,7 +109,7 @@ pub async fn events(
     request: EventsRequest,
     sink: mpsc::Sender<Result<EventRecord, Status>>,
 ) {
-    let EventsRequest { names, last, follow, after } = request;
+    let EventsRequest { names, last, follow, after, .. } = request;
     let wanted = |change: &Change| names.is_empty() || names.iter().any(|n| n == change.service.as_str());
     let mut newest = journal.subscribe();
     // History is told as it is in memory; what is followed, only when the next helmd will know it as well.

@@ -10,6 +10,7 @@ pub mod append;
 pub mod capture;
 pub mod entry;
 pub mod gap;
+pub mod history;
 pub mod identity;
 mod open;
 pub mod place;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helm_store::engine::LogEngine;
+use helm_store::history::HistoryEngine;
+use helm_store::metrics::engine::MetricEngine;
 use helm_store::postgres::PgEngine;
 use helm_store::reader::Reader;
 use helm_store::writer::{Health, WriterHandle};
@@ -68,6 +71,10 @@ pub struct Opened {
     pub writer: WriterHandle,
     /// The way to read.
     pub reader: Reader,
+    /// The database of numbers.
+    pub numbers: Arc<dyn MetricEngine>,
+    /// The database of states and events.
+    pub history: Arc<dyn HistoryEngine>,
     /// What the operator must be told of the opening.
     pub notes: Vec<String>,
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use helm_store::engine::{EngineError, LogEngine};
+use helm_store::history::HistoryEngine;
+use helm_store::metrics::engine::MetricEngine;
 use helm_store::postgres::{PgEngine, PgOptions, Registration};
 use helm_store::reader::Reader;
 use helm_store::sqlite::SqliteEngine;
@@ -67,15 +69,17 @@ async fn open(home: &Home, tasks: &TaskTracker, stop: &CancellationToken) -> Res
         Place::Sqlite(dir) => sqlite(dir, &identity).await,
         Place::Postgres(options) => postgres(options, &identity, home, tasks, stop).await,
     };
-    let Engine { engine, postgres, notes } = opened.map_err(|e| in_words(&e))?;
+    let Engine { engine, numbers, history, postgres, notes } = opened.map_err(|e| in_words(&e))?;
     let (writer, work) = Writer::start(engine.clone(), WriterOptions::new(now), stop.clone());
     tasks.spawn(work);
     let reader = Reader::new(engine.clone(), writer.live().clone());
-    Ok(Opened { place, engine, postgres, writer, reader, notes })
+    Ok(Opened { place, engine, postgres, writer, reader, numbers, history, notes })
 }
 
 struct Engine {
     engine: Arc<dyn LogEngine>,
+    numbers: Arc<dyn MetricEngine>,
+    history: Arc<dyn HistoryEngine>,
     postgres: Option<Arc<PgEngine>>,
     notes: Vec<String>,
 }
@@ -83,7 +87,8 @@ struct Engine {
 async fn sqlite(dir: &std::path::Path, identity: &Identity) -> Result<Engine, EngineError> {
     let engine = SqliteEngine::open(dir, identity.instance).await?;
     let notes = engine.notes().to_vec();
-    Ok(Engine { engine: Arc::new(engine), postgres: None, notes })
+    let engine = Arc::new(engine);
+    Ok(Engine { engine: engine.clone(), numbers: engine.clone(), history: engine, postgres: None, notes })
 }
 
 async fn postgres(
@@ -107,7 +112,13 @@ async fn postgres(
             tracing::error!("the rows of the Python Helm are not taken over yet: {}", in_words(&e));
         }
     });
-    Ok(Engine { engine: engine.clone(), postgres: Some(engine), notes: Vec::new() })
+    Ok(Engine {
+        engine: engine.clone(),
+        numbers: engine.clone(),
+        history: engine.clone(),
+        postgres: Some(engine),
+        notes: Vec::new(),
+    })
 }
 
 fn now() -> i64 {

@@ -1,6 +1,6 @@
 //! Where samples go in and answers come out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -296,6 +296,13 @@ impl MetricsHandle {
         let state = self.shared.state();
         let all = state.latest.range(first..).take_while(|(key, _)| key.service == service);
         all.map(|(key, sample)| (key.clone(), *sample)).collect()
+    }
+
+    /// Names of all services that have series.
+    pub fn services(&self) -> BTreeSet<String> {
+        let state = self.shared.state();
+        let known = state.keep.iter().flat_map(Keep::series).map(|(key, _)| key);
+        known.chain(state.latest.keys()).map(|key| key.service.clone()).collect()
     }
 
     /// All series of a service that are known, whether or not they still get samples.

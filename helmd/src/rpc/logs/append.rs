@@ -171,6 +171,6 @@ fn status(error: &NotKept) -> Status {
         NotKept::Refused(AppendError::Failed(_)) => Status::internal(words),
         NotKept::Refused(
             AppendError::TooLarge { .. } | AppendError::Class(_) | AppendError::Senders { .. },
-        ) => reason::bad_log_request(&words),
+        ) => reason::bad_request(&words),
     }
 }

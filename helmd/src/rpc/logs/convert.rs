@@ -194,7 +194,7 @@ pub(super) fn bucket(bucket: Bucket) -> LogBucket {
 
 /// A refusal.
 pub(super) fn bad<T>(message: String) -> Result<T> {
-    Err(reason::bad_log_request(&message))
+    Err(reason::bad_request(&message))
 }
 
 // Counts are taken apart by position.

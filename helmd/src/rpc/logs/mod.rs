@@ -77,7 +77,7 @@ impl Api {
 /// Why there is no answer.
 fn read_error(error: &ReadError) -> Status {
     match error {
-        ReadError::Filter(error) => reason::bad_log_request(&error.to_string()),
+        ReadError::Filter(error) => reason::bad_request(&error.to_string()),
         ReadError::Engine(_) => reason::store_away(&in_words(error)),
     }
 }

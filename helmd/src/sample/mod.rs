@@ -1,0 +1,194 @@
+//! The sampler: numbers of services, of helmd and of the host, at every interval.
+//!
+//! ```text
+//!  /proc, cgroups --> look --> tree (whose) --> reckon (two readings) --> series --> helm_store::metrics
+//!                                                    '--> the newest usage, in memory: status
+//! ```
+//!
+//! One task; the looking itself is blocking work with a turn of its own. While the store is not open, the newest numbers
+//! are shown and not kept.
+
+pub mod host;
+pub mod leaf;
+pub mod look;
+pub mod proc;
+pub mod reckon;
+pub mod series;
+pub mod tree;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use helm_core::name::ServiceName;
+use helm_core::spec::MetricSettings;
+use helm_core::status::{RunId, ServiceStatus};
+use helm_core::time::Wall;
+use helm_store::metrics::block::Sample;
+use helm_store::metrics::{Metrics, MetricsHandle, Retention};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::store::Store;
+use crate::supervisor::{FleetView, Supervisor};
+use crate::{cgroup, clock, work};
+use look::{Found, Look, Subject};
+use reckon::Usage;
+use series::Known;
+
+/// What the sampler needs.
+#[derive(Debug)]
+pub struct Sampling {
+    /// Whom to look at.
+    pub supervisor: Supervisor,
+    /// Where numbers are kept.
+    pub store: Store,
+    /// How often, and how long.
+    pub settings: MetricSettings,
+    /// The tree of the leaves, where there is one.
+    pub tree: Option<PathBuf>,
+    /// The home.
+    pub home: PathBuf,
+    /// Where captured output lies.
+    pub logs: PathBuf,
+}
+
+/// Usages by service, each of a certain run.
+pub type Latest = BTreeMap<ServiceName, (RunId, Usage)>;
+
+/// Handle to what was sampled.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    latest: watch::Receiver<Arc<Latest>>,
+    metrics: Arc<OnceLock<MetricsHandle>>,
+}
+
+impl Sampler {
+    /// Begins.
+    pub fn start(sampling: Sampling, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let (tell, latest) = watch::channel(Arc::default());
+        let metrics = Arc::new(OnceLock::new());
+        let retention = retention(&sampling.settings);
+        tasks.spawn(keep(sampling.store.clone(), retention, metrics.clone(), tasks.clone(), stop.clone()));
+        let (kept, stop) = (metrics.clone(), stop.clone());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(run(sampling, tell, kept)).await;
+        });
+        Self { latest, metrics }
+    }
+
+    /// The newest usage of a service, if it is of the run that it has now.
+    pub fn usage(&self, status: &ServiceStatus) -> Option<Usage> {
+        let latest = self.latest.borrow();
+        let (run, usage) = latest.get(status.name.as_str())?;
+        (status.run == Some(*run) && status.pid.is_some()).then_some(*usage)
+    }
+
+    /// A way to wait for newer ones.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Latest>> {
+        self.latest.clone()
+    }
+
+    /// Kept numbers; `None` until the store is open.
+    pub fn metrics(&self) -> Option<&MetricsHandle> {
+        self.metrics.get()
+    }
+}
+
+fn retention(settings: &MetricSettings) -> Retention {
+    let nanos = |age: Duration| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+    Retention { raw: nanos(settings.raw), minutes: nanos(settings.minutes), hours: nanos(settings.hours) }
+}
+
+/// Keeps numbers once the store is open.
+async fn keep(
+    store: Store,
+    retention: Retention,
+    metrics: Arc<OnceLock<MetricsHandle>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let Some(Some(opened)) = stop.run_until_cancelled(store.open()).await else { return };
+    let (handle, work) = Metrics::start(opened.numbers.clone(), retention, || clock::wall().0, stop);
+    tasks.spawn(work);
+    // Set once: this is the only place.
+    let _ = metrics.set(handle);
+}
+
+async fn run(sampling: Sampling, tell: watch::Sender<Arc<Latest>>, metrics: Arc<OnceLock<MetricsHandle>>) {
+    let Sampling { supervisor, settings, tree, home, logs, .. } = sampling;
+    let fresh = || Look::new(home.clone(), logs.clone(), settings.interval);
+    let mut look = fresh();
+    let mut ticks = tokio::time::interval(settings.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let view = supervisor.view();
+        let at = clock::wall();
+        let subjects = subjects(&view, tree.as_deref(), at);
+        let known = known(&view, at);
+        let looked = work::SAMPLES.run(move || {
+            let found = look.look(&subjects);
+            Ok((look, found))
+        });
+        let found = match looked.await {
+            Ok((same, found)) => {
+                look = same;
+                found
+            }
+            Err(e) => {
+                tracing::error!("the sampler failed and begins anew: {e}");
+                look = fresh();
+                continue;
+            }
+        };
+        if let Some(metrics) = metrics.get() {
+            store(metrics, &found, &known, at);
+        }
+        let latest = found.services.into_iter().map(|(name, run, usage)| (name, (run, usage))).collect();
+        tell.send_replace(Arc::new(latest));
+    }
+}
+
+fn store(metrics: &MetricsHandle, found: &Found, known: &[Known], at: Wall) {
+    for (key, value) in series::samples(found, known) {
+        if let Err(why) = metrics.sample(&key, Sample { at: at.0, value }) {
+            tracing::debug!(service.name = %key.service, metric = %key.metric, "a sample is not taken: {why}");
+        }
+    }
+}
+
+fn subjects(view: &FleetView, tree: Option<&std::path::Path>, now: Wall) -> Vec<Subject> {
+    let subject = |s: &Arc<ServiceStatus>| {
+        let run = s.run?;
+        Some(Subject {
+            name: s.name.clone(),
+            run,
+            main: s.pid?,
+            age: uptime(s, now).unwrap_or(Duration::MAX),
+            leaf: tree.map(|tree| cgroup::leaf(tree, &s.name, run)),
+        })
+    };
+    view.services.iter().filter_map(subject).collect()
+}
+
+/// Time since the current run began, while it runs. A clock that was set back says nothing.
+pub fn uptime(status: &ServiceStatus, now: Wall) -> Option<Duration> {
+    status.pid?;
+    u64::try_from(now.0 - status.started_at?.0).ok().map(Duration::from_nanos)
+}
+
+/// Of all that run or are to run.
+fn known(view: &FleetView, now: Wall) -> Vec<Known> {
+    let involved = view.services.iter().filter(|s| s.wanted || s.pid.is_some());
+    let known = |s: &Arc<ServiceStatus>| Known {
+        service: s.name.to_string(),
+        restarts: s.restarts,
+        uptime: uptime(s, now).map(|up| up.as_secs_f64()),
+        latency: s.health_latency_us.map(|us| Duration::from_micros(us).as_secs_f64() * 1000.0),
+    };
+    involved.map(known).collect()
+}
