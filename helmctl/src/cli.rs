@@ -135,7 +135,7 @@ pub(crate) enum Verb {
         follow: bool,
     },
     /// What services logged, kept and searchable
-    Logs(LogsArgs),
+    Logs(Box<LogsArgs>),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),
