@@ -159,7 +159,7 @@ pub(crate) enum Verb {
         metric: Option<String>,
     },
     /// What services logged, kept and searchable
-    Logs(LogsArgs),
+    Logs(Box<LogsArgs>),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),

@@ -16,14 +16,16 @@ use helm_client::{Client, Home, daemon as daemon_of};
 use helm_proto::Timestamp;
 use helm_proto::v1::{EventsRequest, OutputRequest};
 
-use crate::cli::{Cli, ConfigVerb, LogsArgs, LogsVerb, Verb};
+use crate::cli::{Cli, ConfigVerb, LogsVerb, Verb};
 use crate::failure::Failure;
 use crate::render::Printer;
 use crate::when;
 
 /// Does what was typed.
 pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> {
-    if let Verb::Logs(LogsArgs { verb: Some(LogsVerb::Explain { file, rule }), .. }) = &cli.verb {
+    if let Verb::Logs(args) = &cli.verb
+        && let Some(LogsVerb::Explain { file, rule }) = &args.verb
+    {
         return logs::explain(file, rule, printer);
     }
     let home = Home::find(cli.home.as_deref())?;
@@ -74,7 +76,7 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
                 events::past(&home, request, printer).await
             }
         }
-        Verb::Logs(args) => logs::run(&home, args, printer).await,
+        Verb::Logs(args) => logs::run(&home, *args, printer).await,
         Verb::Metrics { name, since, until, metric } => {
             let now = jiff::Timestamp::now();
             let (since, until) = (time(since.as_deref(), now)?, time(until.as_deref(), now)?);

@@ -55,11 +55,11 @@ pub(super) async fn run(home: &Home, args: ExportArgs) -> Result<(), Failure> {
     let logs = Logs::of(&Client::of(home).await?).await?;
     let place =
         args.output.as_deref().map_or_else(|| "standard output".into(), |path| path.display().to_string());
-    let failed = |e: io::Error| match Failure::from(e) {
-        Failure::Failed(why) => {
-            Failure::Failed(format!("{place} cannot be written: {why}; the export is not whole"))
+    let failed = |e: io::Error| {
+        if e.kind() == io::ErrorKind::BrokenPipe {
+            return Failure::Closed;
         }
-        other => other,
+        Failure::Failed(format!("{place} cannot be written: {e}; the export is not whole"))
     };
     let mut sink = Sink::open(args.output.as_deref(), args.compress).map_err(failed)?;
     let mut columns = Columns::default();

@@ -42,7 +42,7 @@ pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendRe
     }
     let mut answer = AppendResponse::default();
     let parts = judge(api, request, &mut answer);
-    let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, None);
+    let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, Vec::new());
     for (class, part) in parts {
         let (entries, indexes) = (part.entries, part.indexes);
         let rows = indexes.len();
@@ -61,17 +61,17 @@ pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendRe
                     Some(Rejected { index, reason: refusal.reason })
                 }));
             }
-            // With a sequence or a key the whole may be sent again; without one, what another class kept must not be.
-            Err(error) if once.is_some() || kept == 0 => {
-                failed.get_or_insert(error);
-            }
-            Err(error) => answer
-                .rejected
-                .extend(indexes.into_iter().map(|index| Rejected { index, reason: error.to_string() })),
+            Err(error) => failed.push((error, indexes)),
         }
     }
-    if let Some(error) = failed.filter(|_| once.is_some() || kept == 0) {
-        return Err(status(&error));
+    // With a sequence or a key the whole may be sent again; without one, what another class kept must not be.
+    if let Some((error, _)) = failed.first().filter(|_| once.is_some() || kept == 0) {
+        return Err(status(error));
+    }
+    for (error, indexes) in failed {
+        let reason = error.to_string();
+        let rejected = indexes.into_iter().map(|index| Rejected { index, reason: reason.clone() });
+        answer.rejected.extend(rejected);
     }
     answer.duplicate = kept > 0 && duplicates == kept;
     answer.rejected.sort_by_key(|rejected| rejected.index);
