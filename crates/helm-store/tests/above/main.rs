@@ -1,6 +1,7 @@
 //! What stands above the trait `LogEngine`, over an engine in memory that fails on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests, too")]
 
+mod queue;
 mod reader;
 mod retention;
 mod support;
