@@ -164,7 +164,8 @@ impl Journal {
     /// The newest run of each service whose end is among the events in memory.
     pub fn ends(&self) -> BTreeMap<ServiceName, RunId> {
         let ring = self.lock();
-        let exits = ring.iter().map(|entry| &entry.change).filter(|change| change.kind == ChangeKind::Exit);
+        let changes = ring.entries.iter().map(|entry| &entry.change);
+        let exits = changes.filter(|change| change.kind == ChangeKind::Exit);
         let mut ends = BTreeMap::new();
         for (service, run) in exits.filter_map(|change| Some((&change.service, change.run?))) {
             let newest = ends.entry(service.clone()).or_insert(run);

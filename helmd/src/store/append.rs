@@ -7,7 +7,7 @@ use super::Store;
 /// What became of it.
 #[derive(Debug)]
 pub struct Kept {
-    /// The writer's word.
+    /// The writer's word; without ids where it is queued.
     pub receipt: Receipt,
     /// It is in the local queue; the database gets it later.
     pub queued: bool,
@@ -25,8 +25,13 @@ pub enum NotKept {
 }
 
 impl Store {
-    /// Keeps what was sent; answers after the commit that holds it.
+    /// Keeps what was sent; answers after the commit that holds it, be it the database's or the local queue's.
     pub async fn append(&self, append: Append) -> Result<Kept, NotKept> {
+        if let Some(queue) = self.queue() {
+            let opened = self.opened().ok();
+            let kept = queue.keep(append, opened.as_ref().map(|opened| &opened.writer)).await?;
+            return Ok(Kept { receipt: kept.receipt, queued: kept.queued });
+        }
         let opened = self.ready().await.map_err(NotKept::Closed)?;
         Ok(Kept { receipt: opened.writer.append(append).await?, queued: false })
     }

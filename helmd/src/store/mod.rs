@@ -3,7 +3,8 @@
 //! ```text
 //!  logs/<service>/ --> capture --.                 .-- rpc::logs (queries, follow, export, verify)
 //!                                 writer  engine  reader
-//!  rpc::logs (append) ------------'                 '-- retention
+//!  rpc::logs --> append ----------'                 '-- retention
+//!                      `-> queue.db (while PostgreSQL is away)
 //! ```
 
 pub mod append;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod identity;
 mod open;
 pub mod place;
+mod queue;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use helm_store::engine::LogEngine;
 use helm_store::history::HistoryEngine;
 use helm_store::metrics::engine::MetricEngine;
 use helm_store::postgres::PgEngine;
+use helm_store::queue::{Queue, QueueStatus};
 use helm_store::reader::Reader;
 use helm_store::writer::{Health, WriterHandle};
 use tokio::sync::watch;
@@ -42,6 +45,7 @@ const MOMENT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Store {
     state: watch::Receiver<State>,
+    queue: watch::Receiver<Option<Arc<Queue>>>,
 }
 
 /// How far it is.
@@ -83,9 +87,23 @@ impl Store {
     /// Begins to open the store of `home`; tries again until it is open or helmd leaves. What runs belongs to `tasks`.
     pub fn start(home: Home, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (tell, state) = watch::channel(State::Closed { since: crate::clock::wall().0, why: None });
+        let (tell_queue, queue) = watch::channel(None);
+        let store = Self { state, queue };
+        let waits = queue::run(home.clone(), store.clone(), tell_queue, tasks.clone(), stop.clone());
+        tasks.spawn(waits);
         let keep = tasks.clone();
         tasks.spawn(async move { open::until_open(home, tell, keep, stop).await });
-        Self { state }
+        store
+    }
+
+    /// The local queue, where there is one.
+    fn queue(&self) -> Option<Arc<Queue>> {
+        self.queue.borrow().clone()
+    }
+
+    /// What waits locally for the database; `None` where there is no local queue: the store is SQLite.
+    pub fn waiting(&self) -> Option<QueueStatus> {
+        self.queue().map(|queue| queue.status())
     }
 
     /// As it is now.

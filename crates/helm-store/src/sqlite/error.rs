@@ -23,7 +23,7 @@ mod code {
 }
 
 /// `what` says what was tried, to which file.
-pub(super) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> EngineError {
+pub(crate) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> EngineError {
     let place = path.display();
     let said = source.as_database_error().map_or_else(|| source.to_string(), |e| e.message().to_owned());
     let code = source.as_database_error().and_then(|e| e.code());
@@ -46,7 +46,7 @@ pub(super) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> Engi
 }
 
 /// The same for what was tried with a file itself.
-pub(super) fn file_error(what: &str, path: &Path, source: std::io::Error) -> EngineError {
+pub(crate) fn file_error(what: &str, path: &Path, source: std::io::Error) -> EngineError {
     use std::io::ErrorKind;
     let text = format!("{what} `{}`: {source}", path.display());
     // Every other kind is named by what was tried; the list of kinds is not ours and grows.

@@ -155,7 +155,7 @@ pub(super) fn remove(path: &Path) -> Result<(), EngineError> {
 }
 
 /// Moves a damaged database and what belongs to it out of the way; nothing is deleted. Returns its new name.
-pub(super) fn set_aside(path: &Path, seconds: u64) -> Result<PathBuf, EngineError> {
+pub(crate) fn set_aside(path: &Path, seconds: u64) -> Result<PathBuf, EngineError> {
     let aside = |path: &Path| PathBuf::from(format!("{}.damaged-{seconds}", path.display()));
     for path in with_companions(path) {
         if path.exists() {

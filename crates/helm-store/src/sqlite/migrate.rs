@@ -33,7 +33,7 @@ pub(super) async fn version(
 }
 
 /// Takes the steps that are missing.
-pub(super) async fn migrate(
+pub(crate) async fn migrate(
     connection: &mut SqliteConnection,
     path: &Path,
     steps: &[&'static str],

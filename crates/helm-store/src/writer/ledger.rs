@@ -11,7 +11,7 @@ use crate::counts::minute_of;
 use crate::entry::{Entry, NewEntry, flag};
 use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Contents, Partition, RollPolicy, Seal};
-use crate::writer::{Append, AppendError, Receipt, Refusal};
+use crate::writer::{Append, AppendError, Part, Queued, Receipt, Refusal};
 
 /// Distinct services in one partition: what a hostile sender can make the counts cost.
 pub const SERVICES: usize = 2_000;
@@ -122,14 +122,16 @@ impl Ledger {
         let arrived = book.arrived.max(now);
         let empty = Contents::empty();
         let mut draft = Draft::of(book);
-        while let Some(append) = appends.front() {
+        while let Some(append) = appends.front_mut() {
+            draft.without_known(append);
             if let Some(answer) = draft.known(append) {
                 draft.answers.push(answer);
                 appends.pop_front();
                 continue;
             }
             let contents = draft.contents.as_ref().unwrap_or(&empty);
-            let (refused, keeps) = examine(contents, &append.entries);
+            let services = if append.queue.is_some() { usize::MAX } else { SERVICES };
+            let (refused, keeps) = examine(contents, &append.entries, services);
             if keeps == 0 && append.cursors.is_empty() && append.once.is_none() && append.queue.is_none() {
                 draft.answers.push(Ok(Receipt { ids: None, refused, duplicate: false }));
                 appends.pop_front();
@@ -236,13 +238,13 @@ impl Book {
 }
 
 /// Which of the entries cannot be kept, and how many can.
-fn examine(contents: &Contents, entries: &[NewEntry]) -> (Vec<Refusal>, u32) {
+fn examine(contents: &Contents, entries: &[NewEntry], services: usize) -> (Vec<Refusal>, u32) {
     let mut refused = Vec::new();
     let mut new: HashSet<&str> = HashSet::new();
     for (index, entry) in entries.iter().enumerate() {
         let known = contents.services.contains_key(&entry.service) || new.contains(entry.service.as_str());
         let why = fault(entry).or_else(|| {
-            (!known && contents.services.len() + new.len() >= SERVICES).then(|| {
+            (!known && contents.services.len() + new.len() >= services).then(|| {
                 format!(
                     "too many services: {SERVICES} names in this partition of the log already; a new one begins within a day"
                 )
@@ -261,7 +263,7 @@ fn examine(contents: &Contents, entries: &[NewEntry]) -> (Vec<Refusal>, u32) {
 }
 
 /// What no engine can keep. Whoever takes entries in mends them before; here one bad entry must not take a whole transaction with it.
-fn fault(entry: &NewEntry) -> Option<String> {
+pub(crate) fn fault(entry: &NewEntry) -> Option<String> {
     let texts = [&entry.plain, &entry.context, &entry.trace, &entry.user, &entry.hostname];
     let mut all = [&entry.service, &entry.message].into_iter().chain(texts.into_iter().flatten());
     if entry.service.is_empty() || entry.service.len() > NAME {
@@ -313,24 +315,37 @@ impl<'a> Draft<'a> {
 
     /// The answer to what was kept before, or can never be.
     fn known(&self, append: &Append) -> Option<Result<Receipt, AppendError>> {
-        let duplicate = || Some(Ok(Receipt { ids: None, refused: Vec::new(), duplicate: true }));
-        if append.queue.is_some_and(|position| position <= self.queue.unwrap_or(self.book.queue)) {
-            return duplicate();
+        let there = |queued: &Queued| queued.position <= self.queue.unwrap_or(self.book.queue);
+        let kept = |once: &Once| self.kept(once);
+        if append.queue.as_ref().is_some_and(there) || append.once.as_ref().is_some_and(kept) {
+            return Some(Ok(Receipt { ids: None, refused: Vec::new(), duplicate: true }));
         }
-        match append.once.as_ref()? {
+        let Once::Sequence { sender, .. } = append.once.as_ref()? else { return None };
+        let strange = !self.senders.contains_key(sender) && !self.book.senders.contains_key(sender);
+        (strange && self.book.senders.len() + self.senders.len() >= SENDERS)
+            .then_some(Err(AppendError::Senders { most: SENDERS }))
+    }
+
+    fn kept(&self, once: &Once) -> bool {
+        match once {
             Once::Sequence { sender, number } => {
                 let last = self.senders.get(sender).or_else(|| self.book.senders.get(sender));
-                match last {
-                    Some(last) if number <= last => duplicate(),
-                    Some(_) => None,
-                    None if self.book.senders.len() + self.senders.len() >= SENDERS => {
-                        Some(Err(AppendError::Senders { most: SENDERS }))
-                    }
-                    None => None,
-                }
+                last.is_some_and(|last| number <= last)
             }
-            Once::Key(key) if self.keys.contains(key) || self.book.keys.has(key) => duplicate(),
-            Once::Key(_) => None,
+            Once::Key(key) => self.keys.contains(key) || self.book.keys.has(key),
+        }
+    }
+
+    /// What comes from the queue may have been written before it came there, and only the answer was late.
+    fn without_known(&self, append: &mut Append) {
+        let Some(queued) = &mut append.queue else { return };
+        let mut from = 0;
+        for part in &mut queued.parts {
+            if part.once.as_ref().is_some_and(|once| self.kept(once)) {
+                append.entries.drain(from..from + part.entries);
+                *part = Part { entries: 0, once: None };
+            }
+            from += part.entries;
         }
     }
 
@@ -349,8 +364,12 @@ impl<'a> Draft<'a> {
             self.entries.push(Entry { id, digest, body });
         }
         self.cursors.extend(append.cursors);
-        self.queue = append.queue.or(self.queue);
-        if let Some(once) = append.once {
+        let mut once: Vec<Once> = append.once.into_iter().collect();
+        if let Some(queued) = append.queue {
+            self.queue = Some(queued.position);
+            once.extend(queued.parts.into_iter().filter_map(|part| part.once));
+        }
+        for once in once {
             match &once {
                 Once::Sequence { sender, number } => {
                     self.senders.insert(sender.clone(), *number);

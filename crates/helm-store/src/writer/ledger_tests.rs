@@ -88,7 +88,8 @@ fn a_partition_ends_by_age_and_arrival_never_goes_back() {
 fn a_repetition_writes_nothing_also_within_one_group() {
     let mut ledger = ledger();
     let key = || Append { once: Some(Once::Key("k".into())), ..append(&["x"]) };
-    let from_queue = |position| Append { queue: Some(position), ..append(&["x"]) };
+    let from_queue =
+        |position| Append { queue: Some(Queued { position, parts: Vec::new() }), ..append(&["x"]) };
     let group = || {
         vec![sequence(1), sequence(1), sequence(3), sequence(2), key(), key(), from_queue(4), from_queue(4)]
     };

@@ -44,8 +44,26 @@ pub struct Append {
     pub cursors: Vec<(String, Position)>,
     /// Makes a repetition harmless.
     pub once: Option<Once>,
-    /// Position in the local queue that it comes from; at or below the last one it is there already.
-    pub queue: Option<u64>,
+    /// Where in the local queue it comes from; at or below the last position it is there already.
+    pub queue: Option<Queued>,
+}
+
+/// Several appends from the local queue, one behind the other in one. They were acknowledged: no bound that has to do with names refuses them any more.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// Position of the last one.
+    pub position: u64,
+    /// What they were.
+    pub parts: Vec<Part>,
+}
+
+/// One append among several.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// How many of the entries are its.
+    pub entries: usize,
+    /// What makes its repetition harmless: it may have been written before it came into the queue.
+    pub once: Option<Once>,
 }
 
 /// What became of an append.
@@ -312,6 +330,11 @@ impl WriterHandle {
         answered.await.map_err(|_| AppendError::Closed)
     }
 
+    /// The most that one append may weigh.
+    pub fn most(&self) -> usize {
+        self.bytes
+    }
+
     /// How the writing goes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
@@ -331,7 +354,7 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 }
 
 /// Names of classes are parts of file names.
-fn class_can_be(class: &Class) -> bool {
+pub(crate) fn class_can_be(class: &Class) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     (1..=32).contains(&class.0.len()) && class.0.bytes().all(fits)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests, too")]
 
 mod metrics;
+mod queue;
 mod reader;
 mod retention;
 mod support;

@@ -1,1 +1,0 @@
-//! Appends that wait for a database that is away.

@@ -1,0 +1,168 @@
+//! The file of the queue. Durable at every commit.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+
+use crate::commit::Once;
+use crate::engine::EngineError;
+use crate::entry::NewEntry;
+use crate::partition::Class;
+use crate::sqlite::error::{engine_error, file_error};
+use crate::sqlite::migrate::migrate;
+
+const STEPS: &[&str] = &[include_str!("../../../../migrations/sqlite/queue/0001_queue.sql")];
+
+/// An append to be stored.
+#[derive(Debug)]
+pub(super) struct NewRow<'a> {
+    pub(super) class: &'a Class,
+    pub(super) entries: &'a [NewEntry],
+    pub(super) once: Option<&'a Once>,
+    pub(super) weight: u64,
+}
+
+/// An append that is stored.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) n: u64,
+    pub(super) class: Class,
+    pub(super) entries: Vec<NewEntry>,
+    pub(super) once: Option<Once>,
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    pub(super) appends: u64,
+    pub(super) bytes: u64,
+    /// When the oldest came.
+    pub(super) oldest: Option<i64>,
+}
+
+pub(super) struct QueueFile {
+    connection: SqliteConnection,
+    path: PathBuf,
+}
+
+impl QueueFile {
+    pub(super) async fn open(path: &Path) -> Result<Self, EngineError> {
+        let made = path.to_owned();
+        let make = move || OpenOptions::new().create(true).append(true).mode(0o600).open(&made).map(drop);
+        let made = tokio::task::spawn_blocking(make).await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        made.map_err(|e| file_error("could not make", path, e))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .auto_vacuum(SqliteAutoVacuum::Full)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", "-1024")
+            .pragma("journal_size_limit", "8388608")
+            .disable_statement_logging();
+        let mut connection =
+            options.connect().await.map_err(|e| engine_error("could not open the local queue", path, e))?;
+        migrate(&mut connection, path, STEPS).await?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    pub(super) async fn held(&mut self) -> Result<Held, EngineError> {
+        let sql = "SELECT count(*), coalesce(sum(weight), 0), min(at) FROM waiting";
+        let row = sqlx::query(sql).fetch_one(&mut self.connection).await;
+        let read = row.and_then(|row| {
+            let number = |at| row.try_get::<i64, _>(at).map(i64::cast_unsigned);
+            Ok(Held { appends: number(0)?, bytes: number(1)?, oldest: row.try_get(2)? })
+        });
+        read.map_err(|e| engine_error("could not read the local queue", &self.path, e))
+    }
+
+    /// All that make repetitions harmless, with their positions and classes.
+    pub(super) async fn once(&mut self) -> Result<Vec<(u64, Class, Once)>, EngineError> {
+        let sql = "SELECT n, class, once FROM waiting WHERE once IS NOT NULL ORDER BY n";
+        let rows = sqlx::query(sql).fetch_all(&mut self.connection).await;
+        let rows = rows.and_then(|rows| {
+            rows.iter()
+                .map(|row| {
+                    let once = parse(&row.try_get::<String, _>(2)?)?;
+                    Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), Class(row.try_get(1)?), once))
+                })
+                .collect()
+        });
+        rows.map_err(|e| engine_error("could not read the local queue", &self.path, e))
+    }
+
+    /// All of them, or none. Answers with their positions.
+    pub(super) async fn add(&mut self, rows: &[NewRow<'_>], now: i64) -> Result<Vec<u64>, EngineError> {
+        let added = async {
+            let mut transaction = self.connection.begin().await?;
+            let mut positions = Vec::with_capacity(rows.len());
+            let sql =
+                "INSERT INTO waiting (at, class, entries, once, weight) VALUES (?, ?, ?, ?, ?) RETURNING n";
+            for row in rows {
+                let entries = serde_json::to_vec(row.entries).map_err(|e| sqlx::Error::Encode(e.into()))?;
+                let once = row.once.map(serde_json::to_string).transpose();
+                let n: i64 = sqlx::query_scalar(sql)
+                    .bind(now)
+                    .bind(&row.class.0)
+                    .bind(entries)
+                    .bind(once.map_err(|e| sqlx::Error::Encode(e.into()))?)
+                    .bind(row.weight.cast_signed())
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                positions.push(n.cast_unsigned());
+            }
+            transaction.commit().await?;
+            Ok(positions)
+        };
+        added.await.map_err(|e| engine_error("could not write the local queue", &self.path, e))
+    }
+
+    /// The first ones behind a position, of one class, up to so many entries and bytes; at least one.
+    pub(super) async fn next(
+        &mut self,
+        behind: u64,
+        (most, bytes): (usize, usize),
+    ) -> Result<Vec<Row>, EngineError> {
+        let read = async {
+            let mut rows: Vec<Row> = Vec::new();
+            let (mut entries, mut weight) = (0, 0);
+            let (mut behind, mut more) = (behind, true);
+            while more {
+                let sql = "SELECT n, class, entries, once FROM waiting WHERE n > ? ORDER BY n LIMIT 64";
+                let found =
+                    sqlx::query(sql).bind(behind.cast_signed()).fetch_all(&mut self.connection).await?;
+                more = found.len() == 64;
+                for row in found {
+                    let body: Vec<NewEntry> = parse(&row.try_get::<Vec<u8>, _>(2)?)?;
+                    let once = row.try_get::<Option<String>, _>(3)?.map(|text| parse(&text)).transpose()?;
+                    let n = row.try_get::<i64, _>(0)?.cast_unsigned();
+                    let row = Row { n, class: Class(row.try_get(1)?), entries: body, once };
+                    entries += row.entries.len();
+                    weight += row.entries.iter().map(NewEntry::weight).sum::<usize>();
+                    let fits = entries <= most && weight <= bytes;
+                    if rows.first().is_some_and(|first| first.class != row.class || !fits) {
+                        return Ok(rows);
+                    }
+                    behind = n;
+                    rows.push(row);
+                }
+            }
+            Ok(rows)
+        };
+        read.await.map_err(|e| engine_error("could not read the local queue", &self.path, e))
+    }
+
+    /// Takes away what the database has.
+    pub(super) async fn forget(&mut self, position: u64) -> Result<u64, EngineError> {
+        let sql = "DELETE FROM waiting WHERE n <= ?";
+        let done = sqlx::query(sql).bind(position.cast_signed()).execute(&mut self.connection).await;
+        let done = done.map_err(|e| engine_error("could not clear the local queue", &self.path, e))?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<T, sqlx::Error> {
+    serde_json::from_slice(text.as_ref()).map_err(|e| sqlx::Error::Decode(e.into()))
+}

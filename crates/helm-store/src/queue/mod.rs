@@ -1,0 +1,191 @@
+//! Appends that wait for a database that is away: durable, bounded, in order.
+//!
+//! ```text
+//!                 nothing waits
+//!  append --gate--------------------> writer ---> database
+//!             \   `- Later -.          ^
+//!              '---------> file ------ drain      position and entries in one transaction
+//! ```
+//!
+//! What is in the file was acknowledged: it leaves only when the database has it. What there is no room for is refused at the door.
+
+mod drain;
+mod file;
+mod gate;
+mod keeper;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::EngineError;
+use crate::entry::NewEntry;
+use crate::sqlite::files::set_aside;
+use crate::writer::ledger::{self, SERVICES};
+use crate::writer::{APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be};
+use gate::Gate;
+use keeper::{Ask, Keeper, Push};
+
+/// Pushes that wait for the next commit of the file.
+const PUSHES: usize = 1024;
+/// When a sender comes again whom the full queue sent away.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// How the queue works.
+#[derive(Debug, Clone)]
+pub struct QueueOptions {
+    /// Bytes that may wait.
+    pub bytes: u64,
+    /// When the oldest has waited so long, nothing comes in any more; nanoseconds.
+    pub age: i64,
+    /// Nanoseconds since 1970.
+    pub clock: fn() -> i64,
+    /// The most that one append may weigh.
+    pub append: usize,
+    /// Pause between two tries to bring something to the database.
+    pub retry: Duration,
+}
+
+impl QueueOptions {
+    /// The defaults, with this clock.
+    pub fn new(clock: fn() -> i64) -> Self {
+        let week = 7 * 86_400 * 1_000_000_000;
+        Self { bytes: 256 << 20, age: week, clock, append: 16 << 20, retry: Duration::from_millis(500) }
+    }
+}
+
+/// What waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// Appends.
+    pub appends: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest came, nanoseconds since 1970.
+    pub oldest: Option<i64>,
+    /// Why nothing comes in any more; `None`: there is room.
+    pub full: Option<String>,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The word of the writer; without ids where it is queued.
+    pub receipt: Receipt,
+    /// It is in the local queue; the database gets it later.
+    pub queued: bool,
+}
+
+/// The way to the queue; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    asks: mpsc::Sender<Ask>,
+    gate: Gate,
+    status: watch::Receiver<QueueStatus>,
+    /// Names of services since the queue was last empty: no sender makes more than a partition would take.
+    services: Arc<Mutex<HashSet<String>>>,
+    options: QueueOptions,
+}
+
+impl Queue {
+    /// Opens the queue in `path`; the future is the work, and the caller's to run until `stop`. A file that cannot be read is moved aside,
+    /// and its new name returned.
+    pub async fn open(
+        path: &Path,
+        options: QueueOptions,
+        stop: CancellationToken,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static, Option<String>), EngineError> {
+        let (keeper, note) = match Keeper::open(path).await {
+            Err(EngineError::Damaged(why)) => {
+                let aside = set_aside(path, u64::try_from((options.clock)() / 1_000_000_000).unwrap_or(0))?;
+                let note = format!(
+                    "the local queue cannot be read ({why}): it was moved to {}, nothing was deleted; what waited in it is not in the database",
+                    aside.display()
+                );
+                (Keeper::open(path).await?, Some(note))
+            }
+            other => (other?, None),
+        };
+        let (asks, received) = mpsc::channel(PUSHES);
+        let gate = Gate::new(keeper.held().appends);
+        let (tell, status) = watch::channel(QueueStatus::default());
+        keeper.tell(&options, &tell);
+        let work = keeper.run(received, options.clone(), gate.clone(), tell, stop);
+        Ok((Self { asks, gate, status, services: Arc::default(), options }, work, note))
+    }
+
+    /// What waits.
+    pub fn status(&self) -> QueueStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Follows what waits.
+    pub fn watch(&self) -> watch::Receiver<QueueStatus> {
+        self.status.clone()
+    }
+
+    /// Keeps what was sent: in the database where nothing waits and it answers, else here. An append in the air when the database goes away is
+    /// [`AppendError::Unclear`] where it has neither sequence nor key: it is not acknowledged, for nobody could tell it from its repetition.
+    pub async fn keep(&self, append: Append, writer: Option<&WriterHandle>) -> Result<Kept, AppendError> {
+        let ticket = match self.gate.ticket().await {
+            Some(ticket) => ticket,
+            None => {
+                if let Some(writer) = writer.filter(|writer| *writer.health().borrow() == Health::Well) {
+                    match writer.append(append.clone()).await {
+                        Err(AppendError::Later { .. }) => {}
+                        answer => return answer.map(|receipt| Kept { receipt, queued: false }),
+                    }
+                }
+                self.gate.forced()
+            }
+        };
+        let (append, refused) = self.at_the_door(append)?;
+        if append.entries.is_empty() && append.once.is_none() {
+            return Ok(Kept { receipt: Receipt { ids: None, refused, duplicate: false }, queued: false });
+        }
+        let (answer, answered) = oneshot::channel();
+        let push = Push { append, ticket, answer };
+        self.asks.send(Ask::Push(Box::new(push))).await.map_err(|_| AppendError::Closed)?;
+        let duplicate = answered.await.map_err(|_| AppendError::Closed)??;
+        Ok(Kept { receipt: Receipt { ids: None, refused, duplicate }, queued: true })
+    }
+
+    /// What the database would refuse later is refused now.
+    fn at_the_door(&self, mut append: Append) -> Result<(Append, Vec<Refusal>), AppendError> {
+        let rows = append.entries.len();
+        let bytes = append.entries.iter().map(NewEntry::weight).sum();
+        if rows > APPEND_ROWS || bytes > self.options.append {
+            return Err(AppendError::TooLarge { rows, bytes, most: self.options.append });
+        }
+        if !class_can_be(&append.class) {
+            return Err(AppendError::Class(append.class.0));
+        }
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.status.borrow().appends == 0 {
+            services.clear();
+        }
+        let mut refused = Vec::new();
+        let mut index = 0;
+        append.entries.retain(|entry| {
+            let known = services.contains(&entry.service);
+            let many = || {
+                (!known && services.len() >= SERVICES).then(|| {
+                    format!("too many services while the database is away: {SERVICES} names already")
+                })
+            };
+            let why = ledger::fault(entry).or_else(many);
+            if why.is_none() && !known {
+                services.insert(entry.service.clone());
+            }
+            index += 1;
+            let fine = why.is_none();
+            refused.extend(why.map(|reason| Refusal { index: index - 1, reason }));
+            fine
+        });
+        Ok((append, refused))
+    }
+}

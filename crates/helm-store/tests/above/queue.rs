@@ -1,0 +1,194 @@
+//! The local queue over an engine that is away: what is acknowledged is there once, in order.
+
+use std::path::Path;
+
+use helm_store::commit::Once;
+use helm_store::queue::{Queue, QueueOptions, QueueStatus};
+use helm_store::writer::{Append, AppendError, Health};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Fault, Memory, Running, T0, append, class, clock, line, options};
+
+/// A queue that runs in the test's runtime.
+struct Waiting {
+    queue: Queue,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Waiting {
+    async fn open(dir: &Path, options: QueueOptions) -> Self {
+        let stop = CancellationToken::new();
+        let (queue, work, note) = Queue::open(&dir.join("queue.db"), options, stop.clone()).await.unwrap();
+        assert_eq!(note, None);
+        Self { queue, stop, task: tokio::spawn(work) }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+
+    async fn keep(&self, append: Append) -> bool {
+        let kept = self.queue.keep(append, None).await.unwrap();
+        assert!(kept.queued && kept.receipt.refused.is_empty());
+        kept.receipt.duplicate
+    }
+
+    async fn empty(&self) {
+        self.queue.watch().wait_for(|status| status.appends == 0).await.unwrap();
+    }
+}
+
+fn queue_options() -> QueueOptions {
+    QueueOptions { retry: std::time::Duration::from_millis(1), ..QueueOptions::new(clock) }
+}
+
+fn numbered(number: u64) -> Append {
+    let once = Some(Once::Sequence { sender: "s".into(), number });
+    Append { once, ..append(vec![line(&number.to_string())]) }
+}
+
+fn messages(engine: &Memory) -> Vec<String> {
+    engine.all().into_iter().map(|entry| entry.body.message).collect()
+}
+
+async fn drained(waiting: &Waiting, engine: &std::sync::Arc<Memory>) {
+    let writer = Running::start(engine, options(100_000));
+    tokio::select! {
+        why = waiting.queue.drain(&writer.handle) => panic!("{why}"),
+        () = waiting.empty() => {}
+    }
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn what_waits_comes_in_order_and_once_whatever_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    for n in 1..=30 {
+        assert!(!waiting.keep(numbered(n)).await);
+        assert!(waiting.keep(numbered(n)).await, "a repetition is recognised where it waits");
+    }
+    waiting.keep(append(vec![line("a"), line("b")])).await;
+    let other = Append { class: class("audit"), ..append(vec![line("c")]) };
+    waiting.keep(other).await;
+    waiting.keep(append(vec![line("d")])).await;
+    waiting.end().await;
+
+    // Another process finds it, and knows what it has.
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    assert_eq!(waiting.queue.status().appends, 33);
+    assert!(waiting.keep(numbered(7)).await);
+    engine.fail(&[Fault::AwayBefore, Fault::None, Fault::AwayAfter, Fault::RefusedAfter, Fault::Refused]);
+    drained(&waiting, &engine).await;
+    let default: Vec<String> =
+        (1..=30).map(|n| n.to_string()).chain(["a", "b", "d"].map(str::to_owned)).collect();
+    let (audit, rest): (Vec<String>, Vec<String>) = messages(&engine).into_iter().partition(|m| m == "c");
+    assert_eq!((audit.len(), rest), (1, default));
+    assert_eq!(waiting.queue.status(), QueueStatus::default());
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn a_crash_between_the_database_and_the_file_repeats_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    waiting.keep(append(vec![line("a")])).await;
+    // The file as it was before the draining: what a crash leaves that comes after the commit.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["queue.db", "queue.db-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    drained(&waiting, &engine).await;
+    waiting.end().await;
+    let waiting = Waiting::open(copy.path(), queue_options()).await;
+    assert_eq!(waiting.queue.status().appends, 1);
+    waiting.keep(append(vec![line("b")])).await;
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine), ["a", "b"]);
+    waiting.end().await;
+
+    // A new file goes on above the position that the database remembers.
+    let fresh = tempfile::tempdir().unwrap();
+    let waiting = Waiting::open(fresh.path(), queue_options()).await;
+    for n in 0..5 {
+        waiting.keep(append(vec![line(&n.to_string())])).await;
+    }
+    drop(waiting);
+    assert!(engine.with(|world| world.classes.values().all(|state| state.queue > 1_600_000_000_000_000)));
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_is_late_waits_here_and_is_not_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::gated(0);
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    let mut patience = options(100);
+    patience.patience = std::time::Duration::from_millis(30);
+    let writer = Running::start(&engine, patience);
+    writer.handle.health().wait_for(|health| *health == Health::Well).await.unwrap();
+    let kept = waiting.queue.keep(numbered(1), Some(&writer.handle)).await.unwrap();
+    assert!(kept.queued, "the database did not answer");
+    let behind = waiting.queue.keep(append(vec![line("behind")]), Some(&writer.handle)).await.unwrap();
+    assert!(behind.queued, "who comes later stays behind");
+    engine.gate.add_permits(1_000);
+    tokio::select! {
+        why = waiting.queue.drain(&writer.handle) => panic!("{why}"),
+        () = waiting.empty() => {}
+    }
+    assert_eq!(messages(&engine), ["1", "behind"]);
+    let kept = waiting.queue.keep(append(vec![line("straight")]), Some(&writer.handle)).await.unwrap();
+    assert!(!kept.queued && kept.receipt.ids.is_some());
+    writer.end().await;
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_refused_at_the_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = QueueOptions { bytes: 4_000, ..queue_options() };
+    let waiting = Waiting::open(dir.path(), small).await;
+    let mut kept = 0;
+    let error = loop {
+        match waiting.queue.keep(append(vec![line("x")]), None).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        assert!(kept < 100);
+    };
+    assert!(matches!(&error, AppendError::Later { why, .. } if why.contains("full")), "{error}");
+    assert!(waiting.queue.status().full.is_some());
+    assert_eq!(waiting.queue.status().appends, kept, "nothing that waits is dropped");
+    waiting.end().await;
+
+    let week_later = QueueOptions { clock: || T0 + 8 * 86_400 * 1_000_000_000, ..queue_options() };
+    let waiting = Waiting::open(dir.path(), week_later).await;
+    let error = waiting.queue.keep(append(vec![line("x")]), None).await.unwrap_err();
+    assert!(matches!(&error, AppendError::Later { why, .. } if why.contains("7 days")), "{error}");
+    let engine = Memory::new();
+    drained(&waiting, &engine).await;
+    assert_eq!(engine.all().len() as u64, kept);
+
+    let mut bad = line("x");
+    bad.message = "NUL \0".into();
+    let kept = waiting.queue.keep(append(vec![bad, line("y")]), None).await.unwrap();
+    assert_eq!(kept.receipt.refused.first().map(|refusal| refusal.index), Some(0));
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine).last().unwrap(), "y");
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_moved_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("queue.db"), vec![7; 8192]).unwrap();
+    let stop = CancellationToken::new();
+    let (_queue, _work, note) =
+        Queue::open(&dir.path().join("queue.db"), queue_options(), stop).await.unwrap();
+    assert!(note.unwrap().contains("queue.db.damaged-"));
+    let names = std::fs::read_dir(dir.path()).unwrap().flatten();
+    assert!(names.into_iter().any(|f| f.file_name().to_string_lossy().contains("damaged")));
+}

@@ -1,0 +1,73 @@
+//! The local queue of this helmd: opened before the database answers, and brought there when it does.
+//!
+//! Where the store is SQLite there is none: a disk that does not take the one would not take the other. A queue that an earlier PostgreSQL left
+//! behind is still brought into what the store is now.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use helm_store::engine::EngineError;
+use helm_store::queue::{Queue, QueueOptions};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::open::in_words;
+use super::place::{self, Place};
+use super::{RETRY, Store};
+use crate::clock;
+use crate::home::{Home, private_dir};
+
+const FILE: &str = "queue.db";
+
+/// Opens the queue, publishes it in `tell`, and drains it into `store` until helmd leaves.
+pub(super) async fn run(
+    home: Home,
+    store: Store,
+    tell: watch::Sender<Option<Arc<Queue>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let queue = loop {
+        match stop.run_until_cancelled(open(&home, &tasks, &stop)).await {
+            None | Some(Ok(None)) => return,
+            Some(Ok(Some(queue))) => break queue,
+            Some(Err(why)) => tracing::error!("the local queue cannot be opened: {why}"),
+        }
+        if stop.run_until_cancelled(sleep_until(Instant::now() + RETRY.1)).await.is_none() {
+            return;
+        }
+    };
+    tell.send_replace(Some(Arc::new(queue.clone())));
+    let drain = async {
+        if let Some(opened) = store.open().await {
+            queue.drain(&opened.writer).await;
+        }
+    };
+    stop.run_until_cancelled(drain).await;
+}
+
+/// `None`: none is needed.
+async fn open(home: &Home, tasks: &TaskTracker, stop: &CancellationToken) -> Result<Option<Queue>, String> {
+    let looked = home.clone();
+    let look = move || -> Result<Option<PathBuf>, String> {
+        let dir = place::local(&looked);
+        let path = dir.join(FILE);
+        let place = Place::of(&looked).map_err(|e| in_words(&e))?;
+        if matches!(place, Place::Sqlite(_)) && !path.exists() {
+            return Ok(None);
+        }
+        private_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        Ok(Some(path))
+    };
+    let Some(path) = tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?? else {
+        return Ok(None);
+    };
+    let options = QueueOptions::new(|| clock::wall().0);
+    let opened = Queue::open(&path, options, stop.clone()).await;
+    let (queue, work, note) = opened.map_err(|e: EngineError| in_words(&e))?;
+    note.iter().for_each(|note| tracing::error!("{note}"));
+    tasks.spawn(work);
+    Ok(Some(queue))
+}
