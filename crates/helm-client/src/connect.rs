@@ -111,13 +111,15 @@ impl Client {
 
     /// `WatchStatus`
     pub async fn watch_status(&self, names: Vec<String>) -> Result<Stream<WatchStatusResponse>, ClientError> {
-        Ok(Stream(
-            self.streams()
-                .await?
-                .watch_status(WatchStatusRequest { names, numbers: false })
-                .await?
-                .into_inner(),
-        ))
+        self.watch(WatchStatusRequest { names, numbers: false }).await
+    }
+
+    /// Likewise, with everything that can be asked.
+    pub(crate) async fn watch(
+        &self,
+        request: WatchStatusRequest,
+    ) -> Result<Stream<WatchStatusResponse>, ClientError> {
+        Ok(Stream(self.streams().await?.watch_status(request).await?.into_inner()))
     }
 
     /// `Start`

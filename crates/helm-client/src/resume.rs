@@ -38,7 +38,7 @@ impl Feed for WatchStatusRequest {
     type Message = WatchStatusResponse;
 
     async fn open(&self, client: Client) -> Result<Stream<WatchStatusResponse>, ClientError> {
-        client.watch_status(self.names.clone()).await
+        client.watch(self.clone()).await
     }
 
     /// The first message of each stream is complete.

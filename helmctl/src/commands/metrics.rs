@@ -39,6 +39,8 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
         return Err(Failure::Failed("--since must be before --until".into()));
     }
     let listed = client.list_metrics(&name).await?.series;
+    // Without a range: the last hour, as far as there are numbers.
+    let open = asked.since.is_none();
     let wanted = |metric: &str| asked.metric.as_deref().is_none_or(|m| m == metric);
     let known: Vec<String> = listed.iter().map(|s| s.metric.clone()).collect();
     let mut curves = Vec::new();
@@ -61,6 +63,8 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
         let all: Vec<json::Curve> = curves.into_iter().map(json::Curve::from).collect();
         return printer.value(&all, true);
     }
+    let first = curves.iter().filter_map(|c| c.found.points.first()).map(|p| p.at).min();
+    let range = (first.filter(|_| open).map_or(range.0, |at| at.max(range.0)), range.1);
     let text = match asked.metric {
         Some(_) => charts(&curves, range, columns),
         None => lines(&curves, range, columns),

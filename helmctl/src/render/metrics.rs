@@ -93,7 +93,7 @@ impl Curve {
 pub(crate) fn lines(curves: &[Curve], range: (i64, i64), width: usize) -> String {
     let longest = curves.iter().map(|c| name(&c.series).chars().count()).max().unwrap_or(0);
     let name_width = longest.clamp(6, width.saturating_sub(BESIDE + 12).max(12));
-    let room = width.saturating_sub(name_width + BESIDE + 2).max(8);
+    let room = width.saturating_sub(name_width + BESIDE + 2).max(4);
     let mut text = String::new();
     let head = format!("{:name_width$}  {:>8}  {:>8}  {:>8}  {:>8}", "METRIC", "NOW", "MIN", "AVG", "MAX");
     let _ = writeln!(text, "{}", styled(HEAD, &head));
@@ -117,6 +117,7 @@ pub(crate) fn charts(curves: &[Curve], range: (i64, i64), width: usize) -> Strin
         let [last, min, avg, max] = curve.summary();
         let title = format!("{} {}", safe(&curve.series.service), name(&curve.series));
         let numbers = format!("now {last}, min {min}, avg {avg}, max {max}");
+        let title = cut(&title, width.saturating_sub(numbers.chars().count() + 2));
         let _ = writeln!(text, "{}  {numbers}", styled(HEAD, &title));
         for (row, bars) in spark::chart(&columns, HIGH).iter().enumerate() {
             let scale = match row {
@@ -147,7 +148,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String 
         services.entry(&series.service).or_default().insert(&series.metric, series);
     }
     let longest = services.keys().map(|name| name.len()).max().unwrap_or(0);
-    let name_width = longest.clamp(7, width.saturating_sub(62).max(7));
+    let name_width = longest.clamp(7, width.saturating_sub(66).max(7));
     let mut text = String::new();
     let head = format!(
         "{:name_width$}  {:>6}  {:>6}  {:>5}  {:>7}  {:>5}  {:>7}  {:>7}  {:>4}",

@@ -25,7 +25,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let place = ServiceDir::new(dir.path(), &ServiceName::new("web").unwrap());
         fs::create_dir_all(place.path()).unwrap();
-        let rules = LogRules { segment_bytes, total_bytes: 1 << 40, compress: false };
+        let rules = LogRules { segment_bytes, total_bytes: 1 << 40, compress: false, ..LogRules::default() };
         let pair = || pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
         let ((out, out_pen), (err, err_pen)) = (pair(), pair());
         Self { dir, place, rules, pens: [out_pen.into(), err_pen.into()], pipes: [out, err] }
