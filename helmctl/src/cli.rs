@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, LogsArgs, LogsVerb, What};
+
 /// Start, stop and watch the services of a home.
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 helmd not reachable, 4 unknown service, 5 out of time.
@@ -132,6 +134,8 @@ pub(crate) enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
+    /// What services logged, kept and searchable
+    Logs(Box<LogsArgs>),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),

@@ -69,7 +69,7 @@ impl Failure {
                 ClientError::Refused { reason, .. } => match reason {
                     Reason::UnknownService(_) => 4,
                     Reason::Denied | Reason::Leaving => 3,
-                    Reason::NotRunnable | Reason::Other(_) => 1,
+                    Reason::NotRunnable | Reason::StoreAway | Reason::Other(_) => 1,
                 },
             },
         }

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod failure;
+mod logs_cli;
 mod render;
 
 use std::process::ExitCode;

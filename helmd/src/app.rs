@@ -272,6 +272,7 @@ async fn run(
         supervisor,
         journal,
         changes,
+        store,
         specs: Arc::new(runnable),
         facts: Arc::new(facts),
         tasks: tasks.clone(),

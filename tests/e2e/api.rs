@@ -184,11 +184,13 @@ fn other_users_are_refused() {
 
 /// Every method that helmd serves, as paths of gRPC: those of helm.v1 from its definition.
 fn all_methods() -> Vec<String> {
-    let proto = std::fs::read_to_string(root().join("proto/helm/v1/helm.proto")).unwrap();
     let name = |line: &str| Some(line.trim().strip_prefix("rpc ")?.split('(').next()?.to_owned());
-    let mut methods: Vec<String> =
-        proto.lines().filter_map(name).map(|name| format!("/helm.v1.Helm/{name}")).collect();
-    assert!(methods.len() >= 13, "{methods:?}");
+    let mut methods: Vec<String> = Vec::new();
+    for (file, service) in [("helm.proto", "Helm"), ("logs.proto", "Logs")] {
+        let proto = std::fs::read_to_string(root().join("proto/helm/v1").join(file)).unwrap();
+        methods.extend(proto.lines().filter_map(name).map(|name| format!("/helm.v1.{service}/{name}")));
+    }
+    assert!(methods.len() >= 22, "{methods:?}");
     methods.extend(
         [
             "/grpc.health.v1.Health/Check",

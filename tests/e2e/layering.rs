@@ -125,7 +125,7 @@ fn the_keeper_links_no_runtime_no_database_no_grpc() {
 
 #[test]
 fn clients_reach_services_through_helm_client_only() {
-    refuse("helmctl", &["helmd", "helm-shim"]);
+    refuse("helmctl", &["helmd", "helm-shim", "helm-store", "sqlx-core"]);
     refuse("helm-client", &["helmd", "helm-shim"]);
 }
 

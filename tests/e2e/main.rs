@@ -11,6 +11,7 @@ mod edited;
 mod external;
 mod layering;
 mod lifecycle;
+mod logs;
 mod order;
 mod probes;
 mod restart;

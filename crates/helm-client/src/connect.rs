@@ -152,7 +152,7 @@ impl Client {
     }
 }
 
-async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> {
+pub(crate) async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> {
     // A first connection by hand: its error is the plain one of the operating system.
     let first = connect(socket).await?;
     let mut first = Some(first);

@@ -70,6 +70,8 @@ pub enum Reason {
     Denied,
     /// helmd is on its way out.
     Leaving,
+    /// The store is not open, or its database does not answer.
+    StoreAway,
     /// Something else; the word, if there was one.
     Other(String),
 }
@@ -85,6 +87,11 @@ impl ClientError {
             Self::Home(_) | Self::Denied { .. } | Self::Start(_) => false,
         }
     }
+
+    /// The same may go through later: helmd is away, or its store is.
+    pub fn may_pass(&self) -> bool {
+        self.is_away() || matches!(self, Self::Refused { reason: Reason::StoreAway, .. })
+    }
 }
 
 impl From<Status> for ClientError {
@@ -95,6 +102,7 @@ impl From<Status> for ClientError {
             reason::NOT_RUNNABLE => Reason::NotRunnable,
             reason::PERMISSION_DENIED => Reason::Denied,
             reason::LEAVING => Reason::Leaving,
+            reason::STORE_AWAY => Reason::StoreAway,
             "" if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) => {
                 return Self::Broken(status.message().to_owned());
             }
@@ -126,6 +134,7 @@ mod tests {
         assert_eq!(kind(reason::refused(&Refusal::NotRunnable { name })), Reason::NotRunnable);
         assert_eq!(kind(reason::permission_denied("no")), Reason::Denied);
         assert_eq!(kind(reason::leaving("bye")), Reason::Leaving);
+        assert_eq!(kind(reason::store_away("gone")), Reason::StoreAway);
         assert_eq!(kind(reason::bad_mode("prod")), Reason::Other(reason::BAD_MODE.into()));
         assert_eq!(kind(reason::not_recorded("full")), Reason::Other(reason::NOT_RECORDED.into()));
     }
@@ -150,6 +159,8 @@ mod tests {
             assert!(matches!(error, ClientError::Broken(_)) && error.is_away(), "{code:?}");
         }
         assert!(ClientError::from(reason::leaving("bye")).is_away());
+        let store = ClientError::from(reason::store_away("gone"));
+        assert!(store.may_pass() && !store.is_away());
         assert!(ClientError::NotRunning { home: "/h".into() }.is_away());
         assert!(!ClientError::from(reason::permission_denied("no")).is_away());
         assert!(!ClientError::Denied { socket: "/s".into() }.is_away());

@@ -7,10 +7,12 @@ pub mod connect;
 pub mod daemon;
 pub mod error;
 pub mod home;
+pub mod logs;
 pub mod resume;
 pub mod stream;
 
 pub use connect::Client;
 pub use error::{ClientError, Reason};
 pub use home::{Home, LockInfo, Presence};
+pub use logs::Logs;
 pub use resume::{News, Resuming};

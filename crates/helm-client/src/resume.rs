@@ -123,7 +123,7 @@ async fn reopen<F: Feed>(home: Home, feed: F) -> Result<Stream<F::Message>, Clie
             Err(e) => Err(e),
         };
         match opened {
-            Err(e) if e.is_away() => {}
+            Err(e) if e.may_pass() => {}
             settled => return settled,
         }
     }
@@ -140,7 +140,7 @@ impl<F: Feed> tokio_stream::Stream for Resuming<F> {
                     this.feed.note(&message);
                     return Poll::Ready(Some(Ok(News::Message(message))));
                 }
-                Some(Err(e)) if !e.is_away() => Err(e),
+                Some(Err(e)) if !e.may_pass() => Err(e),
                 Some(Err(_)) | None => {
                     this.state = State::Opening(Box::pin(reopen(this.home.clone(), this.feed.clone())));
                     return Poll::Ready(Some(Ok(News::Away)));

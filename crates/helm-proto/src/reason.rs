@@ -25,6 +25,19 @@ pub const PERMISSION_DENIED: &str = "permission-denied";
 pub const NOT_RECORDED: &str = "not-recorded";
 /// helmd is on its way out; try again.
 pub const LEAVING: &str = "leaving";
+/// The log does not keep up: send it again after the seconds in [`RETRY_AFTER`].
+pub const LATER: &str = "later";
+/// Whether it was kept is not known.
+pub const UNCLEAR: &str = "unclear";
+/// The store is not open, or does not answer.
+pub const STORE_AWAY: &str = "store-away";
+/// A question to the log, or a batch for it, that cannot be.
+pub const BAD_LOG_REQUEST: &str = "bad-log-request";
+/// There is no entry of that id.
+pub const UNKNOWN_ENTRY: &str = "unknown-entry";
+
+/// Metadata key of the seconds after which to try again.
+pub const RETRY_AFTER: &str = "helm-retry-after";
 
 fn status(code: Code, reason: &'static str, message: &str, nearest: Option<&str>) -> Status {
     let mut metadata = MetadataMap::new();
@@ -65,6 +78,33 @@ pub fn not_recorded(message: &str) -> Status {
 /// helmd is leaving.
 pub fn leaving(message: &str) -> Status {
     status(Code::Unavailable, LEAVING, message, None)
+}
+
+/// The log does not keep up; nothing was kept, or a repetition is harmless.
+pub fn later(message: &str, seconds: u64) -> Status {
+    let mut later = status(Code::ResourceExhausted, LATER, message, None);
+    later.metadata_mut().insert(RETRY_AFTER, seconds.max(1).into());
+    later
+}
+
+/// Whether it was kept is not known.
+pub fn unclear(message: &str) -> Status {
+    status(Code::Aborted, UNCLEAR, message, None)
+}
+
+/// The store is not open, or does not answer.
+pub fn store_away(message: &str) -> Status {
+    status(Code::Unavailable, STORE_AWAY, message, None)
+}
+
+/// A question to the log, or a batch for it, that cannot be.
+pub fn bad_log_request(message: &str) -> Status {
+    status(Code::InvalidArgument, BAD_LOG_REQUEST, message, None)
+}
+
+/// There is no entry of that id.
+pub fn unknown_entry(message: &str) -> Status {
+    status(Code::NotFound, UNKNOWN_ENTRY, message, None)
 }
 
 /// The word of an error; empty where it has none.
@@ -109,6 +149,11 @@ mod tests {
             (permission_denied("m"), Code::PermissionDenied, "PERMISSION_DENIED"),
             (not_recorded("m"), Code::Aborted, "ABORTED"),
             (leaving("m"), Code::Unavailable, "UNAVAILABLE"),
+            (later("m", 5), Code::ResourceExhausted, "RESOURCE_EXHAUSTED"),
+            (unclear("m"), Code::Aborted, "ABORTED"),
+            (store_away("m"), Code::Unavailable, "UNAVAILABLE"),
+            (bad_log_request("m"), Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (unknown_entry("m"), Code::NotFound, "NOT_FOUND"),
         ];
         let table = include_str!("../../../docs/api.md");
         for (error, code, documented) in all {

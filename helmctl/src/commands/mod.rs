@@ -5,6 +5,7 @@ mod daemon;
 mod events;
 mod follow;
 mod list;
+mod logs;
 mod operate;
 mod output;
 mod status;
@@ -13,12 +14,17 @@ use helm_client::{Client, Home, daemon as daemon_of};
 
 use helm_proto::v1::{EventsRequest, OutputRequest};
 
-use crate::cli::{Cli, ConfigVerb, Verb};
+use crate::cli::{Cli, ConfigVerb, LogsVerb, Verb};
 use crate::failure::Failure;
 use crate::render::Printer;
 
 /// Does what was typed.
 pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> {
+    if let Verb::Logs(args) = &cli.verb
+        && let Some(LogsVerb::Explain { file, rule }) = &args.verb
+    {
+        return logs::explain(file, rule, printer);
+    }
     let home = Home::find(cli.home.as_deref())?;
     match cli.verb {
         Verb::Up { names, as_wanted, mode, wait } => {
@@ -60,6 +66,7 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
                 events::past(&home, request, printer).await
             }
         }
+        Verb::Logs(args) => logs::run(&home, *args, printer).await,
         Verb::Config(ConfigVerb::Check) => config::check(&home, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
     }

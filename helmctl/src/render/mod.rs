@@ -2,6 +2,8 @@
 
 pub(crate) mod json;
 pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod log_stats;
 pub(crate) mod progress;
 pub(crate) mod screen;
 pub(crate) mod status;

@@ -1,5 +1,6 @@
 //! The `helm.v1` API. Handlers hold handles; status is answered from memory.
 
+pub mod logs;
 pub mod operate;
 pub mod output;
 pub mod peer;
@@ -12,6 +13,7 @@ use helm_core::name::ServiceName;
 use helm_core::spec::{self, Check, Program, ServiceSpec};
 use helm_core::wish::Mode;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
+use helm_proto::v1::logs_server::LogsServer;
 use helm_proto::v1::{
     CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
     InfoRequest, InfoResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress,
@@ -34,6 +36,7 @@ use crate::config;
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::journal::Journal;
+use crate::store::Store;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
 use peer::{Admission, Incoming, Peer};
@@ -76,6 +79,8 @@ pub struct Api {
     pub journal: Journal,
     /// Tells of new output.
     pub changes: Changes,
+    /// What is kept.
+    pub store: Store,
     /// Definitions in the order of services.json.
     pub specs: Arc<Vec<Arc<ServiceSpec>>>,
     /// Facts.
@@ -260,6 +265,7 @@ pub async fn serve(
 ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<HelmServer<Api>>().await;
+    health.set_serving::<LogsServer<Api>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(helm_proto::DESCRIPTOR)
@@ -268,7 +274,8 @@ pub async fn serve(
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     let server = Server::builder()
         .layer(InterceptorLayer::new(peer::admit))
-        .add_service(HelmServer::new(api))
+        .add_service(HelmServer::new(api.clone()))
+        .add_service(LogsServer::new(api).max_decoding_message_size(logs::LARGEST_REQUEST))
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha);

@@ -1,30 +1,40 @@
 //! The one way by which what others send comes into the store.
 
-use std::time::Duration;
-
+use helm_store::queue;
 use helm_store::writer::{Append, AppendError, Receipt};
 
 use super::Store;
 
-/// When a sender comes again who came before the store was open.
-const AGAIN: Duration = Duration::from_secs(2);
-
 /// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appended {
-    /// The writer's word; without ids where it is queued.
+#[derive(Debug)]
+pub struct Kept {
+    /// The writer's word.
     pub receipt: Receipt,
     /// It is in the local queue; the database gets it later.
     pub queued: bool,
 }
 
-/// Keeps what was sent; answers after the commit that holds it, be it the database's or the local queue's.
-pub async fn append(store: &Store, append: Append) -> Result<Appended, AppendError> {
-    let opened = store.opened();
-    if let Some(queue) = store.queue() {
-        let kept = queue.keep(append, opened.as_ref().ok().map(|opened| &opened.writer)).await?;
-        return Ok(Appended { receipt: kept.receipt, queued: kept.queued });
+/// Why it was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// The store is not open.
+    #[error("not kept, the store is not open: {0}")]
+    Closed(String),
+    /// The writer refused.
+    #[error(transparent)]
+    Refused(#[from] AppendError),
+}
+
+impl Store {
+    /// Keeps what was sent; answers after the commit that holds it, be it the database's or the local queue's.
+    pub async fn append(&self, append: Append) -> Result<Kept, NotKept> {
+        if let Some(queue) = self.queue() {
+            let opened = self.opened().ok();
+            let writer = opened.as_ref().map(|opened| &opened.writer);
+            let queue::Kept { receipt, queued } = queue.keep(append, writer).await?;
+            return Ok(Kept { receipt, queued });
+        }
+        let opened = self.ready().await.map_err(NotKept::Closed)?;
+        Ok(Kept { receipt: opened.writer.append(append).await?, queued: false })
     }
-    let opened = opened.map_err(|why| AppendError::Later { after: AGAIN, why })?;
-    Ok(Appended { receipt: opened.writer.append(append).await?, queued: false })
 }

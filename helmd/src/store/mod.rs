@@ -23,16 +23,20 @@ use helm_store::engine::LogEngine;
 use helm_store::postgres::PgEngine;
 use helm_store::queue::{Queue, QueueStatus};
 use helm_store::reader::Reader;
-use helm_store::writer::WriterHandle;
+use helm_store::writer::{Health, WriterHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::home::Home;
+pub(crate) use open::in_words;
 use place::Place;
 
 /// First and longest pause between two tries to open the store.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How long somebody who asks waits for a store that is just being opened.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// Handle; clones share the store.
 #[derive(Debug, Clone)]
@@ -106,6 +110,24 @@ impl Store {
             State::Open(opened) => Ok(opened.clone()),
             State::Closed { why: Some(why), .. } => Err(why.clone()),
             State::Closed { why: None, .. } => Err("the store is being opened".to_owned()),
+        }
+    }
+
+    /// The store, once it is open and its contents are known: a helmd that has just begun is given a moment. Else why not, in words.
+    pub async fn ready(&self) -> Result<Arc<Opened>, String> {
+        if matches!(self.state(), State::Closed { why: None, .. }) {
+            let mut state = self.state.clone();
+            let told = |state: &State| !matches!(state, State::Closed { why: None, .. });
+            // Whatever came of it is asked for below.
+            let _ = tokio::time::timeout(MOMENT, state.wait_for(told)).await;
+        }
+        let opened = self.opened()?;
+        let mut health = opened.writer.health();
+        let known = tokio::time::timeout(MOMENT, health.wait_for(|health| *health != Health::Starting));
+        match known.await.map(|known| known.map(|health| health.clone())) {
+            Err(_) => Err("the database has not been read yet".to_owned()),
+            Ok(Ok(Health::Stalled { why, .. })) if opened.writer.live().manifest().is_empty() => Err(why),
+            Ok(_) => Ok(opened),
         }
     }
 

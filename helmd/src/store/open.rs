@@ -115,7 +115,7 @@ fn now() -> i64 {
 }
 
 /// An error with its causes, on one line.
-pub(super) fn in_words(error: &dyn std::error::Error) -> String {
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -1,0 +1,176 @@
+//! What programs send: judged entry by entry, kept by class, answered after the commit.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use helm_core::name::ServiceName;
+use helm_core::time::Wall;
+use helm_lines::sent::{self, Field, Sent, Verdict};
+use helm_proto::reason;
+use helm_proto::v1::{AppendRequest, AppendResponse, NewLogEntry, Rejected};
+use helm_store::commit::Once;
+use helm_store::entry::{NewEntry, Source, flag};
+use helm_store::partition::Class;
+use helm_store::writer::{APPEND_ROWS, Append, AppendError};
+use tonic::Status;
+
+use super::Result;
+use super::convert::bad;
+use crate::clock;
+use crate::rpc::Api;
+use crate::store::append::NotKept;
+use crate::store::entry;
+
+/// Longest name of a sender, and longest key.
+const ONCE: usize = 200;
+
+/// Entries of one class, with their places in the request.
+#[derive(Default)]
+struct Part {
+    entries: Vec<NewEntry>,
+    indexes: Vec<u32>,
+}
+
+/// Keeps what can be kept.
+pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendResponse> {
+    let once = once(&request)?;
+    if request.entries.len() > APPEND_ROWS {
+        return bad(format!(
+            "{} entries in one batch, at most {APPEND_ROWS}: send it in pieces",
+            request.entries.len()
+        ));
+    }
+    let mut answer = AppendResponse::default();
+    let parts = judge(api, request, &mut answer);
+    let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, None);
+    for (class, part) in parts {
+        let (entries, indexes) = (part.entries, part.indexes);
+        let rows = indexes.len();
+        let append = Append { class, entries, cursors: Vec::new(), once: once.clone(), queue: None };
+        match api.store.append(append).await {
+            Ok(done) => {
+                kept += 1;
+                duplicates += usize::from(done.receipt.duplicate);
+                answer.queued |= done.queued;
+                if !done.receipt.duplicate {
+                    let rows = rows.saturating_sub(done.receipt.refused.len());
+                    answer.kept += u32::try_from(rows).unwrap_or(u32::MAX);
+                }
+                answer.rejected.extend(done.receipt.refused.into_iter().filter_map(|refusal| {
+                    let index = *indexes.get(refusal.index)?;
+                    Some(Rejected { index, reason: refusal.reason })
+                }));
+            }
+            // With a sequence or a key the whole may be sent again; without one, what another class kept must not be.
+            Err(error) if once.is_some() || kept == 0 => {
+                failed.get_or_insert(error);
+            }
+            Err(error) => answer
+                .rejected
+                .extend(indexes.into_iter().map(|index| Rejected { index, reason: error.to_string() })),
+        }
+    }
+    if let Some(error) = failed.filter(|_| once.is_some() || kept == 0) {
+        return Err(status(&error));
+    }
+    answer.duplicate = kept > 0 && duplicates == kept;
+    answer.rejected.sort_by_key(|rejected| rejected.index);
+    Ok(answer)
+}
+
+fn once(request: &AppendRequest) -> Result<Option<Once>> {
+    let (sender, key) = (&request.sender, &request.idempotency_key);
+    if sender.len() > ONCE || key.len() > ONCE {
+        return bad(format!("the name of a sender and an idempotency key have at most {ONCE} bytes"));
+    }
+    match (sender.is_empty(), key.is_empty()) {
+        (true, true) if request.sequence > 0 => bad("a sequence needs the name of its sender".to_owned()),
+        (true, true) => Ok(None),
+        (true, false) => Ok(Some(Once::Key(key.clone()))),
+        (false, true) if request.sequence == 0 => {
+            bad("a sender numbers its batches from 1: `sequence` is missing".to_owned())
+        }
+        (false, true) => Ok(Some(Once::Sequence { sender: sender.clone(), number: request.sequence })),
+        (false, false) => bad("give a sender with a sequence or an idempotency key, not both".to_owned()),
+    }
+}
+
+/// Judges each entry; those that are kept, by class.
+fn judge(api: &Api, request: AppendRequest, answer: &mut AppendResponse) -> BTreeMap<Class, Part> {
+    let arrived = clock::wall();
+    let mut parts: BTreeMap<Class, Part> = BTreeMap::new();
+    for (new, index) in request.entries.into_iter().zip(0_u32..) {
+        let name = if new.service.is_empty() { &request.service } else { &new.service };
+        let refused = match ServiceName::new(name) {
+            Err(error) => error.to_string(),
+            Ok(name) => match sent::repair(sent(&new), Wall(arrived.0)) {
+                Verdict::Refused(refusal) => refusal.to_string(),
+                Verdict::Ok(entry) => {
+                    parts.entry(api.class_of(&name)).or_default().push(index, &name, entry, 0);
+                    continue;
+                }
+                Verdict::Repaired(entry, _) => {
+                    answer.repaired += 1;
+                    parts.entry(api.class_of(&name)).or_default().push(index, &name, entry, flag::REPAIRED);
+                    continue;
+                }
+            },
+        };
+        answer.rejected.push(Rejected { index, reason: refused });
+    }
+    parts
+}
+
+impl Part {
+    fn push(&mut self, index: u32, name: &ServiceName, sent: sent::SentEntry, flags: u32) {
+        let body = entry::of(name.as_str(), sent.body, Source::Sent);
+        let flags = body.flags | flags;
+        self.entries.push(NewEntry { flags, hostname: sent.hostname, process: sent.process_id, ..body });
+        self.indexes.push(index);
+    }
+}
+
+impl Api {
+    /// Where the entries of a service are kept.
+    fn class_of(&self, name: &ServiceName) -> Class {
+        let spec = self.specs.iter().find(|spec| spec.name == *name);
+        spec.map_or_else(Class::default_class, |spec| Class(spec.log.class.clone()))
+    }
+}
+
+fn text(text: &str) -> Field<'_> {
+    if text.is_empty() { Field::Absent } else { Field::Text(Cow::Borrowed(text)) }
+}
+
+fn sent(new: &NewLogEntry) -> Sent<'_> {
+    fn given(field: &Option<String>) -> Field<'_> {
+        field.as_deref().map_or(Field::Absent, text)
+    }
+    // As text with nine digits it is read exactly; a bare number would be taken for seconds if it is small.
+    let stamp = new.at.and_then(|at| jiff::Timestamp::from_nanosecond(i128::from(at)).ok());
+    Sent {
+        level: text(&new.level),
+        message: text(&new.message),
+        timestamp: stamp.map_or(Field::Absent, |at| Field::Text(Cow::Owned(at.to_string()))),
+        trace_id: given(&new.trace_id),
+        user_id: given(&new.user_id),
+        hostname: given(&new.hostname),
+        process_id: new.process_id.map_or(Field::Absent, |id| Field::Text(Cow::Owned(id.to_string()))),
+        context: text(&new.context),
+        more: Vec::new(),
+    }
+}
+
+fn status(error: &NotKept) -> Status {
+    let words = error.to_string();
+    match error {
+        NotKept::Closed(_) => reason::store_away(&words),
+        NotKept::Refused(AppendError::Later { after, .. }) => reason::later(&words, after.as_secs()),
+        NotKept::Refused(AppendError::Unclear { .. }) => reason::unclear(&words),
+        NotKept::Refused(AppendError::Closed) => reason::leaving(&words),
+        NotKept::Refused(AppendError::Failed(_)) => Status::internal(words),
+        NotKept::Refused(
+            AppendError::TooLarge { .. } | AppendError::Class(_) | AppendError::Senders { .. },
+        ) => reason::bad_log_request(&words),
+    }
+}
