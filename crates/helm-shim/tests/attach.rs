@@ -249,7 +249,8 @@ fn no_line_is_lost_or_doubled_by_fifty_kills() {
           os.write(2,b'e %d\\n'%i); i+=1\n  \
           if i%200==0: time.sleep(0.001)\n\
         os.write(1,b'last'); os.write(2,b'last')\n";
-    let rules = LogRules { segment_bytes: 200_000, total_bytes: 1 << 30, compress: true };
+    let rules =
+        LogRules { segment_bytes: 200_000, total_bytes: 1 << 30, compress: true, ..LogRules::default() };
     let mut keeper = home.keeper_with(rules.clone(), None);
     let order = home.start_order(&["/usr/bin/python3", "-c", chatter, stop.to_str().unwrap()]);
     let run = order.run;

@@ -85,7 +85,8 @@ fn a_service_that_closes_its_stdout_costs_nothing() {
 #[test]
 fn segments_rotate_at_line_ends_and_are_compressed() {
     let home = Home::new();
-    let rules = LogRules { segment_bytes: 50_000, total_bytes: 1 << 30, compress: true };
+    let rules =
+        LogRules { segment_bytes: 50_000, total_bytes: 1 << 30, compress: true, ..LogRules::default() };
     run(&home, rules, &["/bin/sh", "-c", "seq 1 20000; seq 1 5000 >&2"]);
     let found = segments::list(&home.place().logs()).unwrap();
     assert!(found.len() > 10, "{found:?}");
@@ -112,7 +113,8 @@ fn segments_rotate_at_line_ends_and_are_compressed() {
 #[test]
 fn the_total_is_bounded() {
     let home = Home::new();
-    let rules = LogRules { segment_bytes: 50_000, total_bytes: 200_000, compress: false };
+    let rules =
+        LogRules { segment_bytes: 50_000, total_bytes: 200_000, compress: false, ..LogRules::default() };
     run(&home, rules, &["/bin/sh", "-c", "seq 1 50000"]);
     let found = segments::list(&home.place().logs()).unwrap();
     let total: u64 = found.iter().map(|s| s.bytes).sum();
@@ -123,7 +125,8 @@ fn the_total_is_bounded() {
 #[test]
 fn a_line_without_end_does_not_grow_one_segment_for_ever() {
     let home = Home::new();
-    let rules = LogRules { segment_bytes: 100_000, total_bytes: 1 << 30, compress: false };
+    let rules =
+        LogRules { segment_bytes: 100_000, total_bytes: 1 << 30, compress: false, ..LogRules::default() };
     run(&home, rules, &["/bin/sh", "-c", "head -c 2000000 /dev/zero"]);
     let found = segments::list(&home.place().logs()).unwrap();
     assert!(found.len() >= 8 && found.iter().all(|s| s.bytes < 300_000), "{found:?}");
