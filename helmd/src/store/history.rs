@@ -10,7 +10,7 @@ use helm_core::event::ChangeKind;
 use helm_core::status::{Health, ServiceStatus};
 use helm_store::engine::EngineError;
 use helm_store::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::Store;
 use super::open::in_words;
@@ -94,7 +94,7 @@ async fn events(engine: &dyn HistoryEngine, journal: &Journal) {
     let stored = loop {
         match fault.note(engine.last_event().await) {
             Some(stored) => break stored,
-            None => sleep(RETRY).await,
+            None => sleep_until(Instant::now() + RETRY).await,
         }
     };
     let mut at = journal.known(stored);
@@ -117,7 +117,7 @@ async fn events(engine: &dyn HistoryEngine, journal: &Journal) {
         let rows: Vec<EventRow> = batch.iter().filter_map(row).collect();
         match fault.note(engine.put_events(&rows).await) {
             Some(()) => at = last,
-            None => sleep(RETRY).await,
+            None => sleep_until(Instant::now() + RETRY).await,
         }
     }
 }
@@ -200,7 +200,7 @@ async fn states(engine: &dyn HistoryEngine, supervisor: &Supervisor, sampler: &S
                 () = sleep_until(due) => break,
             }
             if stored && told(&fleet.borrow_and_update().clone()) != written {
-                sleep(GATHER).await;
+                sleep_until(Instant::now() + GATHER).await;
                 break;
             }
         }
@@ -232,6 +232,6 @@ async fn forget(engine: &dyn HistoryEngine, age: Option<Duration>) {
             Ok(gone) => tracing::debug!(gone, "events that were too old are gone"),
             Err(e) => tracing::warn!("events that are too old could not be taken away: {}", in_words(&e)),
         }
-        sleep(FORGET).await;
+        sleep_until(Instant::now() + FORGET).await;
     }
 }
