@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn a_line_of_the_kernel() {
-        let text = b"7 (helm-shim) S 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 3 21 2222 23 24 25";
+        let text = b"7 (helm-shim) S 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 3 22 2222 24 25";
         let seen = parse(7, text).unwrap();
         assert_eq!((seen.ppid, seen.session, seen.process.start_ticks), (5, 7, 2222));
-        assert_eq!((seen.own, seen.children, seen.threads, seen.rss), (29, 33, 3, 24));
+        assert_eq!((seen.own, seen.children, seen.threads, seen.rss), (31, 35, 3, 25));
         assert!(seen.keeper && !seen.dead);
         assert_eq!(parse(7, b"7 (a) S 5"), None, "a torn line");
         assert_eq!(value("a: 1\nPss:   12 kB\n", "Pss:"), Some(12));
