@@ -30,6 +30,13 @@ pub fn read(dir: &Path) -> io::Result<Vec<Line>> {
 
 /// The lines that are there while more are being written: the last one may be torn.
 pub fn read_so_far(dir: &Path) -> io::Result<Vec<Line>> {
+    // A file that is compressed between the listing and the opening is gone under its name: listed again.
+    for _ in 0..100 {
+        match lines(dir, true) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && dir.exists() => {}
+            read => return read,
+        }
+    }
     lines(dir, true)
 }
 
