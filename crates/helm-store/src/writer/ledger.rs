@@ -370,21 +370,24 @@ impl<'a> Draft<'a> {
             once.extend(queued.parts.into_iter().filter_map(|part| part.once));
         }
         for once in once {
-            match &once {
+            match once {
                 Once::Sequence { sender, number } => {
-                    self.senders.insert(sender.clone(), *number);
+                    self.senders.insert(sender, number);
                 }
                 Once::Key(key) => {
                     self.keys.insert(key.clone());
+                    self.once.push(Once::Key(key));
                 }
             }
-            self.once.push(once);
         }
         self.writes = true;
         self.answers.push(Ok(Receipt { ids, refused, duplicate: false }));
     }
 
-    fn finish(self, class: &Class, book: &Book, arrived: i64) -> Planned {
+    fn finish(mut self, class: &Class, book: &Book, arrived: i64) -> Planned {
+        // A database takes one row a sender: the last of several numbers says it all.
+        let last = self.senders.drain().map(|(sender, number)| Once::Sequence { sender, number });
+        self.once.extend(last);
         let commit = match (&book.open, self.contents) {
             (Some(open), Some(contents)) if self.writes => Some(Commit {
                 class: class.clone(),

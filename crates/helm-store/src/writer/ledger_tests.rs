@@ -158,3 +158,10 @@ fn keys_are_forgotten_after_a_day() {
     keys.add("c".into(), KEY_AGE + 1);
     assert!(!keys.has("a") && keys.has("b"));
 }
+
+#[test]
+fn a_commit_names_each_sender_once() {
+    let (commits, _) = run(&mut ledger(), vec![sequence(1), sequence(2), sequence(5)], 0);
+    let all: Vec<&Once> = commits.iter().flat_map(|commit| &commit.once).collect();
+    assert_eq!(all, [&Once::Sequence { sender: "s".into(), number: 5 }]);
+}
