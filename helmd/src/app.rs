@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use helm_shim::rundir::ServiceDir;
+use helm_store::partition::RollPolicy;
 
 use crate::changes::Changes;
 use crate::drift::Drift;
@@ -34,6 +35,7 @@ use crate::sample::{Sampler, Sampling};
 use crate::store::Store;
 use crate::store::capture::Capture;
 use crate::store::history::History;
+use crate::store::keep::{Retention, Rules};
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::WishFile;
@@ -203,7 +205,10 @@ async fn run(
 
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
-    let store = Store::start(home.clone(), &tasks, stop.clone());
+    let roll = RollPolicy { rows: world.config.settings.partition_rows, ..RollPolicy::default() };
+    let store = Store::start(home.clone(), roll, &tasks, stop.clone());
+    let retention = Retention::new(Rules::of(&world.config.settings));
+    retention.start(store.clone(), &tasks, stop.clone());
     let capture = Capture {
         store: store.clone(),
         changes: changes.clone(),
@@ -280,7 +285,7 @@ async fn run(
         containment_detail: world.cgroups.detail.clone(),
         cgroup: world.cgroups.tree.is_some(),
         warnings,
-        drift: Arc::new(Drift::new(world.clone(), reading, broken)),
+        drift: Arc::new(Drift::new(world.clone(), retention.clone(), reading, broken)),
         home,
     };
     let info = LockInfo {
@@ -296,6 +301,7 @@ async fn run(
         journal,
         changes,
         store,
+        retention,
         sampler,
         specs: Arc::new(runnable),
         facts: Arc::new(facts),

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{self, FILES, RELOAD};
 use crate::home::Home;
 use crate::keeper::World;
+use crate::store::keep::Retention;
 
 /// A home in a dead file system must not keep anybody from an answer.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -54,6 +55,8 @@ impl Reading {
 #[derive(Debug)]
 pub struct Drift {
     world: Arc<World>,
+    /// Retention can be set while helmd runs.
+    retention: Retention,
     /// What helmd read, and what was to be said of it.
     first: Reading,
     broken: Option<String>,
@@ -63,9 +66,9 @@ pub struct Drift {
 
 impl Drift {
     /// `broken`: what is to be said of the files as they were read.
-    pub fn new(world: Arc<World>, first: Reading, broken: Option<String>) -> Self {
+    pub fn new(world: Arc<World>, retention: Retention, first: Reading, broken: Option<String>) -> Self {
         let last = Arc::new(Mutex::new((first.clone(), broken.clone())));
-        Self { world, first, broken, last }
+        Self { world, retention, first, broken, last }
     }
 
     /// What an operator must know: helmd does not run by the files as they are now.
@@ -90,7 +93,9 @@ impl Drift {
         } else if now.files != last.0.files {
             let (config, faults) = config::check(&self.world.home);
             let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
-            let alert = verdict(&self.world.config, config.as_ref(), errors, &self.first, &now);
+            let mut run_by = self.world.config.clone();
+            run_by.settings.retention = self.retention.rules().classes;
+            let alert = verdict(&run_by, config.as_ref(), errors, &self.first, &now);
             *last = (now, alert);
         }
         last.1.clone()

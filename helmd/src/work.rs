@@ -25,6 +25,8 @@ pub static PROBES: Lane = Lane::new(4);
 pub static CAPTURE: Lane = Lane::new(4);
 /// Looks of the sampler.
 pub static SAMPLES: Lane = Lane::new(1);
+/// What the store's tasks look up: room on the disk, sizes of log files, the configuration that is rewritten.
+pub static STORE: Lane = Lane::new(4);
 /// Checks of the configuration, asked for by clients.
 pub static CHECKS: Lane = Lane::new(2);
 /// Socket tables.

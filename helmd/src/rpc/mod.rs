@@ -5,6 +5,7 @@ pub mod metrics;
 pub mod operate;
 pub mod output;
 pub mod peer;
+pub mod store;
 pub mod watch;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use helm_core::wish::Mode;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
 use helm_proto::v1::logs_server::LogsServer;
 use helm_proto::v1::metrics_server::MetricsServer;
+use helm_proto::v1::store_server::StoreServer;
 use helm_proto::v1::{
     CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
     InfoRequest, InfoResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress,
@@ -40,6 +42,7 @@ use crate::home::Home;
 use crate::journal::Journal;
 use crate::sample::Sampler;
 use crate::store::Store;
+use crate::store::keep::Retention;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
 use peer::{Admission, Incoming, Peer};
@@ -84,6 +87,8 @@ pub struct Api {
     pub changes: Changes,
     /// What is kept.
     pub store: Store,
+    /// What of it is kept how long.
+    pub retention: Retention,
     /// Numbers.
     pub sampler: Sampler,
     /// Definitions in the order of services.json.
@@ -277,6 +282,7 @@ pub async fn serve(
     health.set_serving::<HelmServer<Api>>().await;
     health.set_serving::<LogsServer<Api>>().await;
     health.set_serving::<MetricsServer<Api>>().await;
+    health.set_serving::<StoreServer<Api>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(helm_proto::DESCRIPTOR)
@@ -287,7 +293,8 @@ pub async fn serve(
         .layer(InterceptorLayer::new(peer::admit))
         .add_service(HelmServer::new(api.clone()))
         .add_service(LogsServer::new(api.clone()).max_decoding_message_size(logs::LARGEST_REQUEST))
-        .add_service(MetricsServer::new(api))
+        .add_service(MetricsServer::new(api.clone()))
+        .add_service(StoreServer::new(api))
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha);

@@ -88,6 +88,7 @@ impl Capture {
         let mut changes =
             work::CAPTURE.run(move || follow::ensure(&watched).and_then(|()| changes.of(&watched))).await?;
         let mut reading = Reading::begin(name, dir, spec, &opened.writer).await?;
+        self.store.stored().tell(name, reading.behind());
         loop {
             let before = clock::wall().0;
             let lines = reading.read().await?;
@@ -97,6 +98,7 @@ impl Capture {
                 reading.joiner.flush_before(Wall(before - WRITTEN_AFTER), &mut reading.read);
             }
             reading.append(&opened.writer).await?;
+            self.store.stored().tell(name, reading.behind());
             if end {
                 reading.wait(&mut changes).await?;
             }
@@ -168,6 +170,11 @@ impl Reading {
         };
         reading.note(gap::at_begin(place, &there));
         Ok(reading)
+    }
+
+    /// Before it everything is stored, of both streams.
+    fn behind(&self) -> Place {
+        self.stored[0].min(self.stored[1])
     }
 
     async fn read(&mut self) -> io::Result<Vec<follow::Line>> {

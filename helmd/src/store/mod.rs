@@ -13,6 +13,8 @@ pub mod entry;
 pub mod gap;
 pub mod history;
 pub mod identity;
+pub mod keep;
+pub mod lag;
 mod open;
 pub mod place;
 mod queue;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use helm_store::engine::LogEngine;
 use helm_store::history::HistoryEngine;
 use helm_store::metrics::engine::MetricEngine;
+use helm_store::partition::RollPolicy;
 use helm_store::postgres::PgEngine;
 use helm_store::queue::{Queue, QueueStatus};
 use helm_store::reader::Reader;
@@ -46,6 +49,7 @@ const MOMENT: Duration = Duration::from_secs(5);
 pub struct Store {
     state: watch::Receiver<State>,
     queue: watch::Receiver<Option<Arc<Queue>>>,
+    stored: lag::Stored,
 }
 
 /// How far it is.
@@ -67,6 +71,8 @@ pub enum State {
 pub struct Opened {
     /// Where it lies.
     pub place: Place,
+    /// Name and version of the database.
+    pub version: String,
     /// The database of the log.
     pub engine: Arc<dyn LogEngine>,
     /// The same, where it is PostgreSQL.
@@ -85,14 +91,14 @@ pub struct Opened {
 
 impl Store {
     /// Begins to open the store of `home`; tries again until it is open or helmd leaves. What runs belongs to `tasks`.
-    pub fn start(home: Home, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+    pub fn start(home: Home, roll: RollPolicy, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (tell, state) = watch::channel(State::Closed { since: crate::clock::wall().0, why: None });
         let (tell_queue, queue) = watch::channel(None);
-        let store = Self { state, queue };
+        let store = Self { state, queue, stored: lag::Stored::default() };
         let waits = queue::run(home.clone(), store.clone(), tell_queue, tasks.clone(), stop.clone());
         tasks.spawn(waits);
         let keep = tasks.clone();
-        tasks.spawn(async move { open::until_open(home, tell, keep, stop).await });
+        tasks.spawn(async move { open::until_open(home, roll, tell, keep, stop).await });
         store
     }
 
@@ -104,6 +110,11 @@ impl Store {
     /// What waits locally for the database; `None` where there is no local queue: the store is SQLite.
     pub fn waiting(&self) -> Option<QueueStatus> {
         self.queue().map(|queue| queue.status())
+    }
+
+    /// Up to where the services' output is stored.
+    pub fn stored(&self) -> &lag::Stored {
+        &self.stored
     }
 
     /// As it is now.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use helm_store::engine::{EngineError, LogEngine};
 use helm_store::history::HistoryEngine;
 use helm_store::metrics::engine::MetricEngine;
+use helm_store::partition::RollPolicy;
 use helm_store::postgres::{PgEngine, PgOptions, Registration};
 use helm_store::reader::Reader;
 use helm_store::sqlite::SqliteEngine;
@@ -23,6 +24,7 @@ use crate::home::{Home, private_dir};
 /// Tries until it is open, and tells each time how it went.
 pub(super) async fn until_open(
     home: Home,
+    roll: RollPolicy,
     state: watch::Sender<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -31,7 +33,7 @@ pub(super) async fn until_open(
     let since = clock::wall().0;
     let mut said = None;
     loop {
-        let tried = stop.run_until_cancelled(open(&home, &tasks, &stop)).await;
+        let tried = stop.run_until_cancelled(open(&home, roll, &tasks, &stop)).await;
         match tried {
             None => return,
             Some(Ok(opened)) => {
@@ -55,7 +57,12 @@ pub(super) async fn until_open(
     }
 }
 
-async fn open(home: &Home, tasks: &TaskTracker, stop: &CancellationToken) -> Result<Opened, String> {
+async fn open(
+    home: &Home,
+    roll: RollPolicy,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Opened, String> {
     let looked = home.clone();
     let prepare = move || {
         let place = Place::of(&looked).map_err(|e| in_words(&e))?;
@@ -70,10 +77,12 @@ async fn open(home: &Home, tasks: &TaskTracker, stop: &CancellationToken) -> Res
         Place::Postgres(options) => postgres(options, &identity, home, tasks, stop).await,
     };
     let Engine { engine, numbers, history, postgres, notes } = opened.map_err(|e| in_words(&e))?;
-    let (writer, work) = Writer::start(engine.clone(), WriterOptions::new(now), stop.clone());
+    let version = version(postgres.as_deref()).await.map_err(|e| in_words(&e))?;
+    let options = WriterOptions { roll, ..WriterOptions::new(now) };
+    let (writer, work) = Writer::start(engine.clone(), options, stop.clone());
     tasks.spawn(work);
     let reader = Reader::new(engine.clone(), writer.live().clone());
-    Ok(Opened { place, engine, postgres, writer, reader, numbers, history, notes })
+    Ok(Opened { version, place, engine, postgres, writer, reader, numbers, history, notes })
 }
 
 struct Engine {
@@ -119,6 +128,15 @@ async fn postgres(
         postgres: Some(engine),
         notes: Vec::new(),
     })
+}
+
+/// "SQLite 3.50.1", "PostgreSQL 15.18"
+async fn version(postgres: Option<&PgEngine>) -> Result<String, EngineError> {
+    let Some(postgres) = postgres else {
+        return Ok(format!("SQLite {}", helm_store::sqlite::version().await?));
+    };
+    let number = postgres.server_version().await?;
+    Ok(format!("PostgreSQL {}.{}", number / 10_000, number % 10_000))
 }
 
 fn now() -> i64 {

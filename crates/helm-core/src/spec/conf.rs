@@ -31,6 +31,8 @@ pub struct Settings {
     pub retention: BTreeMap<String, Keep>,
     /// The store gives way, oldest first, while less than this is free on its disk, in bytes.
     pub free_floor: u64,
+    /// A partition of the log is closed at so many entries (or 512 MiB, or a day): retention takes whole ones.
+    pub partition_rows: u32,
     /// Numbers over time.
     pub metrics: MetricSettings,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
             events_kept: 10_000,
             retention: BTreeMap::from([(DEFAULT_CLASS.to_owned(), Keep::default())]),
             free_floor: 1 << 30,
+            partition_rows: 1 << 20,
             metrics: MetricSettings::default(),
         }
     }
@@ -88,6 +91,8 @@ fields! {
         events_kept: Whole<10, 1_000_000>,
         /// The store gives way, oldest first, while less than this is free on its disk. Default: 1G.
         free_floor: Bytes<0>,
+        /// A partition of the log is closed at so many entries: retention takes whole ones. Default: 1048576.
+        partition_rows: Whole<1000, 1_048_576>,
     }
 }
 
@@ -151,6 +156,7 @@ fn helm(doc: &mut Doc<'_>, section: &Node, settings: &mut Settings) {
     set(&mut settings.start_cap, &raw.start_cap, |n| n.into_u32());
     set(&mut settings.probe_cap, &raw.probe_cap, |n| n.into_u32());
     set(&mut settings.events_kept, &raw.events_kept, |n| n.into_u32());
+    set(&mut settings.partition_rows, &raw.partition_rows, |n| n.into_u32());
     set(&mut settings.free_floor, &raw.free_floor, |n| n.0);
     match raw.cgroup_tree {
         Some(path) if !path.it.starts_with('/') => {

@@ -1,5 +1,6 @@
 //! How long something is kept: by age, by size, or by both.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,28 @@ impl Keep {
     }
 }
 
+/// As [`Keep::parse`] reads it.
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(age) = self.age {
+            let millis = millis(age);
+            let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+            let (unit, name) = units.into_iter().find(|(unit, _)| millis % unit == 0).unwrap_or((1, "ms"));
+            write!(f, "{}{name}", millis / unit)?;
+        }
+        if let Some(bytes) = self.bytes {
+            let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"), (1, "")];
+            let (unit, name) = units.into_iter().find(|(unit, _)| bytes % unit == 0).unwrap_or((1, ""));
+            let space = if self.age.is_some() { " " } else { "" };
+            write!(f, "{space}{}{name}", bytes / unit)?;
+        }
+        if *self == (Keep { age: None, bytes: None }) {
+            f.write_str("forever")?;
+        }
+        Ok(())
+    }
+}
+
 fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
@@ -80,6 +103,9 @@ mod tests {
         assert_eq!(Keep::parse("90d"), Some(Keep { age: days(90), bytes: None }));
         assert_eq!(Keep::parse("20G 30d"), Some(Keep { age: days(30), bytes: Some(20 << 30) }));
         assert_eq!(Keep::parse("forever"), Some(Keep { age: None, bytes: None }));
+        for text in ["90d", "20G", "36h 1500M", "90s 1000", "forever"] {
+            assert_eq!(Keep::parse(text).map(|keep| keep.to_string()).as_deref(), Some(text));
+        }
         for bad in ["", "90d 30d", "soon", "0d", "200000d"] {
             assert_eq!(Keep::parse(bad), None, "{bad}");
         }

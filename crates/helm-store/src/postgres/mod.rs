@@ -9,6 +9,7 @@
 //!  apart -----+- protect  (roles), former (the Python Helm's rows)
 //! ```
 
+mod advice;
 mod commit;
 mod condition;
 mod connect;

@@ -35,6 +35,17 @@ pub enum Protection {
     },
 }
 
+impl Protection {
+    /// In one word: `roles`, `triggers`, `broken`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Protection::RolesAndTriggers { .. } => "roles",
+            Protection::TriggersOnly { .. } => "triggers",
+            Protection::Broken { .. } => "broken",
+        }
+    }
+}
+
 pub(super) async fn protection(shared: &Shared) -> Result<Protection, EngineError> {
     let fault = |e| shared.fault("asking what protects the log", e);
     let bare: Vec<String> = sqlx::query_scalar(

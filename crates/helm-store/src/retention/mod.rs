@@ -95,7 +95,7 @@ pub struct Removal {
 }
 
 /// What a partition takes: on the disk, where that is known.
-fn size(partition: &Partition) -> u64 {
+pub fn size(partition: &Partition) -> u64 {
     if partition.disk > 0 { partition.disk } else { partition.contents.bytes }
 }
 

@@ -179,3 +179,11 @@ impl Drop for Reader {
         }
     }
 }
+
+/// What SQLite says of itself.
+pub(super) async fn version() -> Result<String, sqlx::Error> {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+    let version = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(version)
+}

@@ -71,6 +71,14 @@ impl std::fmt::Debug for SqliteEngine {
     }
 }
 
+/// Version of the SQLite that is built in.
+pub async fn version() -> Result<String, EngineError> {
+    connect::version().await.map_err(|e| EngineError::Other {
+        what: "asking for the version of SQLite".to_owned(),
+        source: Box::new(e),
+    })
+}
+
 impl SqliteEngine {
     /// Opens the store in `dir`, and makes it where there is none, as that of `instance` (a store that is there keeps its number).
     pub async fn open(dir: &Path, instance: Instance) -> Result<Self, EngineError> {

@@ -1,0 +1,292 @@
+//! `helm.v1.Store`: the database behind the log, and what it keeps how long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use helm_core::name::ServiceName;
+use helm_core::spec::Keep;
+use helm_core::time::Wall;
+use helm_proto::reason;
+use helm_proto::v1::store_server::Store as StoreRpc;
+use helm_proto::v1::{
+    CaptureLag, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
+    SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
+};
+use helm_shim::cri;
+use helm_store::live::Manifest;
+use helm_store::partition::{Class, Partition};
+use helm_store::postgres::{PgEngine, Protection};
+use helm_store::retention::{self, DAY, Forecast, Policy, Reason};
+use helm_store::writer::Health;
+use tonic::{Request, Response};
+
+use super::{Api, Result, by};
+use crate::home::{Home, replace_durably};
+use crate::store::keep::{self, Rules};
+use crate::store::place::Place;
+use crate::store::{Opened, State, in_words, lag};
+use crate::{clock, ini, work};
+
+/// A database that does not answer in this time is not waited for: the status tells what is known without it.
+const ASKED: Duration = Duration::from_secs(3);
+
+#[tonic::async_trait]
+impl StoreRpc for Api {
+    async fn store_status(&self, _: Request<StoreStatusRequest>) -> Result<Response<StoreStatusResponse>> {
+        let mut status = match self.store.state() {
+            State::Closed { since, why } => {
+                let why = why.map_or_else(
+                    || "it is being opened".to_owned(),
+                    |why| format!("not open since {}: {why}", stamp(since)),
+                );
+                StoreStatusResponse { state: why, ..self.configured().await }
+            }
+            State::Open(opened) => of_opened(&opened).await,
+        };
+        if let Some(waiting) = self.store.waiting() {
+            (status.queued_appends, status.queued_bytes) = (waiting.appends, waiting.bytes);
+            status.advice.extend(waiting.full);
+        }
+        status.capture = self.lags().await;
+        Ok(Response::new(status))
+    }
+
+    async fn retention(&self, request: Request<RetentionRequest>) -> Result<Response<RetentionResponse>> {
+        let RetentionRequest { dry_run, rules: given } = request.into_inner();
+        let mut rules = self.retention.rules();
+        if !dry_run && !given.is_empty() {
+            return Err(reason::bad_request("rules are only tried with dry_run; SetRetention sets one"));
+        }
+        for rule in &given {
+            let (class, keep) = rule.split_once('=').ok_or_else(|| {
+                reason::bad_request(&format!("`{rule}` is no rule: say CLASS=RULE, like default=\"30d 20G\""))
+            })?;
+            rules.classes.insert(class_name(class)?, keep_of(keep)?);
+        }
+        self.kept(&rules, dry_run).await.map(Response::new)
+    }
+
+    async fn set_retention(
+        &self,
+        request: Request<SetRetentionRequest>,
+    ) -> Result<Response<RetentionResponse>> {
+        let who = by(&request);
+        let SetRetentionRequest { class, rule } = request.into_inner();
+        let (class, keep) = (class_name(&class)?, keep_of(&rule)?);
+        let (home, name) = (self.facts.home.clone(), class.clone());
+        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string())).await;
+        written.map_err(|e| {
+            reason::not_recorded(&format!("instance/helm.conf cannot be written, nothing was changed: {e}"))
+        })?;
+        self.retention.set(&class, keep);
+        tracing::info!("retention: class {class} is kept {keep} from now on, set by {who}");
+        self.kept(&self.retention.rules(), false).await.map(Response::new)
+    }
+}
+
+fn class_name(text: &str) -> Result<String> {
+    let name = ServiceName::new(text.trim());
+    name.map(|name| name.to_string()).map_err(|_| {
+        reason::bad_request(&format!("`{text}` cannot name a class: use 1 to 50 of a-z, 0-9, `_` and `-`"))
+    })
+}
+
+fn keep_of(text: &str) -> Result<Keep> {
+    let unquoted = text.trim().trim_matches('"');
+    Keep::parse(unquoted).ok_or_else(|| {
+        reason::bad_request(&format!("`{unquoted}` is no rule: say 90d, 20G, \"90d 20G\" or forever"))
+    })
+}
+
+/// One key of `[retention]`; everything else of the file stays as it is.
+fn write_rule(home: &Home, class: &str, rule: &str) -> std::io::Result<()> {
+    let path = home.instance().join("helm.conf");
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    replace_durably(&path, ini::set(&text, "retention", class, rule).as_bytes(), 0o600)
+}
+
+impl Api {
+    /// What can be said of a store that is not open.
+    async fn configured(&self) -> StoreStatusResponse {
+        let home = self.facts.home.clone();
+        match work::STORE.run(move || Ok(Place::of(&home))).await {
+            Ok(Ok(place)) => StoreStatusResponse {
+                engine: engine(&place).to_owned(),
+                address: place.describe(),
+                ..StoreStatusResponse::default()
+            },
+            // The reason why it is not open says it.
+            Ok(Err(_)) | Err(_) => StoreStatusResponse::default(),
+        }
+    }
+
+    /// In one piece of work: a directory that hangs must not cost a thread for each service.
+    async fn lags(&self) -> Vec<CaptureLag> {
+        let (stored, logs) = (self.store.stored().all(), self.facts.home.logs());
+        let count = move || {
+            let of = |(service, place): (String, crate::follow::Place)| {
+                let bytes = lag::behind(&logs.join(&service), place).unwrap_or(0);
+                CaptureLag { service, bytes, segment: place.segment, offset: place.offset }
+            };
+            Ok(stored.into_iter().map(of).collect())
+        };
+        match tokio::time::timeout(ASKED, work::STORE.run(count)).await {
+            Ok(Ok(lags)) => lags,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    async fn kept(&self, rules: &Rules, dry_run: bool) -> Result<RetentionResponse> {
+        let away = |why: String| reason::store_away(&format!("the store cannot be used: {why}"));
+        let opened = self.store.ready().await.map_err(away)?;
+        let disk = keep::disk(&opened.place, rules).await.map_err(away)?;
+        let (policies, now, own) = (rules.policies(), clock::wall().0, opened.engine.instance());
+        let manifest = opened.writer.live().manifest();
+        let mut forecasts: BTreeMap<Class, Option<Forecast>> =
+            rules.classes.keys().map(|class| (Class(class.clone()), None)).collect();
+        let found = retention::forecast(manifest.values().map(|p| &**p), own, &policies, now);
+        forecasts.extend(found.into_iter().map(|(class, forecast)| (class, Some(forecast))));
+        let mut removals = keep::removals(&manifest, own, &policies, disk, now);
+        if !dry_run {
+            removals.clear();
+        }
+        Ok(RetentionResponse {
+            classes: forecasts
+                .into_iter()
+                .map(|(class, found)| retained(class.clone(), policies.of(&class), found))
+                .collect(),
+            removals: removals.iter().filter_map(|removal| removal_of(&manifest, removal)).collect(),
+            free_floor: disk.floor,
+            free: disk.free,
+        })
+    }
+}
+
+fn removal_of(manifest: &Manifest, removal: &retention::Removal) -> Option<Removal> {
+    let reason = match removal.reason {
+        Reason::Age => "age",
+        Reason::Bytes => "bytes",
+        Reason::Disk => "disk",
+    };
+    let partition = manifest.get(&removal.partition)?;
+    Some(Removal { partition: Some(partition_info(partition)), reason: reason.to_owned() })
+}
+
+fn retained(class: Class, policy: Policy, found: Option<Forecast>) -> RetentionClass {
+    let seconds = policy.age.map_or(0, |age| u64::try_from(age / 1_000_000_000).unwrap_or(0));
+    RetentionClass {
+        class: class.0,
+        age: seconds,
+        max_bytes: policy.bytes.unwrap_or(0),
+        bytes: found.as_ref().map_or(0, |f| f.bytes),
+        entries: found.as_ref().map_or(0, |f| f.rows),
+        oldest: found.as_ref().map(|f| f.oldest),
+        forecast: found.map_or_else(|| "nothing is there".to_owned(), |f| in_words_of(&f)),
+    }
+}
+
+/// "12 MiB a day: kept 90 days, grows to 1080 MiB"
+fn in_words_of(forecast: &Forecast) -> String {
+    let days = |age: i64| match age / DAY {
+        0 => format!("{} h", age / (DAY / 24)),
+        days => format!("{days} d"),
+    };
+    let keeps = forecast.keeps.map_or_else(|| "for ever".to_owned(), days);
+    let grows = forecast
+        .grows_to
+        .map_or_else(|| "grows without end".to_owned(), |bytes| format!("grows to {}", mebibytes(bytes)));
+    format!("{} a day: kept {keeps}, {grows}", mebibytes(forecast.rate))
+}
+
+fn mebibytes(bytes: u64) -> String {
+    if bytes < 10 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
+}
+
+fn engine(place: &Place) -> &'static str {
+    match place {
+        Place::Sqlite(_) => "sqlite",
+        Place::Postgres(_) => "postgresql",
+    }
+}
+
+fn stamp(at: i64) -> String {
+    let stamp = cri::stamp(Wall(at));
+    let text = String::from_utf8_lossy(&stamp);
+    format!("{} UTC", text.get(..19).unwrap_or_default().replace('T', " "))
+}
+
+fn partition_info(partition: &Partition) -> PartitionInfo {
+    PartitionInfo {
+        id: partition.id.to_string(),
+        class: partition.class.0.clone(),
+        opened: partition.opened,
+        closed: partition.seal.map(|seal| seal.closed),
+        entries: partition.contents.rows,
+        bytes: retention::size(partition),
+        oldest: partition.contents.at.map(|(oldest, _)| oldest),
+        newest: partition.contents.at.map(|(_, newest)| newest),
+    }
+}
+
+async fn of_opened(opened: &Opened) -> StoreStatusResponse {
+    let health = opened.writer.health().borrow().clone();
+    let (available, state) = match health {
+        Health::Well => (true, "ok".to_owned()),
+        Health::Starting => (false, "its contents are being read".to_owned()),
+        Health::Stalled { since, why } => (false, format!("away since {}: {why}", stamp(since))),
+    };
+    let partitions: Vec<PartitionInfo> =
+        opened.writer.live().manifest().values().map(|p| partition_info(p)).collect();
+    let mut advice = opened.notes.clone();
+    let protection = match opened.postgres.as_deref().filter(|_| available) {
+        Some(postgres) => {
+            let asked = tokio::time::timeout(ASKED, look(postgres, &mut advice)).await;
+            asked.unwrap_or_else(|_| "not known: the database does not answer".to_owned())
+        }
+        None if opened.postgres.is_some() => "not known while the database is away".to_owned(),
+        None => "triggers".to_owned(),
+    };
+    StoreStatusResponse {
+        engine: engine(&opened.place).to_owned(),
+        address: opened.place.describe(),
+        version: opened.version.clone(),
+        instance: u32::from(opened.engine.instance().0),
+        available,
+        state,
+        entries: partitions.iter().map(|p| u64::from(p.entries)).sum(),
+        bytes: partitions.iter().map(|p| p.bytes).sum(),
+        partitions,
+        protection,
+        advice,
+        ..StoreStatusResponse::default()
+    }
+}
+
+/// What protects a PostgreSQL; what to do better goes to `advice`.
+async fn look(postgres: &PgEngine, advice: &mut Vec<String>) -> String {
+    match postgres.advice().await {
+        Ok(settings) => advice.extend(settings),
+        Err(e) => advice.push(format!("its settings cannot be read: {}", in_words(&e))),
+    }
+    match postgres.protection().await {
+        Ok(protection) => {
+            advice.extend(how_to_harden(&protection));
+            protection.word().to_owned()
+        }
+        Err(e) => format!("not known: {}", in_words(&e)),
+    }
+}
+
+/// What is to be done about it, if anything is.
+pub(crate) fn how_to_harden(protection: &Protection) -> Option<String> {
+    match protection {
+        Protection::RolesAndTriggers { .. } => None,
+        Protection::TriggersOnly { why, how } => Some(format!("{why}: {how}")),
+        Protection::Broken { tables, how } => {
+            Some(format!("no triggers protect {}: {how}", tables.join(", ")))
+        }
+    }
+}

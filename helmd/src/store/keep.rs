@@ -1,0 +1,198 @@
+//! What the store keeps how long: one task takes away whole partitions, and what is in force can be changed while it runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use helm_core::spec::{Keep, Settings};
+use helm_store::id::Instance;
+use helm_store::live::Manifest;
+use helm_store::partition::Class;
+use helm_store::retention::{self, Disk, Policies, Policy, Reason, Removal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::open::in_words;
+use super::place::Place;
+use super::{Opened, Store};
+use crate::{clock, work};
+
+/// Ages pass without anything happening: looked at so often.
+const EVERY: Duration = Duration::from_secs(600);
+/// A partition that was closed since the last look is noticed within this.
+const NOTICED: Duration = Duration::from_secs(5);
+
+/// The rules, as `instance/helm.conf` has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// By class; a class that is not named is kept as `default`.
+    pub classes: BTreeMap<String, Keep>,
+    /// Bytes that are to stay free on the disk of a SQLite store.
+    pub free_floor: u64,
+}
+
+impl Rules {
+    /// Of the settings.
+    pub fn of(settings: &Settings) -> Self {
+        Self { classes: settings.retention.clone(), free_floor: settings.free_floor }
+    }
+
+    /// As retention takes them. What is kept for ever does not give way to a full disk either.
+    pub fn policies(&self) -> Policies {
+        let policy = |keep: &Keep| Policy {
+            age: keep.age.map(|age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)),
+            bytes: keep.bytes,
+            yields: keep.age.is_some() || keep.bytes.is_some(),
+        };
+        Policies {
+            default: self.classes.get(Class::DEFAULT).map_or_else(Policy::default, policy),
+            classes: self.classes.iter().map(|(class, keep)| (Class(class.clone()), policy(keep))).collect(),
+        }
+    }
+}
+
+/// The rules in force; clones share them.
+#[derive(Debug, Clone)]
+pub struct Retention(watch::Sender<Rules>);
+
+impl Retention {
+    /// With these rules.
+    pub fn new(rules: Rules) -> Self {
+        Self(watch::Sender::new(rules))
+    }
+
+    /// In force now.
+    pub fn rules(&self) -> Rules {
+        self.0.borrow().clone()
+    }
+
+    /// One class is kept differently from now on.
+    pub fn set(&self, class: &str, keep: Keep) {
+        self.0.send_modify(|rules| {
+            rules.classes.insert(class.to_owned(), keep);
+        });
+    }
+
+    /// Begins to look at the store, until helmd leaves.
+    pub fn start(&self, store: Store, tasks: &TaskTracker, stop: CancellationToken) {
+        let rules = self.0.subscribe();
+        tasks.spawn(async move {
+            let work = async {
+                if let Some(opened) = store.open().await {
+                    watch_over(&opened, rules).await;
+                }
+            };
+            stop.run_until_cancelled(work).await;
+        });
+    }
+}
+
+async fn watch_over(opened: &Opened, mut rules: watch::Receiver<Rules>) {
+    let mut said = None;
+    loop {
+        let now = rules.borrow_and_update().clone();
+        match look(opened, &now).await {
+            Ok(()) => said = None,
+            Err(why) if said.as_ref() == Some(&why) => {}
+            Err(why) => {
+                tracing::warn!("retention: {why}");
+                said = Some(why);
+            }
+        }
+        let (closed, again) = (closed(opened), Instant::now() + EVERY);
+        while Instant::now() < again && self::closed(opened) == closed {
+            tokio::select! {
+                () = sleep(NOTICED) => {}
+                // The sender lives as long as helmd.
+                _ = rules.changed() => break,
+            }
+        }
+    }
+}
+
+/// Closed partitions of this helmd.
+fn closed(opened: &Opened) -> usize {
+    let own = opened.engine.instance();
+    opened.writer.live().manifest().values().filter(|p| p.id.instance == own && p.seal.is_some()).count()
+}
+
+/// Takes away what is to go now.
+async fn look(opened: &Opened, rules: &Rules) -> Result<(), String> {
+    let (engine, writer, policies) = (&*opened.engine, &opened.writer, rules.policies());
+    let now = clock::wall().0;
+    let manifest = writer.live().manifest();
+    for class in retention::rolls(manifest.values().map(|p| &**p), engine.instance(), &policies, now) {
+        writer.roll(&class).await.map_err(|e| in_words(&e))?;
+    }
+    let disk = disk(&opened.place, rules).await?;
+    let manifest = writer.live().manifest();
+    let removals = removals(&manifest, engine.instance(), &policies, disk, now);
+    for removal in &removals {
+        let partition = manifest.get(&removal.partition);
+        let (class, rows) =
+            partition.map_or(("", 0), |partition| (partition.class.0.as_str(), partition.contents.rows));
+        // One by one: what went is told also where the next one fails.
+        let bytes = retention::carry_out(engine, writer, std::slice::from_ref(removal), now).await;
+        let bytes = bytes.map_err(|e| in_words(&e))?;
+        let (id, why) = (removal.partition, removal.reason);
+        tracing::info!(
+            "retention: partition {id} of class {class} with {rows} entries removed ({why}), {bytes} bytes given back"
+        );
+    }
+    Ok(())
+}
+
+/// What goes now. Rows of the Python Helm (instance 0) have no helmd of their own: they go by age, whoever looks first.
+pub fn removals(
+    manifest: &Manifest,
+    own: Instance,
+    policies: &Policies,
+    disk: Disk,
+    now: i64,
+) -> Vec<Removal> {
+    let all = || manifest.values().map(|p| &**p);
+    let mut removals = retention::decide(all(), own, policies, disk, now);
+    let former = retention::decide(all(), Instance::FORMER, policies, Disk::default(), now);
+    removals.extend(former.into_iter().filter(|r| r.reason == Reason::Age));
+    removals
+}
+
+/// Room on the disk of a SQLite store. The disk of a server is the server's matter.
+pub async fn disk(place: &Place, rules: &Rules) -> Result<Disk, String> {
+    let Place::Sqlite(dir) = place else { return Ok(Disk::default()) };
+    Ok(Disk { free: free(dir).await?, floor: rules.free_floor })
+}
+
+/// Free bytes where `dir` is.
+async fn free(dir: &Path) -> Result<u64, String> {
+    let path: PathBuf = dir.to_owned();
+    let stat = work::STORE.run(move || Ok(rustix::fs::statvfs(&path)?)).await;
+    let stat = stat.map_err(|e| format!("{} cannot be looked at: {e}", dir.display()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_become_policies_and_for_ever_does_not_yield() {
+        let classes =
+            [("default", "90d 20G"), ("audit", "forever")].map(|(n, k)| (n.into(), Keep::parse(k).unwrap()));
+        let policies = Rules { classes: classes.into(), free_floor: 5 }.policies();
+        let default = Policy { age: Some(90 * retention::DAY), bytes: Some(20 << 30), yields: true };
+        assert_eq!(policies.of(&Class("other".into())), default);
+        assert_eq!(policies.of(&Class("audit".into())), Policy { age: None, bytes: None, yields: false });
+    }
+
+    #[test]
+    fn what_is_set_is_in_force() {
+        let retention = Retention::new(Rules::of(&Settings::default()));
+        let keep = Keep::parse("1h").unwrap();
+        retention.set("debug", keep);
+        assert_eq!(retention.rules().classes["debug"], keep);
+        assert_eq!(retention.rules().classes["default"], Keep::default());
+    }
+}
