@@ -67,6 +67,9 @@ tools() {
     need ps procps
     need java default-jre-headless
     need mvn maven
+    need sqlite3 sqlite3
+    # The server's programs are not in PATH.
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need no-such-command postgresql
     need go golang-go
     if ! "$cache/venv/bin/python" -c 'import grpc, grpc_tools, gunicorn' 2>/dev/null; then
         python3 -c 'import ensurepip' 2>/dev/null || need no-such-command python3-venv

@@ -59,7 +59,8 @@ impl fmt::Display for Keep {
         if let Some(age) = self.age {
             let millis = millis(age);
             let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
-            let (unit, name) = units.into_iter().find(|(unit, _)| millis % unit == 0).unwrap_or((1, "ms"));
+            let (unit, name) =
+                units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit)).unwrap_or((1, "ms"));
             write!(f, "{}{name}", millis / unit)?;
         }
         if let Some(bytes) = self.bytes {
