@@ -23,8 +23,6 @@ pub static OUTPUT: Lane = Lane::new(8);
 pub static PROBES: Lane = Lane::new(4);
 /// Readers of captured output, for the store.
 pub static CAPTURE: Lane = Lane::new(4);
-/// Looks of the sampler.
-pub static SAMPLES: Lane = Lane::new(1);
 /// What the store's tasks look up: room on the disk, sizes of log files, the configuration that is rewritten.
 pub static STORE: Lane = Lane::new(4);
 /// Checks of the configuration, asked for by clients.

@@ -5,8 +5,8 @@
 //!                                                    '--> the newest usage, in memory: status
 //! ```
 //!
-//! One task; the looking itself is blocking work with a turn of its own. While the store is not open, the newest numbers
-//! are shown and not kept.
+//! One thread of its own: the looking is blocking work, and an idle helmd wakes once for it, where a timer of the runtime and
+//! its pool would wake it a dozen times. While the store is not open, the newest numbers are shown and not kept.
 
 pub mod host;
 pub mod leaf;
@@ -18,8 +18,9 @@ pub mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use helm_core::name::ServiceName;
 use helm_core::spec::MetricSettings;
@@ -27,14 +28,13 @@ use helm_core::status::{RunId, ServiceStatus};
 use helm_core::time::Wall;
 use helm_store::metrics::block::Sample;
 use helm_store::metrics::{Metrics, MetricsHandle, Retention};
-use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::store::Store;
 use crate::supervisor::{FleetView, Supervisor};
-use crate::{cgroup, clock, work};
+use crate::{cgroup, clock};
 use look::{Found, Look, Subject};
 use reckon::Usage;
 use series::Known;
@@ -74,9 +74,23 @@ impl Sampler {
         let retention = retention(&sampling.settings);
         tasks.spawn(keep(sampling.store.clone(), retention, metrics.clone(), tasks.clone(), stop.clone()));
         let (kept, stop) = (metrics.clone(), stop.clone());
-        tasks.spawn(async move {
-            stop.run_until_cancelled(run(sampling, tell, kept)).await;
-        });
+        let (until, stopped) = std::sync::mpsc::sync_channel(0);
+        let (done, ended) = oneshot::channel();
+        let work = move || {
+            run(sampling, &tell, &kept, &stopped);
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        };
+        match std::thread::Builder::new().name("sampler".into()).spawn(work) {
+            Ok(_) => {
+                tasks.spawn(async move {
+                    stop.cancelled().await;
+                    drop::<SyncSender<()>>(until);
+                    let _ = ended.await;
+                });
+            }
+            Err(e) => tracing::error!("nothing is sampled: the thread cannot be started: {e}"),
+        }
         Self { latest, metrics }
     }
 
@@ -118,38 +132,28 @@ async fn keep(
     let _ = metrics.set(handle);
 }
 
-async fn run(sampling: Sampling, tell: watch::Sender<Arc<Latest>>, metrics: Arc<OnceLock<MetricsHandle>>) {
+/// Looks at every interval until the sender of `stopped` is dropped. Blocking.
+fn run(
+    sampling: Sampling,
+    tell: &watch::Sender<Arc<Latest>>,
+    metrics: &OnceLock<MetricsHandle>,
+    stopped: &Receiver<()>,
+) {
     let Sampling { supervisor, settings, tree, home, logs, .. } = sampling;
-    let fresh = || Look::new(home.clone(), logs.clone(), settings.interval);
-    let mut look = fresh();
-    let mut ticks = tokio::time::interval(settings.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = Look::new(home, logs, settings.interval);
     loop {
-        ticks.tick().await;
-        let view = supervisor.view();
-        let at = clock::wall();
-        let subjects = subjects(&view, tree.as_deref(), at);
-        let known = known(&view, at);
-        let looked = work::SAMPLES.run(move || {
-            let found = look.look(&subjects);
-            Ok((look, found))
-        });
-        let found = match looked.await {
-            Ok((same, found)) => {
-                look = same;
-                found
-            }
-            Err(e) => {
-                tracing::error!("the sampler failed and begins anew: {e}");
-                look = fresh();
-                continue;
-            }
-        };
+        let begin = Instant::now();
+        let (view, at) = (supervisor.view(), clock::wall());
+        let found = look.look(&subjects(&view, tree.as_deref(), at));
         if let Some(metrics) = metrics.get() {
-            store(metrics, &found, &known, at);
+            store(metrics, &found, &known(&view, at), at);
         }
         let latest = found.services.into_iter().map(|(name, run, usage)| (name, (run, usage))).collect();
         tell.send_replace(Arc::new(latest));
+        let left = settings.interval.saturating_sub(begin.elapsed());
+        if stopped.recv_timeout(left) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
     }
 }
 
