@@ -163,3 +163,23 @@ fn modes_outlive_a_hold() {
     s.down().died("a", Exit::Code(0)).done_so_far();
     s.up().expect(&["start a#2 production"]);
 }
+
+#[test]
+fn a_one_shot_that_is_just_done_is_not_done_again_unless_it_is_named() {
+    let done = || {
+        let once = ServiceSpec { restart: RestartPolicy::OnFailure, ..svc("once") };
+        let mut s = Script::all([once, needs(svc("b"), &[("once", Started)])]);
+        s.started("once").ended("once", Exit::Code(0)).done_so_far();
+        assert_eq!(s.status("once").state, State::Stopping);
+        s
+    };
+    let mut s = done();
+    s.up().empty("once").done_so_far();
+    assert!(s.status("once").completed);
+    let mut s = done();
+    s.start("b").empty("once").done_so_far();
+    assert!(s.status("once").completed);
+    let mut s = done();
+    s.start("once").empty("once");
+    assert_eq!(s.status("once").state, State::Starting);
+}
