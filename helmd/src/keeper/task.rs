@@ -230,8 +230,9 @@ impl Task {
         match due {
             Due::Ask => {
                 signal_keeper(&self.place, self.name.as_str(), Signal::CONT);
+                // Before it is asked: where that fails, a new keeper is there afterwards, and was not asked.
+                self.silence = Some(Silence::Asked(Instant::now()));
                 self.give(Order::Hello { log: self.spec.log.clone(), attach: None }).await;
-                self.silence = self.link.as_ref().map(|_| Silence::Asked(Instant::now()));
             }
             // Its socket ends with it.
             Due::Replace => self.kill_stuck(),
