@@ -173,3 +173,24 @@ fn an_end_in_absence_that_is_told_late_changes_no_plan() {
     s.found_ended("a", Exit::Code(9), 3, 30, true).is("a", State::Blocked, "waits for b (starting)");
     assert_eq!(s.status("a").last_exit, None);
 }
+
+#[test]
+fn run_ids_are_above_those_of_a_boot_whose_clock_was_ahead() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").news("a", News::Warning { topic: "t".into(), text: String::new() });
+    s.restart(&["a"]).died("a", Exit::Signal(15)).started("a").done_so_far();
+    // The next boot knows the wish for a run newer than 1, and the events that tell of 500; nothing else.
+    s.forget().reborn_at(1).written("a", 500).event(Event::Adopted).expect(&["start a#501"]);
+    s.started("a").changes();
+    s.died("a", Exit::Code(3));
+    assert!(s.changes().iter().any(|change| change.kind == ChangeKind::Exit), "its end is told");
+}
+
+#[test]
+fn a_restart_of_an_earlier_boot_is_not_asked_again_for_a_run_of_this_one() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").died("a", Exit::Code(0)).after(secs(60)).started("a").restart(&["a"]);
+    s.done_so_far();
+    s.forget().reborn_at(1).event(Event::Adopted).expect(&["start a#3"]).started("a");
+    s.reborn_at(1).found("a", 3, true, None).event(Event::Adopted).expect(&[]);
+}
