@@ -112,7 +112,7 @@ impl Task {
                 let found = self.adopt(told).await;
                 // Too late for the others: it is told as news.
                 if let Err(late) = reply.send(found) {
-                    for news in late {
+                    for news in late.into_iter().chain([News::Answered]) {
                         self.tell(news).await;
                     }
                 }

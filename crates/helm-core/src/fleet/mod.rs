@@ -215,5 +215,6 @@ fn after(run: RunId) -> RunId {
 
 /// What was found when helmd came: to be known before anything else is decided.
 fn is_finding(event: &Event) -> bool {
-    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. } | News::FoundFormer { .. }))
+    let Event::News(_, news) = event else { return false };
+    matches!(news, News::Found { .. } | News::FoundEnded { .. } | News::FoundFormer { .. } | News::Silent)
 }
