@@ -127,7 +127,7 @@ fn down_does_not_wait_for_what_helm_does_not_run() {
     assert_eq!(plan.goals, [(name("a"), Goal::LeftAlone), (name("b"), Goal::Stopped)]);
     let a = s.status("a");
     let Verdict::Done(words) = crate::goal::judge(&Goal::LeftAlone, a, a) else { panic!("it is waited for") };
-    assert!(words.starts_with("left alone: a is external ("), "{words}");
+    assert!(words.starts_with("left alone: a is external: pid 123 (java)"), "{words}");
     assert_eq!(plan.wishes, Wishes { hold: true, ..Wishes::default() });
 }
 
