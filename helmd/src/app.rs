@@ -16,6 +16,7 @@ use helm_core::wish::{Mode, Wish, Wishes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,7 +50,7 @@ const ADOPT_WITHIN: Duration = Duration::from_secs(15);
 const NEWS: usize = 1024;
 /// For ever, in a form that clocks can add.
 const KEEP_THREADS: Duration = Duration::from_secs(u32::MAX as u64);
-/// How long helmd waits for its tasks when it leaves.
+/// How long helmd takes to leave, whatever hangs.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the command line says.
@@ -162,8 +163,9 @@ fn start(options: Options) -> Result<(), StartError> {
         .map_err(context("the runtime cannot be started"))?;
     let result = runtime.block_on(run(options, home, &mut lock, loaded, nofile));
     // A thread that hangs in a dead file system must not keep the lock.
-    runtime.shutdown_timeout(LEAVE_WITHIN);
-    result
+    let left = result.as_ref().map_or(LEAVE_WITHIN, |until| until.saturating_duration_since(Instant::now()));
+    runtime.shutdown_timeout(left);
+    result.map(drop)
 }
 
 /// helmd needs about four descriptors for each service.
@@ -176,13 +178,14 @@ fn raise_nofile() -> Rlimit {
     own
 }
 
+/// Runs until helmd leaves; answers until when it may take to have left.
 async fn run(
     options: Options,
     home: Home,
     lock: &mut HomeLock,
     loaded: config::Loaded,
     nofile: Rlimit,
-) -> Result<(), StartError> {
+) -> Result<Instant, StartError> {
     let config::Loaded { config, mut warnings, broken, reading } = loaded;
     let default_mode = options.default_mode.or(config.settings.default_mode).unwrap_or_default();
     let stop = CancellationToken::new();
@@ -200,7 +203,7 @@ async fn run(
     let (journal, writer) = Journal::open(&home, kept, memory);
     let written = journal.ends();
     let told = |service: &ServiceName| told(service, &memories, &written);
-    let (found, wishes) = adopt(&keepers, told, &file, &mut warnings).await;
+    let (found, wishes, wishes_known) = adopt(&keepers, told, &file, &mut warnings).await;
     warnings.extend(strays(&home, &keepers));
 
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
@@ -310,25 +313,28 @@ async fn run(
     };
     tracing::info!(socket = %socket.path.display(), services = world.config.services.len(), "helmd {} is up", env!("CARGO_PKG_VERSION"));
     let signals = tokio::spawn(leave_on_signals(stop.clone()));
-    let driving = tokio::spawn(driver.run(found));
+    let driving = tokio::spawn(driver.run(found, wishes_known));
     let serving = tokio::spawn(rpc::serve(api, socket.listener, socket.admission, stop.clone()));
     logging::announce_ready(options.foreground);
 
-    let served = until_left(serving, &stop).await;
+    let (served, until) = until_left(serving, &stop).await;
     stop.cancel();
     if let Some(Ok(Err(e))) = served {
         tracing::error!("the API ended: {e}");
     }
-    let _ = driving.await;
-    let _ = signals.await;
     tasks.close();
-    if tokio::time::timeout(LEAVE_WITHIN, tasks.wait()).await.is_err() {
+    let ended = async {
+        let _ = driving.await;
+        let _ = signals.await;
+        tasks.wait().await;
+    };
+    if timeout_at(until, ended).await.is_err() {
         tracing::warn!("{} task(s) did not end within {LEAVE_WITHIN:?}", tasks.len());
     }
     // The journal's senders are gone with the driver and the API: its thread has written everything.
-    let _ = tokio::time::timeout(LEAVE_WITHIN, journal_written).await;
+    let _ = timeout_at(until, journal_written).await;
     tracing::info!("helmd has left; services stay");
-    Ok(())
+    Ok(until)
 }
 
 fn world(home: &Home, config: Config, nofile: Rlimit, reaper: Reaper) -> Result<World, StartError> {
@@ -373,20 +379,22 @@ fn spawn_keepers(
     runnable.map(|spec| (spec.name.clone(), spawn(spec))).collect()
 }
 
-/// Waits for the end of the API. Once helmd leaves, a client that does not read keeps it no longer than a moment.
+/// Waits for the end of the API. Once helmd leaves, a client that does not read keeps it no longer than a moment: half of
+/// the time that helmd has to leave, whose end is the second answer.
 async fn until_left<T>(
     mut serving: tokio::task::JoinHandle<T>,
     stop: &CancellationToken,
-) -> Option<Result<T, tokio::task::JoinError>> {
+) -> (Option<Result<T, tokio::task::JoinError>>, Instant) {
     tokio::select! {
-        served = &mut serving => return Some(served),
+        served = &mut serving => return (Some(served), Instant::now() + LEAVE_WITHIN),
         () = stop.cancelled() => {}
     }
-    match tokio::time::timeout(LEAVE_WITHIN, &mut serving).await {
-        Ok(served) => Some(served),
+    let until = Instant::now() + LEAVE_WITHIN;
+    match timeout_at(until - LEAVE_WITHIN / 2, &mut serving).await {
+        Ok(served) => (Some(served), until),
         Err(_) => {
             serving.abort();
-            None
+            (None, until)
         }
     }
 }
@@ -400,13 +408,13 @@ fn told(service: &ServiceName, memories: &Memories, written: &BTreeMap<ServiceNa
     }
 }
 
-/// Asks all keepers in parallel; what they answer is told to the fleet before it acts.
+/// Asks all keepers in parallel; what they answer is told to the fleet before it acts. Also: were there wishes to read?
 async fn adopt(
     keepers: &BTreeMap<ServiceName, Keeper>,
     told: impl Fn(&ServiceName) -> Option<RunId>,
     file: &WishFile,
     warnings: &mut Vec<String>,
-) -> (Vec<(ServiceName, News)>, Wishes) {
+) -> (Vec<(ServiceName, News)>, Wishes, bool) {
     let asked: Vec<_> = keepers
         .iter()
         .map(|(name, keeper)| {
@@ -414,14 +422,21 @@ async fn adopt(
             (name.clone(), keeper.order(Command::Adopt { told: told(name), reply }), answer)
         })
         .collect();
-    let until = tokio::time::Instant::now() + ADOPT_WITHIN;
+    let until = Instant::now() + ADOPT_WITHIN;
     let mut found = Vec::new();
-    for (name, ordered, answer) in asked {
-        match (ordered, tokio::time::timeout_at(until, answer).await) {
-            (Ok(()), Ok(Ok(news))) => found.extend(news.into_iter().map(|n| (name.clone(), n))),
-            _ => warnings.push(format!(
-                "{name}: its keeper did not answer within {ADOPT_WITHIN:?}; see `helmctl status {name}`"
-            )),
+    for (name, ordered, mut answer) in asked {
+        let in_time = timeout_at(until, &mut answer).await;
+        // From here on the keeper's task sees that it is late, and tells it as news.
+        answer.close();
+        let answered = in_time.ok().and_then(Result::ok).or_else(|| answer.try_recv().ok());
+        match (ordered, answered) {
+            (Ok(()), Some(news)) => found.extend(news.into_iter().map(|n| (name.clone(), n))),
+            _ => {
+                warnings.push(format!(
+                    "{name}: its keeper did not answer within {ADOPT_WITHIN:?}; see `helmctl status {name}`"
+                ));
+                found.push((name, News::Silent));
+            }
         }
     }
     let loaded = file.load();
@@ -438,7 +453,7 @@ async fn adopt(
             }
         }
     }
-    (found, wishes)
+    (found, wishes, loaded.known)
 }
 
 /// Runs of services that are not configured any more. They are left alone until an operator decides.

@@ -93,8 +93,10 @@ impl Journal {
         let mut ring = Ring { entries: VecDeque::new(), kept, last: 0 };
         for file in [former(&path), path.clone()] {
             // A torn last line (power cut, kill) is skipped; it was told to whoever listened.
-            let lines = File::open(file).map(|f| BufReader::new(f).lines().map_while(Result::ok));
-            for entry in lines.into_iter().flatten().filter_map(|l| serde_json::from_str::<Entry>(&l).ok()) {
+            // Bytes, not text: it may be torn in the middle of a character.
+            let lines = File::open(file).map(|f| BufReader::new(f).split(b'\n').map_while(Result::ok));
+            for entry in lines.into_iter().flatten().filter_map(|l| serde_json::from_slice::<Entry>(&l).ok())
+            {
                 ring.push(entry);
             }
         }
@@ -278,5 +280,37 @@ impl Writer {
             *size += batch.len() as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_torn_within_a_character_hides_no_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let line = |id: u64| {
+            let change = Change {
+                at: clock::wall(),
+                service: ServiceName::new("app").unwrap(),
+                kind: ChangeKind::Exit,
+                from: String::new(),
+                to: "code 1".into(),
+                cause: "für immer".into(),
+                run: Some(RunId(id)),
+                pid: None,
+                exit: None,
+            };
+            serde_json::to_vec(&Entry { id, change }).unwrap()
+        };
+        let (whole, second) = (line(7), line(8));
+        let torn = &second[..second.iter().position(|byte| !byte.is_ascii()).unwrap() + 1];
+        let text = [&whole[..], b"\n", torn, b"\n", &line(9), b"\n"].concat();
+        fs::write(home.instance().join("events.jsonl"), text).unwrap();
+        let (journal, _writer) = Journal::open(&home, 100, MemoryFile::open(&home).0);
+        assert_eq!(journal.newest(), 9, "no number is given again");
+        assert_eq!(journal.ends().into_values().collect::<Vec<_>>(), [RunId(9)], "no end is told again");
     }
 }

@@ -331,3 +331,42 @@ fn a_keeper_that_takes_no_order_is_replaced_and_the_service_is_not_touched() {
     drop(held);
     ended_once(&home);
 }
+
+/// helmd is killed while `app` runs, and the next one cannot read the record of its run until `meanwhile` is done.
+fn adopted_late(wishes_are_lost: bool, meanwhile: impl Fn(&Home)) {
+    let home = home_with("app", json!({"command": fixture("chatty", "rate=20")}));
+    let before = home.status("app");
+    home.life("app");
+    home.kill_helmd();
+    if wishes_are_lost {
+        home.write("instance/wishes.json", "{");
+    }
+    let record = home.path(&format!("instance/run/app/{}/record", before.run));
+    let aside = record.with_extension("aside");
+    std::fs::rename(&record, &aside).unwrap();
+    // A directory is there, and no bytes can be read from it.
+    std::fs::create_dir(&record).unwrap();
+    home.ctl(&["daemon", "start"]).code(0);
+    let silent = home.status("app");
+    assert_eq!(
+        (silent.state.as_str(), silent.reason.as_str()),
+        ("blocked", "its keeper has not answered yet")
+    );
+    meanwhile(&home);
+    std::fs::remove_dir(&record).unwrap();
+    std::fs::rename(&aside, &record).unwrap();
+    let after = home.wait_for("app", "it is known again", |s| s.state == "running");
+    assert_eq!((after.pid, after.run, after.restarts), (before.pid, before.run, 0));
+    home.ctl(&["stop", "app"]).code(0);
+    ended_once(&home);
+}
+
+#[test]
+fn a_service_whose_keeper_answers_late_goes_on() {
+    adopted_late(false, |home| drop(home.ctl(&["start", "app", "--no-wait"]).code(0)));
+}
+
+#[test]
+fn a_service_whose_keeper_answers_late_goes_on_where_the_wishes_are_lost() {
+    adopted_late(true, |_| {});
+}

@@ -49,7 +49,7 @@ fn it_counts_as_up_is_named_and_never_killed() {
     assert_eq!(home.status("after").state, "running", "its dependents start");
 
     home.ctl(&["stop", "web"]).code(1).says(&foreign.0.id().to_string());
-    let left_alone = format!("left alone: web is external (pid {}, ", foreign.0.id());
+    let left_alone = format!("left alone: web is external: pid {} (", foreign.0.id());
     home.ctl(&["down"]).code(0).says(&left_alone);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(), "it was killed");
     assert_eq!(home.journal("web").lives, []);

@@ -88,7 +88,7 @@ pub enum Refusal {
 pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Result<Plan, Refusal> {
     let planner = Planner { fleet, default_mode };
     match ask {
-        Ask::Start { names, mode } => Ok(planner.start(&planner.named(names)?, *mode, wishes)),
+        Ask::Start { names, mode } => Ok(planner.start(&planner.named(names)?, *mode, true, wishes)),
         Ask::Stop { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
         Ask::Restart { names, mode } => Ok(planner.restart(&planner.named(names)?, *mode, wishes)),
         Ask::Up { names, mode, as_wanted } => {
@@ -98,14 +98,13 @@ pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Re
                 whom.retain(|spec| wishes.services.get(&spec.name).is_none_or(|wish| wish.run));
             }
             let lifted = if all { Wishes { hold: false, ..wishes.clone() } } else { wishes.clone() };
-            let mut plan = planner.start(&whom, *mode, &lifted);
+            let mut plan = planner.start(&whom, *mode, !all, &lifted);
             if all {
                 for (_, goal) in &mut plan.goals {
                     if let Goal::Up { if_installed, .. } = goal {
                         *if_installed = true;
                     }
                 }
-                plan.kick.retain(|name| !planner.is_completed(name));
             }
             Ok(plan)
         }
@@ -165,24 +164,27 @@ impl<'a> Planner<'a> {
         self.status(name).and_then(|status| status.run)
     }
 
-    /// A one-shot that is done need not be done again, unless it is named.
-    fn is_completed(&self, name: &ServiceName) -> bool {
-        self.status(name).is_some_and(|status| status.completed)
+    /// A one-shot that is done need not be done again, unless it is named. One that is wanted and ends may be one that
+    /// has just been done: its policy decides.
+    fn is_left_alone(&self, name: &ServiceName) -> bool {
+        self.status(name)
+            .is_some_and(|status| status.completed || status.wanted && status.state == State::Stopping)
     }
 
-    fn start(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
+    fn start(&self, whom: &[&ServiceSpec], mode: Option<Mode>, named: bool, wishes: &Wishes) -> Plan {
         let mut wishes = lift(wishes);
         for spec in whom {
-            self.want(&spec.name, mode, &mut wishes);
+            self.want(&spec.name, mode, named, &mut wishes);
         }
-        let mut kick: Vec<ServiceName> = whom.iter().map(|spec| spec.name.clone()).collect();
+        let asked = whom.iter().map(|spec| &spec.name).filter(|name| named || !self.is_left_alone(name));
+        let mut kick: Vec<ServiceName> = asked.cloned().collect();
         for name in self.needed(whom) {
             let status = self.status(&name);
             let wanted = wishes.services.get(&name).is_some_and(|wish| wish.run);
             if !wanted && status.is_none_or(|status| status.state != State::External) {
-                self.want(&name, mode, &mut wishes);
+                self.want(&name, mode, false, &mut wishes);
             }
-            if !self.is_completed(&name) {
+            if !self.is_left_alone(&name) {
                 kick.push(name);
             }
         }
@@ -191,7 +193,7 @@ impl<'a> Planner<'a> {
     }
 
     fn restart(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
-        let plan = self.start(whom, mode, wishes);
+        let plan = self.start(whom, mode, true, wishes);
         let fresh = |name: &ServiceName| Goal::Up { fresh_since: self.run(name), if_installed: false };
         let names = || whom.iter().map(|spec| spec.name.clone());
         let mut wishes = plan.wishes;
@@ -228,10 +230,11 @@ impl<'a> Planner<'a> {
         Plan { wishes: Wishes { hold: true, ..wishes.clone() }, restart: Vec::new(), kick: Vec::new(), goals }
     }
 
-    fn want(&self, name: &ServiceName, mode: Option<Mode>, wishes: &mut Wishes) {
+    fn want(&self, name: &ServiceName, mode: Option<Mode>, named: bool, wishes: &mut Wishes) {
         let mode = self.mode(name, mode, wishes);
         // What is ending already ends, and another run follows: the same as a restart.
         let ending = self.status(name).filter(|status| status.state == State::Stopping);
+        let ending = ending.filter(|_| named || !self.is_left_alone(name));
         let asked = wishes.services.get(name).and_then(|wish| wish.newer_than);
         let newer_than = ending.and_then(|status| status.run).max(asked);
         wishes.services.insert(name.clone(), Wish { run: true, mode, newer_than });

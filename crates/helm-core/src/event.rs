@@ -29,7 +29,8 @@ pub struct Now {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// All keepers of the home were asked (their `FoundFormer`/`Found`/`FoundEnded` news came before): the fleet may act.
+    /// All keepers of the home were asked (their `FoundFormer`/`Found`/`FoundEnded`/`Silent` news came before): the fleet
+    /// may act.
     Adopted,
     /// The operator's wishes changed. They are recorded already. `restart` names services that are to be restarted
     /// even if they run; `kick` names those whose backoff or failure is cut short.
@@ -102,6 +103,11 @@ pub enum News {
         /// It had been ready.
         ready: bool,
     },
+    /// Adoption: its keeper has not answered yet. What it will find comes later, and then `Answered`; nothing is
+    /// started before.
+    Silent,
+    /// A keeper that was `Silent` has told what it found.
+    Answered,
     /// The program runs (exec has succeeded).
     Started {
         /// The run.

@@ -123,11 +123,8 @@ fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
 }
 
 fn left_alone(status: &ServiceStatus) -> String {
-    let holder = status.holder.as_ref();
-    let pid = holder.and_then(|h| h.pid).map(|pid| format!("pid {pid}"));
-    let parts: Vec<String> = pid.into_iter().chain(holder.and_then(|h| h.command.clone())).collect();
-    let who = if parts.is_empty() { "its process cannot be seen".into() } else { parts.join(", ") };
-    format!("left alone: {} is external ({who})", status.name)
+    let who = status.holder.as_ref().map_or_else(|| "another process".into(), holder_words);
+    format!("left alone: {} is external: {who}", status.name)
 }
 
 fn not_ours(status: &ServiceStatus) -> String {

@@ -6,6 +6,7 @@ mod common;
 
 use common::{Home, alive, exists, until};
 use helm_core::exit::Exit;
+use helm_core::status::RunId;
 use helm_shim::procs;
 use helm_shim::wire::{Containment, Order, Report};
 
@@ -58,6 +59,34 @@ fn of_former_runs_the_newest_records_stay_and_nothing_else() {
         let record = helm_shim::record::RunRecord::read(&home.place().run(*run).record()).unwrap().unwrap();
         assert_eq!(record.state.ended.unwrap().exit, Exit::Code(7));
     }
+}
+
+#[test]
+fn records_of_a_boot_whose_clock_was_ahead_go_before_those_of_this_one() {
+    let home = Home::new();
+    let mut keeper = home.keeper();
+    let mut run_once = || {
+        let order = home.sh("exit 7");
+        let run = order.run;
+        keeper.start(order);
+        keeper.tree_empty(run);
+        run
+    };
+    let first = run_once();
+    let record = home.place().run(first).record();
+    let foreign: Vec<RunId> = (0..9).map(|i| RunId(u64::MAX - i)).collect();
+    for run in &foreign {
+        let dir = home.place().run(*run);
+        std::fs::create_dir(dir.path()).unwrap();
+        let mut told = helm_shim::record::RunRecord::read(&record).unwrap().unwrap();
+        told.epoch.boot_id = "another".into();
+        let slot = helm_shim::record::RUN_SLOT;
+        helm_shim::record::Slots::create(&dir.record(), slot).unwrap().write(&told).unwrap();
+    }
+    let mut ran = vec![first];
+    ran.extend((0..8).map(|_| run_once()));
+    // The last run and eight before it: there is no room for others.
+    until("only those of this boot are there", || home.place().runs().unwrap() == ran);
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Task {
                 let found = self.adopt(told).await;
                 // Too late for the others: it is told as news.
                 if let Err(late) = reply.send(found) {
-                    for news in late {
+                    for news in late.into_iter().chain([News::Answered]) {
                         self.tell(news).await;
                     }
                 }
@@ -230,8 +230,9 @@ impl Task {
         match due {
             Due::Ask => {
                 signal_keeper(&self.place, self.name.as_str(), Signal::CONT);
+                // Before it is asked: where that fails, a new keeper is there afterwards, and was not asked.
+                self.silence = Some(Silence::Asked(Instant::now()));
                 self.give(Order::Hello { log: self.spec.log.clone(), attach: None }).await;
-                self.silence = self.link.as_ref().map(|_| Silence::Asked(Instant::now()));
             }
             // Its socket ends with it.
             Due::Replace => self.kill_stuck(),

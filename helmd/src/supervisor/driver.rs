@@ -3,6 +3,7 @@
 //! A request is carried out in three steps: the wishes that follow from it are computed, they are written (on a thread
 //! of their own, while news and deadlines go on), then the fleet is told. Requests wait for one another.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use helm_core::fleet::Fleet;
 use helm_core::name::ServiceName;
 use helm_core::status::ServiceStatus;
 use helm_core::time::Mono;
-use helm_core::wish::{Mode, Wishes};
+use helm_core::wish::{Mode, Wish, Wishes};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,8 @@ pub struct Driver {
     wishes: Wishes,
     /// The file says the same.
     saved: bool,
+    /// Where the wishes were not known and the keeper was silent at adoption: what it finds is taken for wanted.
+    unasked: BTreeSet<ServiceName>,
     /// Where the wishes are, for messages.
     path: PathBuf,
     writer: WishWriter,
@@ -72,6 +75,7 @@ impl Driver {
             fleet,
             wishes,
             saved: true,
+            unasked: BTreeSet::new(),
             path,
             writer,
             default_mode,
@@ -84,13 +88,13 @@ impl Driver {
         (driver, Supervisor { asks, view: seen })
     }
 
-    /// Tells the fleet what adoption found, then runs until helmd leaves.
-    pub async fn run(mut self, found: Vec<(ServiceName, News)>) {
+    /// Tells the fleet what adoption found, then runs until helmd leaves. `wishes_known`: they were there to be read.
+    pub async fn run(mut self, found: Vec<(ServiceName, News)>, wishes_known: bool) {
         for (name, news) in found {
-            if let News::Found { started_wall, .. } = &news {
-                self.performer.begun.insert(name.clone(), *started_wall);
+            if matches!(news, News::Silent) && !wishes_known {
+                self.unasked.insert(name.clone());
             }
-            self.step(Event::News(name, news));
+            self.hear(name, news);
         }
         self.step(Event::Adopted);
         self.publish();
@@ -110,15 +114,28 @@ impl Driver {
         if let Some(last) = saving {
             let _ = last.write.await;
         }
-        self.performer.leave().await;
+        self.performer.leave();
     }
 
     fn take_news(&mut self, name: ServiceName, news: News) {
-        self.step(Event::News(name, news));
+        self.hear(name, news);
         for _ in 1..BATCH {
             let Ok((name, news)) = self.news.try_recv() else { break };
-            self.step(Event::News(name, news));
+            self.hear(name, news);
         }
+    }
+
+    fn hear(&mut self, name: ServiceName, news: News) {
+        if let News::Found { started_wall, mode, .. } = &news {
+            self.performer.begun.insert(name.clone(), *started_wall);
+            if self.unasked.remove(&name) && !self.wishes.services.contains_key(&name) {
+                self.wishes.services.insert(name.clone(), Wish { run: true, mode: *mode, ..Wish::default() });
+                self.saved = false;
+                let (wishes, by) = (self.wishes.clone(), "an operator, earlier".to_owned());
+                self.step(Event::Wished { wishes, restart: Vec::new(), kick: Vec::new(), by });
+            }
+        }
+        self.step(Event::News(name, news));
     }
 
     fn step(&mut self, event: Event) {

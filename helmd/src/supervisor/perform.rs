@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use helm_core::event::Effect;
 use helm_core::name::ServiceName;
@@ -17,9 +16,6 @@ use crate::journal::Journal;
 use crate::keeper::{Command, Keeper};
 use crate::port;
 use crate::probe::Probes;
-
-/// How long the tasks get to end when helmd leaves.
-const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Holds the handles through which effects reach the world.
 pub struct Performer {
@@ -79,15 +75,9 @@ impl Performer {
         }
     }
 
-    /// helmd leaves: everything below is told and waited for, within a bound. Services stay.
-    pub async fn leave(self) {
-        let Self { keepers, probes, tasks, stop, .. } = self;
-        stop.cancel();
-        drop((keepers, probes));
-        tasks.close();
-        if tokio::time::timeout(LEAVE_WITHIN, tasks.wait()).await.is_err() {
-            tracing::warn!("{} task(s) did not end within {LEAVE_WITHIN:?}", tasks.len());
-        }
+    /// helmd leaves: everything below is told; whoever owns the tasks waits for them. Services stay.
+    pub fn leave(self) {
+        self.stop.cancel();
     }
 
     fn order(&self, service: &ServiceName, command: Command) {

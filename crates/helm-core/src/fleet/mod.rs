@@ -49,8 +49,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet of which nothing is known yet. Run ids are given out from `first_run` on, which must be greater than
-    /// that of every earlier run; at most `start_cap` services (at least one) start at the same time. `memories` are
+    /// A fleet of which nothing is known yet. Run ids are given out from `first_run` on, and above all that is known of
+    /// earlier runs; at most `start_cap` services (at least one) start at the same time. `memories` are
     /// what a former helmd of this boot left.
     pub fn new(
         services: Vec<ServiceSpec>,
@@ -62,8 +62,10 @@ impl Fleet {
     ) -> Self {
         let graph = Graph::new(&services);
         let wish = |spec: &ServiceSpec| wishes.services.get(&spec.name).copied().unwrap_or_default();
-        let next_run = memories.values().filter_map(Memory::newest_run).map(|run| RunId(run.0 + 1));
-        let next_run = next_run.fold(first_run, RunId::max);
+        // Of former boots as well, whose clock may have been ahead: new runs are newer than all that is known.
+        let asked = wishes.services.values().filter_map(|wish| wish.newer_than);
+        let known = memories.values().filter_map(Memory::newest_run).chain(asked);
+        let next_run = known.map(after).fold(first_run, RunId::max);
         let units = services.into_iter().map(|spec| {
             let (wish, memory) = (wish(&spec), memories.remove(&spec.name));
             Unit::new(spec, wish, wishes.hold, memory, now)
@@ -85,6 +87,7 @@ impl Fleet {
     /// The newest run of each service whose end stands in the events already: a helmd may die between writing an event
     /// and writing what it leaves to the next.
     pub fn ends_written(&mut self, mut ends: BTreeMap<ServiceName, RunId>) {
+        self.next_run = ends.values().copied().map(after).fold(self.next_run, RunId::max);
         for unit in &mut self.units {
             unit.end_written(ends.remove(&unit.spec().name));
         }
@@ -129,7 +132,7 @@ impl Fleet {
                 | News::FoundEnded { run, .. }
                 | News::FoundFormer { run, .. } = &news
                 {
-                    self.next_run = self.next_run.max(RunId(run.0 + 1));
+                    self.next_run = self.next_run.max(after(*run));
                 }
                 if let Some(i) = self.graph.index(service.as_str()) {
                     self.units[i].news(news, &mut Turn { now, out, next_run: &mut self.next_run });
@@ -206,7 +209,12 @@ impl Fleet {
     }
 }
 
+fn after(run: RunId) -> RunId {
+    RunId(run.0.saturating_add(1))
+}
+
 /// What was found when helmd came: to be known before anything else is decided.
 fn is_finding(event: &Event) -> bool {
-    matches!(event, Event::News(_, News::Found { .. } | News::FoundEnded { .. } | News::FoundFormer { .. }))
+    let Event::News(_, news) = event else { return false };
+    matches!(news, News::Found { .. } | News::FoundEnded { .. } | News::FoundFormer { .. } | News::Silent)
 }

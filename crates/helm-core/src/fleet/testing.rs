@@ -172,10 +172,15 @@ impl Script {
 
     /// A new helmd, which has read what the former one wrote, and has not asked the keepers yet.
     pub(crate) fn reborn(&mut self) -> &mut Self {
+        self.reborn_at(100)
+    }
+
+    /// The same, by a clock that gives this id to the first run.
+    pub(crate) fn reborn_at(&mut self, first: u64) -> &mut Self {
         let written = serde_json::to_string(&(&self.wishes, &self.memories)).unwrap();
         let (wishes, memories): (Wishes, _) = serde_json::from_str(&written).unwrap();
         let specs = self.fleet.specs().cloned().collect();
-        self.fleet = Fleet::new(specs, wishes, memories, RunId(100), 99, now(self.mono));
+        self.fleet = Fleet::new(specs, wishes, memories, RunId(first), 99, now(self.mono));
         self
     }
 

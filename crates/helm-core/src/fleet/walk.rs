@@ -3,7 +3,7 @@
 //! The world knows the truth (what really lives). After every step the invariants of the unit and the fleet are checked
 //! against it; at the end the world behaves, and everything that is wanted and can run must run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -28,6 +28,8 @@ const MANY: usize = 5;
 #[derive(Debug, Clone)]
 enum Act {
     Adopted,
+    /// A keeper that was silent at adoption says what it finds.
+    Answered(usize),
     Deliver(Index),
     Again(Index),
     Answer(usize, StartAnswer),
@@ -40,6 +42,8 @@ enum Act {
     /// helmd is killed, and the next one comes. What was to be remembered last may be lost.
     HelmdDies {
         forgets: bool,
+        /// Whose keepers do not answer in time.
+        silent: [bool; MANY],
     },
     Ask(AskKind, Vec<usize>),
     Wait(u64),
@@ -90,6 +94,8 @@ struct World {
     mail: Vec<(ServiceName, News)>,
     delivered: Vec<(ServiceName, News)>,
     adopted: bool,
+    /// Keepers that have not answered this helmd yet.
+    silent: BTreeSet<ServiceName>,
     newest: RunId,
     specs: Vec<ServiceSpec>,
     cap: u32,
@@ -127,6 +133,7 @@ impl World {
             mail: Vec::new(),
             delivered: Vec::new(),
             adopted: false,
+            silent: BTreeSet::new(),
             newest: RunId(99),
             specs,
             cap,
@@ -179,7 +186,25 @@ impl World {
                 }
             }
         };
+        if found.is_multiple_of(3) {
+            return self.is_silent(i);
+        }
         self.step(Event::News(service, news));
+    }
+
+    fn is_silent(&mut self, i: usize) {
+        self.silent.insert(self.names[i].clone());
+        self.step(Event::News(self.names[i].clone(), News::Silent));
+    }
+
+    fn answered(&mut self, i: usize) {
+        if !self.adopted || !self.silent.remove(&self.names[i]) {
+            return;
+        }
+        if let Some(news) = self.left(i) {
+            self.step(Event::News(self.names[i].clone(), news));
+        }
+        self.step(Event::News(self.names[i].clone(), News::Answered));
     }
 
     fn step(&mut self, event: Event) {
@@ -300,6 +325,7 @@ impl World {
         let who = |i: usize, names: &[ServiceName]| names[i % names.len()].clone();
         match act {
             Act::Adopted => self.step(Event::Adopted),
+            Act::Answered(i) => self.answered(i % self.names.len()),
             Act::Deliver(_) if self.mail.is_empty() => {}
             Act::Deliver(i) => self.deliver(i.index(self.mail.len())),
             Act::Again(_) if self.delivered.is_empty() => {}
@@ -335,7 +361,7 @@ impl World {
                     self.send(&service, News::Released);
                 }
             }
-            Act::HelmdDies { forgets } => self.helmd_dies(forgets),
+            Act::HelmdDies { forgets, silent } => self.helmd_dies(forgets, silent),
             Act::Ask(kind, whom) => self.ask(kind, &whom),
             Act::Wait(ms) => self.wait(Duration::from_millis(ms)),
         }
@@ -389,7 +415,7 @@ impl World {
 
     /// Nothing of helmd is left: no news that was under way, no holder of a port that was known. What runs goes on;
     /// of starts that were ordered, every other one came to its exec.
-    fn helmd_dies(&mut self, forgets: bool) {
+    fn helmd_dies(&mut self, forgets: bool, silent: [bool; MANY]) {
         if !self.adopted {
             return;
         }
@@ -397,6 +423,7 @@ impl World {
         let unheard: Vec<ServiceName> = self.mail.drain(..).map(|(service, _)| service).collect();
         self.delivered.clear();
         self.external.clear();
+        self.silent.clear();
         self.forgot |= forgets;
         if forgets {
             let former = std::mem::take(&mut self.memories).into_iter();
@@ -417,15 +444,20 @@ impl World {
         };
         (self.fleet, self.replica) = (fleet(), fleet());
         self.adopted = false;
-        for i in 0..self.names.len() {
+        for (i, silent) in silent.into_iter().enumerate() {
             let quiet = News::Warning { topic: "output".into(), text: String::new() };
             self.step(Event::News(self.names[i].clone(), quiet));
-            if let Some(news) = self.left(i) {
+            if silent {
+                self.is_silent(i);
+            } else if let Some(news) = self.left(i) {
                 self.step(Event::News(self.names[i].clone(), news));
             }
         }
         self.step(Event::Adopted);
-        for before in before.iter().filter(|before| !forgets && !unheard.contains(&before.name)) {
+        let heard = |before: &&ServiceStatus| {
+            !forgets && !unheard.contains(&before.name) && !self.silent.contains(&before.name)
+        };
+        for before in before.iter().filter(heard) {
             self.check_known(before);
         }
     }
@@ -487,6 +519,10 @@ impl World {
         assert_eq!(deadline, self.replica.deadline());
         assert!(self.fleet.status().eq(self.replica.status()));
         for status in self.fleet.status().filter(|_| self.adopted) {
+            if self.silent.contains(&status.name) {
+                assert_eq!((status.state, status.run), (State::Blocked, None), "{status:?}");
+                continue;
+            }
             consistent(status);
             let live = self.live.get(&status.name);
             assert!(live.is_none() || status.run == live.map(|(run, _)| *run), "{live:?} but {status:?}");
@@ -542,6 +578,7 @@ impl World {
 
     fn answer_all(&mut self) {
         for i in 0..self.names.len() {
+            self.answered(i);
             self.act(Act::Answer(i, StartAnswer::Runs { stubborn: false }));
             self.act(Act::TreeEnds(i));
             self.act(Act::Release(i));
@@ -716,7 +753,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (who(), any::<bool>()).prop_map(|(i, ready)| Act::Says(i, ready)),
         1 => who().prop_map(Act::Watchdog),
         1 => who().prop_map(Act::Release),
-        2 => proptest::bool::weighted(0.3).prop_map(|forgets| Act::HelmdDies { forgets }),
+        2 => (proptest::bool::weighted(0.3), proptest::array::uniform5(proptest::bool::weighted(0.2)))
+            .prop_map(|(forgets, silent)| Act::HelmdDies { forgets, silent }),
+        2 => who().prop_map(Act::Answered),
         6 => (ask_kind(), proptest::collection::vec(who(), 1..3)).prop_map(|(kind, whom)| Act::Ask(kind, whom)),
         6 => prop_oneof![0..50u64, 500..20_000u64].prop_map(Act::Wait),
     ]

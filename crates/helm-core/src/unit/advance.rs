@@ -31,6 +31,10 @@ impl Unit {
         if !self.wanted {
             return;
         }
+        if self.is_silent() {
+            self.deferred.get_or_insert((false, by.into()));
+            return;
+        }
         self.by = by.into();
         self.streak = Default::default();
         match &mut self.phase {
@@ -51,6 +55,10 @@ impl Unit {
     /// A person wants a new run, also where one is up.
     pub(crate) fn restart(&mut self, by: &str, turn: &mut Turn<'_>) {
         if !self.wanted {
+            return;
+        }
+        if self.is_silent() {
+            self.deferred = Some((true, by.into()));
             return;
         }
         match &mut self.phase {
@@ -74,7 +82,8 @@ impl Unit {
     pub(crate) fn is_due(&self, now: Mono) -> bool {
         self.wanted
             && match &self.phase {
-                Phase::Blocked(_) | Phase::Rest(Rest::Stopped { .. }) => true,
+                Phase::Blocked(gate) => *gate != Gate::Silent,
+                Phase::Rest(Rest::Stopped { .. }) => true,
                 Phase::Backoff { until, .. } => *until <= now,
                 Phase::Rest(Rest::Done { .. } | Rest::Failed { .. } | Rest::NotInstalled { .. })
                 | Phase::Launching(_)
@@ -105,6 +114,7 @@ impl Unit {
             return self.try_start(gate, turn);
         }
         match &mut self.phase {
+            Phase::Blocked(Gate::Silent) => false,
             Phase::Rest(Rest::Failed { .. } | Rest::NotInstalled { .. })
             | Phase::Blocked(_)
             | Phase::Backoff { .. }

@@ -96,9 +96,41 @@ impl Unit {
     /// All keepers were asked. Of what was not found, the memory alone is left.
     pub(crate) fn adopted(&mut self, turn: &mut Turn<'_>) {
         self.stale = true;
-        let unknown = self.last_run.is_none() && matches!(self.phase, Phase::Rest(Rest::Stopped { .. }));
-        if let Some(memory) = self.remembered.clone().filter(|_| unknown) {
+        if let Some(memory) = self.remembered.clone().filter(|_| self.is_unknown()) {
             self.resume(memory, turn);
+        }
+    }
+
+    /// Nothing was found of it so far, and nothing was done.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.last_run.is_none() && matches!(self.phase, Phase::Rest(Rest::Stopped { .. }))
+    }
+
+    /// Its keeper has still to say whether something of it lives.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.phase, Phase::Blocked(Gate::Silent))
+    }
+
+    /// Nothing is decided before its keeper has answered.
+    pub(super) fn silent(&mut self) {
+        if self.is_unknown() {
+            let gate = Gate::Silent;
+            let cause = gate.words();
+            self.enter(Phase::Blocked(gate), cause);
+        }
+    }
+
+    /// Its keeper has told what it found: now it is as adopted as the others, and what was asked meanwhile is done.
+    pub(super) fn answered(&mut self, turn: &mut Turn<'_>) {
+        if self.is_silent() {
+            let why = "nothing of it was found when its keeper answered".into();
+            self.enter(Phase::Rest(Rest::Stopped { why }), "its keeper has answered");
+            self.adopted(turn);
+        }
+        match self.deferred.take() {
+            Some((true, by)) if matches!(self.phase, Phase::Up(_)) => self.restart(&by, turn),
+            Some((_, by)) => self.kick(&by, turn),
+            None => {}
         }
     }
 

@@ -7,6 +7,7 @@
 //!   from        by                                                            to
 //!   Rest        wanted (where it was stopped), kick (whatever it rests for)   Blocked
 //!   Blocked     gate open                                                     Launching, with Effect::Start
+//!               its keeper was silent and has found something                 Up, Rest or Backoff
 //!   Backoff     its time, kick                                                Blocked
 //!   Launching   Started                                                       Up
 //!               StartFailed, NotInstalled                                     Backoff or Rest
@@ -21,7 +22,8 @@
 //!
 //! 1. Two live runs. `Effect::Start` is emitted only on the way from `Blocked`/`Rest`/`Backoff` to `Launching`, and
 //!    `Launching`, `Up` and `Ending` are left only by news that nothing of their run lives.
-//! 2. News of another run has an effect. (Found after all were adopted: a run that we do not know is killed.)
+//! 2. News of another run has an effect. (Found beside a run that is up or ends: a run that we do not
+//!    know is killed.)
 //! 3. A stop that does not end. `Launching` and `Ending` repeat `Effect::Kill` until the run is over.
 //! 4. A deadline in the past after a step.
 //!
@@ -92,6 +94,8 @@ pub(crate) struct Unit {
     told: Option<RunId>,
     /// Newest run whose end stands in the events of former helmds.
     written: Option<RunId>,
+    /// A start (`false`) or restart that was asked for while its keeper was silent, and by whom.
+    deferred: Option<(bool, String)>,
     /// What it waits for will not come by itself.
     stuck: Option<Stuck>,
     warnings: BTreeMap<String, String>,
@@ -140,6 +144,7 @@ impl Unit {
             last_run: None,
             told: former.and_then(|memory| memory.told),
             written: None,
+            deferred: None,
             stuck: None,
             warnings: BTreeMap::new(),
             cause: String::new(),
@@ -193,7 +198,8 @@ impl Unit {
             return;
         }
         self.refresh(turn);
-        if self.spec.program.is_some() {
+        // Of one whose keeper is silent, what the former helmd left still counts.
+        if self.spec.program.is_some() && !self.is_silent() {
             let memory = self.memory();
             if self.remembered.as_ref() != Some(&memory) {
                 self.remembered = Some(memory.clone());
@@ -204,7 +210,7 @@ impl Unit {
 
     /// Records what others can see to have changed.
     fn refresh(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.phase, Phase::Blocked(Gate::Unknown)) {
+        if matches!(self.phase, Phase::Blocked(Gate::Unknown | Gate::Silent)) {
             return;
         }
         self.stale = true;

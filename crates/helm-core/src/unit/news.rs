@@ -34,6 +34,8 @@ impl Unit {
             News::FoundFormer { run, exit, started, ended, ended_wall, ready } => {
                 self.found_former(run, exit, started, (ended, ended_wall), ready, turn);
             }
+            News::Silent => self.silent(),
+            News::Answered => self.answered(turn),
             News::Started { run, pid } => self.started(run, pid, turn.now.mono, turn),
             News::StartFailed { run, reason, permanent } => self.start_failed(run, reason, permanent, turn),
             News::NotInstalled { run, reason } => {
@@ -70,6 +72,10 @@ impl Unit {
     /// A run that lives. After adoption such news is a surprise; what runs already has the right to go on.
     fn found(&mut self, run: Run, pid: u32, ready: bool, ended: Option<(Exit, Mono)>, turn: &mut Turn<'_>) {
         if self.run() == Some(run.id) {
+            return;
+        }
+        // What lives is known to its keeper, who refuses the start beside it: nothing is gained by its death.
+        if matches!(&self.phase, Phase::Launching(launching) if run.id < launching.run) {
             return;
         }
         if matches!(self.phase, Phase::Launching(_) | Phase::Up(_) | Phase::Ending(_)) {
@@ -124,7 +130,7 @@ impl Unit {
         ready: bool,
         turn: &mut Turn<'_>,
     ) {
-        if self.last_run.is_some() || !matches!(self.phase, Phase::Rest(Rest::Stopped { .. })) {
+        if !self.is_unknown() && !self.is_silent() {
             return;
         }
         let known = self.remembered.clone();

@@ -54,6 +54,8 @@ pub(crate) enum Gate {
     Waits(Vec<(ServiceName, String)>),
     /// As many as allowed are starting.
     Turn,
+    /// Whether a run of it lives is not known: its keeper has not answered since helmd came. Also of what is not wanted.
+    Silent,
 }
 
 #[derive(Debug, Clone)]

@@ -198,7 +198,7 @@ impl Unit {
         match &self.phase {
             Phase::Blocked(Gate::Waits(whom)) => whom.iter().map(|(name, _)| name.clone()).collect(),
             Phase::Up(up) => up.held_by.clone(),
-            Phase::Blocked(Gate::Unknown | Gate::Open | Gate::Turn)
+            Phase::Blocked(Gate::Unknown | Gate::Open | Gate::Turn | Gate::Silent)
             | Phase::Rest(_)
             | Phase::Backoff { .. }
             | Phase::Launching(_)
@@ -322,6 +322,7 @@ impl Gate {
         match self {
             Gate::Unknown | Gate::Open => "is about to start".into(),
             Gate::Turn => "waits for its turn".into(),
+            Gate::Silent => "its keeper has not answered yet".into(),
             Gate::Waits(whom) => {
                 format!("waits for {}", list(whom.iter().map(|(name, lack)| format!("{name} ({lack})"))))
             }

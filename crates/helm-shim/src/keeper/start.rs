@@ -175,11 +175,15 @@ impl Keeper {
     }
 
     /// Of runs that are over the records stay, of the newest few: the helmd that was told of their ends may die before
-    /// it has written them down.
+    /// it has written them down. Those of former boots go first, whatever the clock was then.
     pub(crate) fn tidy_runs(&self) {
         let current = self.run.as_ref().map(|r| r.state().run);
         let mut former = self.place.runs().unwrap_or_default();
         former.retain(|run| Some(*run) != current);
+        // Stable: within a boot the order of the ids stays.
+        former.sort_by_cached_key(|run| {
+            RunRecord::read(&self.place.run(*run).record()).is_ok_and(|record| record.is_some())
+        });
         let (old, kept) = former.split_at(former.len().saturating_sub(FORMER_RECORDS));
         for run in old {
             let _ = fs::remove_dir_all(self.place.run(*run).path());

@@ -127,7 +127,7 @@ fn down_does_not_wait_for_what_helm_does_not_run() {
     assert_eq!(plan.goals, [(name("a"), Goal::LeftAlone), (name("b"), Goal::Stopped)]);
     let a = s.status("a");
     let Verdict::Done(words) = crate::goal::judge(&Goal::LeftAlone, a, a) else { panic!("it is waited for") };
-    assert!(words.starts_with("left alone: a is external ("), "{words}");
+    assert!(words.starts_with("left alone: a is external: pid 123 (java)"), "{words}");
     assert_eq!(plan.wishes, Wishes { hold: true, ..Wishes::default() });
 }
 
@@ -162,4 +162,24 @@ fn modes_outlive_a_hold() {
     s.ask(Ask::Start { names: vec!["a".into()], mode: Some(Mode::Production) }).started("a");
     s.down().died("a", Exit::Code(0)).done_so_far();
     s.up().expect(&["start a#2 production"]);
+}
+
+#[test]
+fn a_one_shot_that_is_just_done_is_not_done_again_unless_it_is_named() {
+    let done = || {
+        let once = ServiceSpec { restart: RestartPolicy::OnFailure, ..svc("once") };
+        let mut s = Script::all([once, needs(svc("b"), &[("once", Started)])]);
+        s.started("once").ended("once", Exit::Code(0)).done_so_far();
+        assert_eq!(s.status("once").state, State::Stopping);
+        s
+    };
+    let mut s = done();
+    s.up().empty("once").done_so_far();
+    assert!(s.status("once").completed);
+    let mut s = done();
+    s.start("b").empty("once").done_so_far();
+    assert!(s.status("once").completed);
+    let mut s = done();
+    s.start("once").empty("once");
+    assert_eq!(s.status("once").state, State::Starting);
 }

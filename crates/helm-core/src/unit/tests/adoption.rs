@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::Event;
+use crate::goal::Verdict;
 use crate::spec::Condition::Ready;
 
 fn home(spec: ServiceSpec, wanted: bool) -> Script {
@@ -131,7 +132,7 @@ fn a_run_found_late_is_adopted_where_nothing_else_runs_else_killed() {
     let mut s = Script::new([svc("a")]);
     s.found("a", 40, true, None).expect(&["stop a#40"]);
     s.found("a", 40, true, None).expect(&[]).died("a", Exit::Code(0)).expect(&["stop a#40", "retire a"]);
-    s.start("a").expect(&["start a#41"]).found("a", 40, true, None).expect(&["kill a#40"]);
+    s.start("a").expect(&["start a#41"]).found("a", 40, true, None).expect(&[]);
     let mut s = Script::new([svc("a")]);
     s.start("a").started("a").found("a", 40, true, None).expect(&["start a#1", "kill a#40"]);
     assert_eq!(s.status("a").run, Some(RunId(1)));
@@ -172,4 +173,93 @@ fn an_end_in_absence_that_is_told_late_changes_no_plan() {
     let mut s = Script::all([probed("b"), needs(svc("a"), &[("b", Ready)])]);
     s.found_ended("a", Exit::Code(9), 3, 30, true).is("a", State::Blocked, "waits for b (starting)");
     assert_eq!(s.status("a").last_exit, None);
+}
+
+const SILENT: &str = "its keeper has not answered yet";
+
+#[test]
+fn nothing_starts_before_its_keeper_has_answered() {
+    let mut s = home(probed("a"), true);
+    s.news("a", News::Silent).event(Event::Adopted).after(secs(60)).expect(&[]);
+    s.is("a", State::Blocked, SILENT);
+    s.found("a", 40, true, None).news("a", News::Answered).expect(&["probe a#40 readiness"]);
+    s.is("a", State::Running, "ready");
+    s.died("a", Exit::Code(1)).expect(&["unprobe a readiness", "stop a#40", "start a#41"]);
+}
+
+#[test]
+fn a_silent_keeper_of_what_is_not_wanted_is_waited_for_as_well() {
+    let mut s = home(svc("a"), true);
+    s.news("a", News::Silent).event(Event::Adopted).stop("a").expect(&[]).is("a", State::Blocked, SILENT);
+    assert!(matches!(s.verdict("a"), Verdict::Pending(_)));
+    s.found("a", 40, true, None).news("a", News::Answered).expect(&["stop a#40"]);
+    s.died("a", Exit::Signal(15)).expect(&["stop a#40", "retire a"]);
+}
+
+#[test]
+fn where_a_late_keeper_finds_nothing_it_starts() {
+    let mut s = home(svc("a"), true);
+    s.news("a", News::Silent).event(Event::Adopted).expect(&[]);
+    s.news("a", News::Answered).expect(&["start a#1"]);
+}
+
+#[test]
+fn a_late_end_is_told_and_leads_to_a_start() {
+    let mut s = home(svc("a"), true);
+    s.news("a", News::Silent).event(Event::Adopted);
+    s.found_ended("a", Exit::Code(7), 3, 30, true).news("a", News::Answered).expect(&["start a#51"]);
+    assert_eq!(s.changes().iter().filter(|change| change.kind == ChangeKind::Exit).count(), 1);
+}
+
+#[test]
+fn what_was_left_counts_when_a_late_keeper_finds_nothing_and_a_person_overrules_it() {
+    let silent = |s: &mut Script| {
+        s.reborn().news("a", News::Silent).event(Event::Adopted).expect(&[]).is("a", State::Blocked, SILENT);
+    };
+    let mut s = Script::all([ServiceSpec { restart: RestartPolicy::Never, ..svc("a") }]);
+    s.started("a").died("a", Exit::Code(1)).done_so_far();
+    silent(&mut s);
+    s.news("a", News::Answered).expect(&["retire a"]);
+    assert_eq!(s.status("a").state, State::Failed);
+    silent(&mut s);
+    s.start("a").expect(&[]).news("a", News::Answered);
+    assert_eq!(s.status("a").state, State::Starting);
+}
+
+#[test]
+fn a_restart_that_was_asked_of_a_silent_one_comes() {
+    let mut s = home(svc("a"), true);
+    s.news("a", News::Silent).event(Event::Adopted).restart(&["a"]).expect(&[]);
+    s.found("a", 40, true, None).expect(&[]).news("a", News::Answered).expect(&["stop a#40"]);
+    s.died("a", Exit::Signal(15)).expect(&["stop a#40", "start a#41"]);
+}
+
+#[test]
+fn an_older_run_that_is_found_during_a_start_is_not_killed() {
+    let mut s = home(svc("a"), true);
+    s.event(Event::Adopted).start_failed("a", false).after(secs(60)).done_so_far();
+    let newer = s.run("a");
+    assert_eq!(newer, RunId(2));
+    s.found("a", 1, true, None).expect(&[]);
+}
+
+#[test]
+fn run_ids_are_above_those_of_a_boot_whose_clock_was_ahead() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").news("a", News::Warning { topic: "t".into(), text: String::new() });
+    s.restart(&["a"]).died("a", Exit::Signal(15)).started("a").done_so_far();
+    // The next boot knows the wish for a run newer than 1, and the events that tell of 500; nothing else.
+    s.forget().reborn_at(1).written("a", 500).event(Event::Adopted).expect(&["start a#501"]);
+    s.started("a").changes();
+    s.died("a", Exit::Code(3));
+    assert!(s.changes().iter().any(|change| change.kind == ChangeKind::Exit), "its end is told");
+}
+
+#[test]
+fn a_restart_of_an_earlier_boot_is_not_asked_again_for_a_run_of_this_one() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").died("a", Exit::Code(0)).after(secs(60)).started("a").restart(&["a"]);
+    s.done_so_far();
+    s.forget().reborn_at(1).event(Event::Adopted).expect(&["start a#3"]).started("a");
+    s.reborn_at(1).found("a", 3, true, None).event(Event::Adopted).expect(&[]);
 }
