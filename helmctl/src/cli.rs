@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use crate::db_cli::{DbVerb, RetentionVerb};
 pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, LogsArgs, LogsVerb, What};
 
 /// Start, stop and watch the services of a home.
@@ -160,6 +161,12 @@ pub(crate) enum Verb {
     },
     /// What services logged, kept and searchable
     Logs(Box<LogsArgs>),
+    /// The database behind the log
+    #[command(subcommand)]
+    Db(DbVerb),
+    /// What of the log is kept how long
+    #[command(subcommand)]
+    Retention(RetentionVerb),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),

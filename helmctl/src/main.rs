@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod db_cli;
 mod failure;
 mod logs_cli;
 mod render;

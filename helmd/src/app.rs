@@ -37,6 +37,7 @@ use crate::store::Store;
 use crate::store::capture::Capture;
 use crate::store::history::History;
 use crate::store::keep::{Retention, Rules};
+use crate::store::own::Lines;
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::WishFile;
@@ -143,7 +144,7 @@ fn start(options: Options) -> Result<(), StartError> {
     let home = Home::open(&options.home)?;
     let mut lock = home.lock()?;
     let loaded = config::load(&home)?;
-    let _log =
+    let (_log, lines) =
         logging::init(&home, options.foreground).map_err(context("helmd's own log cannot be opened"))?;
     for warning in loaded.broken.iter().chain(&loaded.warnings) {
         tracing::warn!("{warning}");
@@ -161,7 +162,7 @@ fn start(options: Options) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(context("the runtime cannot be started"))?;
-    let result = runtime.block_on(run(options, home, &mut lock, loaded, nofile));
+    let result = runtime.block_on(run(options, home, &mut lock, loaded, nofile, lines));
     // A thread that hangs in a dead file system must not keep the lock.
     let left = result.as_ref().map_or(LEAVE_WITHIN, |until| until.saturating_duration_since(Instant::now()));
     runtime.shutdown_timeout(left);
@@ -185,6 +186,7 @@ async fn run(
     lock: &mut HomeLock,
     loaded: config::Loaded,
     nofile: Rlimit,
+    lines: Lines,
 ) -> Result<Instant, StartError> {
     let config::Loaded { config, mut warnings, broken, reading } = loaded;
     let default_mode = options.default_mode.or(config.settings.default_mode).unwrap_or_default();
@@ -212,6 +214,7 @@ async fn run(
     let store = Store::start(home.clone(), roll, &tasks, stop.clone());
     let retention = Retention::new(Rules::of(&world.config.settings));
     retention.start(store.clone(), &tasks, stop.clone());
+    lines.start(store.clone(), &tasks, stop.clone());
     let capture = Capture {
         store: store.clone(),
         changes: changes.clone(),

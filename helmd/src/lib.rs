@@ -24,5 +24,6 @@ pub mod rpc;
 pub mod sample;
 pub mod store;
 pub mod supervisor;
+pub mod tool;
 pub mod wishes;
 pub mod work;

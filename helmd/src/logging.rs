@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::home::Home;
+use crate::store::own::{self, Lines};
 
 /// The log is rotated (one former file is kept) beyond this many bytes.
 const BYTES: u64 = 16 << 20;
@@ -29,18 +32,21 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 #[must_use = "the last lines are written when it is dropped"]
 pub struct Log(Option<Queue>);
 
-/// Opens the log. `HELM_LOG` sets the level (`debug`, `helmd=trace`).
-pub fn init(home: &Home, foreground: bool) -> io::Result<Log> {
+/// Opens the log, and the way of its lines into the store. `HELM_LOG` sets the level (`debug`, `helmd=trace`).
+pub fn init(home: &Home, foreground: bool) -> io::Result<(Log, Lines)> {
     let filter = EnvFilter::try_from_env("HELM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let (tap, lines) = own::tap();
+    let all = tracing_subscriber::registry().with(filter).with(tap);
+    let form = tracing_subscriber::fmt::layer().with_target(false);
     if foreground {
-        builder.with_writer(io::stderr).try_init().map_err(io::Error::other)?;
-        return Ok(Log(None));
+        all.with(form.with_writer(io::stderr)).try_init().map_err(io::Error::other)?;
+        return Ok((Log(None), lines));
     }
     let queue = start(Rotated::open(home.logs().join("helmd.log"))?, QUEUE)?;
-    builder.with_ansi(false).with_writer(queue.clone()).try_init().map_err(io::Error::other)?;
+    let form = form.with_ansi(false).with_writer(queue.clone());
+    all.with(form).try_init().map_err(io::Error::other)?;
     log_panics(queue.clone());
-    Ok(Log(Some(queue)))
+    Ok((Log(Some(queue)), lines))
 }
 
 impl Drop for Log {

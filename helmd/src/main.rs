@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use helm_core::wish::Mode;
 use helmd::app::{self, Options};
+use helmd::tool::{self, Tool};
 
 /// Watches over the services of one home: starts them in order, restarts them, keeps their output. Clients use the
 /// Unix socket; `helmctl` is one.
@@ -30,6 +31,15 @@ struct Cli {
     /// Leave the terminal's session: it may end without us.
     #[arg(long)]
     detach: bool,
+    #[command(subcommand)]
+    work: Option<Work>,
+}
+
+#[derive(Subcommand)]
+enum Work {
+    /// Work on the database, for helmctl.
+    #[command(subcommand)]
+    Db(Tool),
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {
@@ -41,7 +51,10 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
-    let Cli { home, check, json, default_mode, foreground, detach } = Cli::parse();
+    let Cli { home, check, json, default_mode, foreground, detach, work } = Cli::parse();
+    if let Some(Work::Db(tool)) = work {
+        return tool::run(&home, tool);
+    }
     if check {
         return app::check(&home, json);
     }

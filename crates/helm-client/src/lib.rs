@@ -9,10 +9,13 @@ pub mod error;
 pub mod home;
 pub mod logs;
 pub mod resume;
+pub mod store;
 pub mod stream;
+pub mod tool;
 
 pub use connect::Client;
 pub use error::{ClientError, Reason};
 pub use home::{Home, LockInfo, Presence};
 pub use logs::Logs;
 pub use resume::{News, Resuming};
+pub use store::Store;

@@ -2,6 +2,7 @@
 
 mod config;
 mod daemon;
+mod db;
 mod events;
 mod follow;
 mod list;
@@ -9,6 +10,7 @@ mod logs;
 mod metrics;
 mod operate;
 mod output;
+mod retention;
 mod status;
 
 use helm_client::{Client, Home, daemon as daemon_of};
@@ -83,6 +85,8 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             let asked = metrics::Asked { name, metric, since, until };
             metrics::run(&mut Client::of(&home).await?, asked, printer).await
         }
+        Verb::Db(verb) => db::run(&home, verb, printer).await,
+        Verb::Retention(verb) => retention::run(&home, verb, printer).await,
         Verb::Config(ConfigVerb::Check) => config::check(&home, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
     }

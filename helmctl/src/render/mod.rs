@@ -1,6 +1,8 @@
 //! Everything that is printed. Data goes to standard output, the rest to standard error.
 
+pub(crate) mod db;
 pub(crate) mod json;
+pub(crate) mod json_db;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod log_stats;

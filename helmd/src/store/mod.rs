@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keep;
 pub mod lag;
 mod open;
+pub mod own;
 pub mod place;
 mod queue;
 

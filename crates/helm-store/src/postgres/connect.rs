@@ -88,6 +88,15 @@ impl PgOptions {
         Self { trigrams, ..self }
     }
 
+    /// The same server and role, another database.
+    #[must_use]
+    pub fn to_database(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.connect = other.connect.database(name);
+        other.target.database = name.to_owned();
+        other
+    }
+
     pub(super) fn trigrams(&self) -> bool {
         self.trigrams
     }

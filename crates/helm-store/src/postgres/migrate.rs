@@ -91,7 +91,7 @@ pub async fn run(
     }
 }
 
-async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     // Not to_regclass: that may answer from a cache of before the lock was waited for.
     let there: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'helm_version' AND relnamespace = 'public'::regnamespace)",

@@ -25,6 +25,7 @@ mod protect;
 mod read;
 mod register;
 mod relay;
+pub mod setup;
 mod state;
 
 use std::fmt;

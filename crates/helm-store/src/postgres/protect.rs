@@ -167,7 +167,11 @@ async fn split(
 }
 
 /// A statement that takes no binds: names are quoted by the server (`%I`).
-async fn ddl(connection: &mut PgConnection, template: &str, names: &[&str]) -> Result<(), sqlx::Error> {
+pub(super) async fn ddl(
+    connection: &mut PgConnection,
+    template: &str,
+    names: &[&str],
+) -> Result<(), sqlx::Error> {
     let statement: String = sqlx::query_scalar("SELECT format($1, VARIADIC $2::text[])")
         .bind(template)
         .bind(names)

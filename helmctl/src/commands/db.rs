@@ -1,0 +1,129 @@
+//! `db init|status|check`
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::path::Path;
+
+use helm_client::tool::{self, Outcome, Secrets};
+use helm_client::{Client, Home, Store};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde_json::Value;
+
+use crate::db_cli::{DbVerb, InitArgs};
+use crate::failure::Failure;
+use crate::render::{Printer, db, json_db, note, warn};
+
+/// Longest line that is a secret.
+const SECRET: u64 = 4096;
+
+pub(super) async fn run(home: &Home, verb: DbVerb, printer: &mut Printer) -> Result<(), Failure> {
+    match verb {
+        DbVerb::Status => status(home, printer).await,
+        DbVerb::Check => work(home, &["check".to_owned()], Secrets::default(), printer).await,
+        DbVerb::Init(args) => {
+            let (words, secrets) = asked(args, !printer.wants_json())?;
+            work(home, &words, secrets, printer).await
+        }
+    }
+}
+
+async fn status(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
+    let status = Store::of(&Client::of(home).await?).await?.status().await?;
+    if printer.wants_json() {
+        return printer.value(&json_db::Status::from(status), true);
+    }
+    printer.block(&db::status(&status))
+}
+
+async fn work(home: &Home, words: &[String], secrets: Secrets, printer: &mut Printer) -> Result<(), Failure> {
+    match tool::database(home, words, secrets, note).await? {
+        Outcome::Failed(why) => Err(Failure::Failed(why)),
+        Outcome::Done(value) if printer.wants_json() => printer.value(&value, true),
+        Outcome::Done(value) => {
+            let word = |key: &str| value[key].as_str().unwrap_or("-").to_owned();
+            printer.line(&format!(
+                "{} ({}), protected by: {}",
+                word("address"),
+                word("version"),
+                word("protection")
+            ))?;
+            for advice in value["advice"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                warn(advice);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What was typed; on a terminal the rest is asked for.
+fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), Failure> {
+    let InitArgs { host, port, database, user, password_file, admin_url_file } = args;
+    let ask = may_ask && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let port = port.map(|port| port.to_string());
+    let mut words = vec!["init".to_owned()];
+    for (name, given, usual) in [
+        ("host", host, "localhost"),
+        ("port", port, "5432"),
+        ("database", database, "helm_db"),
+        ("user", user, "helm_user"),
+    ] {
+        let value = match given {
+            Some(value) => value,
+            None if ask => prompt(name, usual)?,
+            None => usual.to_owned(),
+        };
+        words.push(format!("--{name}={value}"));
+    }
+    let password = match password_file {
+        Some(path) => Some(secret(&path)?),
+        None if ask => hidden("password (empty: the one that is configured, or a new one)")?,
+        None => None,
+    };
+    let admin_url = admin_url_file.map(|path| secret(&path)).transpose()?;
+    Ok((words, Secrets { password, admin_url }))
+}
+
+/// The first line of a file, or of standard input.
+fn secret(path: &Path) -> Result<String, Failure> {
+    let failed = |e: io::Error| Failure::Failed(format!("{}: {e}", path.display()));
+    let mut line = String::new();
+    if path.as_os_str() == "-" {
+        io::stdin().lock().take(SECRET).read_line(&mut line).map_err(failed)?;
+    } else {
+        let file = File::open(path).map_err(failed)?;
+        BufReader::new(file.take(SECRET)).read_line(&mut line).map_err(failed)?;
+    }
+    let secret = line.trim_end_matches(['\n', '\r']).to_owned();
+    if secret.is_empty() {
+        return Err(Failure::Failed(format!("{}: the first line is empty", path.display())));
+    }
+    Ok(secret)
+}
+
+fn prompt(name: &str, usual: &str) -> Result<String, Failure> {
+    write!(io::stderr(), "{name} [{usual}]: ")?;
+    let line = read_line()?;
+    Ok(if line.is_empty() { usual.to_owned() } else { line })
+}
+
+fn read_line() -> Result<String, Failure> {
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(Failure::Failed("nothing was changed: the input ended".into()));
+    }
+    Ok(line.trim().to_owned())
+}
+
+/// Typed without being shown.
+fn hidden(name: &str) -> Result<Option<String>, Failure> {
+    let stdin = io::stdin();
+    let shown = tcgetattr(&stdin).map_err(io::Error::from)?;
+    let mut quiet = shown.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    write!(io::stderr(), "{name}: ")?;
+    tcsetattr(&stdin, OptionalActions::Flush, &quiet).map_err(io::Error::from)?;
+    let line = read_line();
+    tcsetattr(&stdin, OptionalActions::Flush, &shown).map_err(io::Error::from)?;
+    writeln!(io::stderr())?;
+    line.map(|line| Some(line).filter(|line| !line.is_empty()))
+}

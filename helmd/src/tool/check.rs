@@ -1,0 +1,47 @@
+//! `db check`
+
+use helm_store::postgres::PgOptions;
+use helm_store::postgres::setup::{self, Look};
+use serde_json::{Value, json};
+
+use crate::home::Home;
+use crate::rpc::store::how_to_harden;
+use crate::store::in_words;
+use crate::store::place::Place;
+
+pub(super) async fn check(home: &Home) -> Result<Value, String> {
+    match Place::of(home).map_err(|e| in_words(&e))? {
+        Place::Sqlite(dir) => {
+            let version = helm_store::sqlite::version().await.map_err(|e| in_words(&e))?;
+            let address = Place::Sqlite(dir).describe();
+            Ok(json!({
+                "engine": "sqlite", "address": address, "version": format!("SQLite {version}"),
+                "protection": "triggers", "advice": [],
+            }))
+        }
+        Place::Postgres(options) => {
+            let look = setup::look(&options).await.map_err(|e| in_words(&e))?;
+            Ok(seen(&options, &look))
+        }
+    }
+}
+
+/// A look at a database, as JSON.
+pub(super) fn seen(options: &PgOptions, look: &Look) -> Value {
+    let Look { version, schema, knows, protection, advice } = look;
+    let mut advice = advice.clone();
+    if schema < knows {
+        advice.push("the schema is brought up to date when helmd starts, or by `helmctl db init`".to_owned());
+    }
+    advice.extend(protection.as_ref().and_then(how_to_harden));
+    json!({
+        "engine": "postgresql",
+        "address": Place::Postgres(Box::new(options.clone())).describe(),
+        "user": options.user(),
+        "version": format!("PostgreSQL {}.{}", version / 10_000, version % 10_000),
+        "schema": schema,
+        "knows": knows,
+        "protection": protection.as_ref().map(|p| p.word()),
+        "advice": advice,
+    })
+}

@@ -1,0 +1,263 @@
+//! `db init`: role, database, rights, `instance/helm.conf`. Everything is tried before anything is written, and it may be done again.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use helm_store::postgres::setup::{self, Address, Role};
+use helm_store::postgres::{PgOptions, harden};
+use nix::unistd::User;
+use rustix::process::{Uid, geteuid};
+use rustix::thread::set_thread_res_uid;
+use serde_json::Value;
+
+use super::{Secrets, check, say};
+use crate::home::{Home, HomeError, replace_durably};
+use crate::ini;
+use crate::store::in_words;
+use crate::store::place::connection_string;
+
+/// Where servers put their sockets.
+const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+/// Length of a password that is made.
+const LENGTH: usize = 32;
+
+/// Which database is meant.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) database: String,
+    pub(super) user: String,
+}
+
+impl Asked {
+    fn url(&self, password: &str) -> String {
+        let Asked { host, port, database, user } = self;
+        let (host, database, user) = (host.clone(), database.clone(), user.clone());
+        Address { host, port: *port, database, user, password: password.to_owned() }.url()
+    }
+
+    fn is_here(&self) -> bool {
+        self.host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str())
+    }
+}
+
+pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<Value, String> {
+    let path = home.instance().join("helm.conf");
+    let conf = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|e| format!("{}: {e}", path.display()))?,
+    };
+    let known = known(&conf, &asked);
+    let url = match &secrets.password {
+        Some(password) => Some(asked.url(password)),
+        None => known.clone(),
+    };
+    let admin = Admin::find(&asked, secrets.admin_url.as_deref()).await?;
+    let url = match &admin {
+        Some(admin) => prepared(admin, &asked, url, secrets.password.as_deref()).await?,
+        None => url.ok_or_else(|| no_way(&asked))?,
+    };
+    let options = PgOptions::parse(&url).map_err(|e| e.to_string())?;
+    if admin.is_none() {
+        setup::bring_up_to_date(&options).await.map_err(|e| in_words(&e))?;
+    }
+    let look = setup::look(&options).await.map_err(|e| in_words(&e))?;
+    say(&format!("connected to {options}"));
+    let text = written(&conf, &asked, &url);
+    if text == conf {
+        say("instance/helm.conf says so already");
+    } else {
+        replace_durably(&path, text.as_bytes(), 0o600).map_err(|e| format!("{}: {e}", path.display()))?;
+        say("instance/helm.conf written (readable for its owner only)");
+    }
+    if matches!(home.lock(), Err(HomeError::Held { .. })) {
+        say(
+            "helmd goes on with the store that it has; apply with: helmctl daemon stop && helmctl daemon start (services stay)",
+        );
+    }
+    Ok(check::seen(&options, &look))
+}
+
+/// The connection string that is configured, if it leads to the same place.
+fn known(conf: &str, asked: &Asked) -> Option<String> {
+    let url = connection_string(conf)?;
+    let (has, wants) = (PgOptions::parse(url).ok()?, PgOptions::parse(&asked.url("")).ok()?);
+    let same = (has.place(), has.database(), has.user()) == (wants.place(), wants.database(), wants.user());
+    same.then(|| url.to_owned())
+}
+
+fn no_way(asked: &Asked) -> String {
+    format!(
+        "the password of role {} is not known, and nobody here may make the role: give it with --password-file, run this as root or postgres on the server's host, or give --admin-url-file",
+        asked.user
+    )
+}
+
+/// Makes what is missing, hardens, and returns the connection string that works.
+async fn prepared(
+    admin: &Admin,
+    asked: &Asked,
+    url: Option<String>,
+    given: Option<&str>,
+) -> Result<String, String> {
+    let works = match url.as_deref().map(PgOptions::parse) {
+        Some(Ok(options)) => setup::look(&options).await.is_ok(),
+        Some(Err(e)) => return Err(e.to_string()),
+        None => false,
+    };
+    let _rights = admin.take()?;
+    let there = setup::role_exists(&admin.options, &asked.user).await.map_err(|e| in_words(&e))?;
+    if there && !works && given.is_none() {
+        return Err(format!(
+            "role {} is there already and its password is not known here: give it with --password-file (the role gets that password)",
+            asked.user
+        ));
+    }
+    let password = match given {
+        Some(password) => password.to_owned(),
+        None => made().map_err(|e| format!("/dev/urandom: {e}"))?,
+    };
+    let role = Role { name: &asked.user, password: &password, reset: given.is_some() && !works };
+    let done = setup::prepare(&admin.options, role, &asked.database).await.map_err(|e| in_words(&e))?;
+    done.iter().for_each(|done| say(done));
+    let owner = harden(&admin.options.to_database(&asked.database), &asked.user).await;
+    let owner = owner.map_err(|e| in_words(&e))?;
+    say(&format!("tables belong to {owner}; {} may read and add", asked.user));
+    Ok(url.filter(|_| works).unwrap_or_else(|| asked.url(&password)))
+}
+
+fn written(conf: &str, asked: &Asked, url: &str) -> String {
+    let mut text = ini::set(conf, "database", "connection_string", url);
+    let port = asked.port.to_string();
+    let parts = [
+        ("db_host", &asked.host),
+        ("db_port", &port),
+        ("db_user", &asked.user),
+        ("db_dbname", &asked.database),
+    ];
+    for (key, value) in parts {
+        text = ini::set(&text, "database_credentials", key, value);
+    }
+    text
+}
+
+/// A password of letters and digits.
+fn made() -> io::Result<String> {
+    const SIGNS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = File::open("/dev/urandom")?;
+    let mut password = String::with_capacity(LENGTH);
+    let mut byte = [0];
+    while password.len() < LENGTH {
+        random.read_exact(&mut byte)?;
+        // The rest of 256 would make some signs likelier than others.
+        if let Some(sign) = SIGNS.get(usize::from(byte[0] % 64)) {
+            password.push(char::from(*sign));
+        }
+    }
+    Ok(password)
+}
+
+/// Somebody who may make roles and databases.
+#[derive(Debug)]
+struct Admin {
+    options: PgOptions,
+    /// Whom the server knows by the user of the process (peer authentication).
+    user: Option<Uid>,
+}
+
+impl Admin {
+    /// By the URL that was given; else the user postgres over the local socket, where we may be that.
+    async fn find(asked: &Asked, url: Option<&str>) -> Result<Option<Self>, String> {
+        if let Some(url) = url {
+            let options = PgOptions::parse(url).map_err(|e| format!("the administrator's URL: {e}"))?;
+            return Ok(Some(Self { options, user: None }));
+        }
+        let Some(user) = Self::local(asked) else { return Ok(None) };
+        let address = |socket: &str| {
+            let port = asked.port;
+            format!("postgresql://postgres@localhost:{port}/postgres?host={}", socket.replace('/', "%2F"))
+        };
+        let own = [asked.host.as_str()];
+        let directories = if asked.host.starts_with('/') { &own[..] } else { &SOCKETS[..] };
+        for socket in directories {
+            if !Path::new(socket).join(format!(".s.PGSQL.{}", asked.port)).exists() {
+                continue;
+            }
+            let options = PgOptions::parse(&address(socket)).map_err(|e| e.to_string())?;
+            let admin = Self { options, user: Some(user) };
+            let rights = admin.take()?;
+            let may = setup::role_exists(&admin.options, "postgres").await;
+            drop(rights);
+            match may {
+                Ok(_) => return Ok(Some(admin)),
+                Err(e) => say(&format!("no rights of an administrator over {socket}: {}", in_words(&e))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The user postgres, if we are or may become it and the server is here.
+    fn local(asked: &Asked) -> Option<Uid> {
+        let postgres = User::from_name("postgres").ok().flatten()?.uid.as_raw();
+        let me = geteuid();
+        (asked.is_here() && (me.is_root() || me.as_raw() == postgres)).then(|| Uid::from_raw(postgres))
+    }
+
+    /// This thread acts as the administrator until the result is dropped.
+    fn take(&self) -> Result<Rights, String> {
+        let me = geteuid();
+        match self.user.filter(|user| *user != me) {
+            None => Ok(Rights(None)),
+            Some(user) => set_thread_res_uid(None, Some(user), None)
+                .map(|()| Rights(Some(me)))
+                .map_err(|e| format!("we cannot act as postgres: {e}")),
+        }
+    }
+}
+
+/// Gives them back when dropped.
+struct Rights(Option<Uid>);
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        if let Some(me) = self.0 {
+            // Back to what the real and saved user still are: never refused.
+            let _ = set_thread_res_uid(None, Some(me), None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> Asked {
+        Asked { host: "localhost".into(), port: 5432, database: "helm_db".into(), user: "helm_user".into() }
+    }
+
+    #[test]
+    fn both_sections_are_written_and_the_rest_stays() {
+        let conf = "[helm]\nstart_cap = 3\n\n[database]\n; old\nconnection_string = postgresql://x@y/z\n";
+        let url = asked().url("p@ss");
+        let text = written(conf, &asked(), &url);
+        let want = "[helm]\nstart_cap = 3\n\n[database]\n; old\nconnection_string = postgresql://helm_user:p%40ss@localhost:5432/helm_db\n\n[database_credentials]\ndb_host = localhost\ndb_port = 5432\ndb_user = helm_user\ndb_dbname = helm_db\n";
+        assert_eq!(text, want);
+        assert_eq!(written(&text, &asked(), &url), text, "again: nothing to do");
+    }
+
+    #[test]
+    fn what_is_configured_is_known_only_for_the_same_place() {
+        let conf = written("", &asked(), &asked().url("secret"));
+        assert_eq!(known(&conf, &asked()), Some(asked().url("secret")));
+        assert_eq!(known(&conf, &Asked { database: "other".into(), ..asked() }), None);
+        assert_eq!(known("", &asked()), None);
+    }
+
+    #[test]
+    fn passwords_are_long_and_need_no_encoding() {
+        let (one, other) = (made().unwrap(), made().unwrap());
+        assert!(one.len() >= 24 && one != other && one.bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+}
