@@ -5,6 +5,7 @@ pub mod capture;
 pub mod fixture;
 pub mod home;
 pub mod journal;
+pub mod postgres;
 pub mod procs;
 pub mod wait;
 pub mod watch;

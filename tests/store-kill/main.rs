@@ -92,7 +92,7 @@ fn main() -> ExitCode {
 }
 
 fn run(home: &Arc<Home>, options: &Options) -> Vec<String> {
-    let mut database = options.postgres.then(Cluster::start);
+    let mut database = options.postgres.then(|| Cluster::start("trust"));
     let proxy = database.as_ref().map(|cluster| Proxy::before(cluster.port));
     if let Some(proxy) = &proxy {
         let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", proxy.port);

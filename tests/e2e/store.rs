@@ -1,0 +1,240 @@
+//! The store from the outside: its status, what it keeps, PostgreSQL made ready, and bad input.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use harness::home::{Home, Said, fixture};
+use harness::postgres::Cluster;
+use harness::wait::{eventually, until};
+use serde_json::{Value, json};
+
+const SMALL: &str = "; by hand\n[helm]\npartition_rows = 1000\n\n[other]\nx=1\n";
+
+fn chatty(options: &str) -> Value {
+    json!({"chatty": {"command": fixture("chatty", options)}})
+}
+
+fn status(home: &Home) -> Value {
+    home.ctl(&["--json", "db", "status"]).code(0).json()
+}
+
+/// `db status` once everything that is captured is stored, and this many entries at least.
+fn stored(home: &Home, entries: u64) -> Value {
+    eventually("what is captured is stored", || {
+        let status = status(home);
+        let behind: u64 =
+            status["capture"].as_array().unwrap().iter().map(|lag| lag["bytes"].as_u64().unwrap()).sum();
+        let done = status["available"] == true
+            && behind == 0
+            && status["capture"].as_array().is_some_and(|all| !all.is_empty())
+            && status["entries"].as_u64().unwrap() >= entries;
+        if done { Ok(status) } else { Err(format!("{status:#}")) }
+    })
+}
+
+fn closed(status: &Value) -> usize {
+    status["partitions"].as_array().unwrap().iter().filter(|p| !p["closed"].is_null()).count()
+}
+
+#[test]
+fn db_status_tells_of_sqlite_and_helmds_own_log_is_there() {
+    let home = Home::new(&chatty("streams=stdout rate=0 count=50"));
+    home.ctl(&["up"]).code(0);
+    let status = stored(&home, 50);
+    assert_eq!(
+        (status["engine"].as_str(), status["protection"].as_str()),
+        (Some("sqlite"), Some("triggers"))
+    );
+    assert!(status["version"].as_str().unwrap().starts_with("SQLite 3."), "{status:#}");
+    assert!(status["instance"].as_u64().unwrap() >= 1);
+    home.ctl(&["db", "status"]).code(0).says("instance/store").says("PARTITION");
+    home.ctl(&["db", "check"]).code(0).says("SQLite");
+    eventually("helmd's own log is in the store", || {
+        let said = home.ctl(&["logs", "helm", "--json"]);
+        if said.out.contains("is up") { Ok(()) } else { Err(said.out + &said.err) }
+    });
+}
+
+#[test]
+fn retention_is_tried_set_and_carried_out_and_what_went_is_on_record() {
+    let home = Home::new(&chatty("streams=stdout rate=0 count=5500"));
+    home.write("instance/helm.conf", SMALL);
+    home.ctl(&["up"]).code(0);
+    let before = stored(&home, 5500);
+    assert!(closed(&before) >= 2, "{before:#}");
+    home.ctl(&["retention", "show"]).code(0).says("default").says("90d");
+    let tried = home.ctl(&["--json", "retention", "dry-run", "default=1K"]).code(0).json();
+    assert!(tried["removals"].as_array().unwrap().len() >= 2, "{tried:#}");
+    assert_eq!(tried["removals"][0]["reason"], "bytes");
+    assert_eq!(closed(&status(&home)), closed(&before), "a dry run removes nothing");
+    for bad in [&["retention", "set", "default", "soon"][..], &["retention", "dry-run", "Bad Class=1d"][..]] {
+        assert_ne!(home.ctl(bad).code, 0);
+    }
+    assert_eq!(home.read("instance/helm.conf"), SMALL, "nothing was written");
+
+    home.ctl(&["retention", "set", "default", "90d", "1K"]).code(0).says("90d");
+    assert_eq!(home.read("instance/helm.conf"), format!("{SMALL}\n[retention]\ndefault = 90d 1K\n"));
+    let mode = fs::metadata(home.path("instance/helm.conf")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    until("partitions go by bytes", || closed(&status(&home)) == 0);
+    let daemon = home.ctl(&["--json", "daemon", "status"]).code(0).json();
+    assert_eq!(daemon["warnings"], json!([]), "what is set is in force");
+    eventually("what went is on record", || {
+        let said = home.ctl(&["logs", "helm", "--json", "-n", "1000"]);
+        let records = said.out.lines().filter(|line| line.contains("\"removed\"")).count();
+        if records >= closed(&before) { Ok(()) } else { Err(said.out) }
+    });
+    home.ctl(&["logs", "verify"]).code(0);
+
+    // By age: the open partition is closed first, so that it can go.
+    home.ctl(&["retention", "set", "default", "1s"]).code(0);
+    until("the lines are gone", || home.ctl(&["logs", "chatty", "--json"]).out.is_empty());
+    home.ctl(&["logs", "verify"]).code(0);
+}
+
+/// `helmctl db init` with a password on its standard input.
+fn init(home: &Home, cluster: &Cluster, words: &[&str], password: &str) -> Said {
+    let port = cluster.port.to_string();
+    let mut all = vec!["db", "init", "--host", "127.0.0.1", "--port", &port];
+    all.extend(words);
+    let file = home.path("secret");
+    fs::write(&file, format!("{password}\n")).unwrap();
+    let input = fs::File::open(&file).unwrap();
+    Said::of(&home.helmctl(&all).stdin(Stdio::from(input)).output().unwrap())
+}
+
+#[test]
+fn db_init_makes_a_hardened_postgresql_and_lines_arrive_there() {
+    let cluster = Cluster::start("scram-sha-256");
+    let home = Home::new(&chatty("streams=stdout rate=0 count=200"));
+    home.write("instance/helm.conf", SMALL);
+    home.write("admin", &format!("postgresql://postgres:postgres@127.0.0.1:{}/postgres\n", cluster.port));
+    let admin = home.path("admin").display().to_string();
+    let password = "p@ss/w%rd:1";
+    let words = ["--admin-url-file", &admin, "--password-file", "-"];
+    init(&home, &cluster, &words, password).code(0).says("protected by: roles");
+    let conf = home.read("instance/helm.conf");
+    let want = format!(
+        "{SMALL}\n[database]\nconnection_string = postgresql://helm_user:p%40ss%2Fw%25rd%3A1@127.0.0.1:{port}/helm_db\n\n[database_credentials]\ndb_host = 127.0.0.1\ndb_port = {port}\ndb_user = helm_user\ndb_dbname = helm_db\n",
+        port = cluster.port
+    );
+    assert_eq!(conf, want);
+    let mode = fs::metadata(home.path("instance/helm.conf")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    home.ctl(&["db", "check"]).code(0).says("PostgreSQL").says("protected by: roles");
+
+    home.ctl(&["up"]).code(0);
+    let status = stored(&home, 200);
+    assert_eq!(
+        (status["engine"].as_str(), status["protection"].as_str()),
+        (Some("postgresql"), Some("roles"))
+    );
+    let sql = |statement: &str| cluster.sql("helm_user", password, "helm_db", statement);
+    let count = sql("SELECT count(*) FROM log_entries WHERE service_name = 'chatty'").code(0);
+    assert_eq!(count.out.trim(), "200");
+    for refused in
+        ["UPDATE entry SET message = 'x'", "DELETE FROM entry", "TRUNCATE entry", "DROP TABLE entry"]
+    {
+        let said = sql(refused);
+        assert!(said.code != 0 && said.err.contains("ERROR"), "{refused}: {}{}", said.out, said.err);
+    }
+    home.ctl(&["logs", "verify"]).code(0);
+
+    // Again, with what is configured: nothing changes.
+    init(&home, &cluster, &["--admin-url-file", &admin], "").code(0).says("says so already");
+    assert_eq!(home.read("instance/helm.conf"), conf);
+    // The password changed: refused, named, and mended by running it again.
+    let alter = "ALTER ROLE helm_user PASSWORD 'other'";
+    cluster.sql("postgres", "postgres", "postgres", alter).code(0);
+    home.ctl(&["db", "check"]).code(1).says("does not let helm_user in");
+    init(&home, &cluster, &["--password-file", "-"], "other").code(0).says("written");
+    home.ctl(&["db", "check"]).code(0);
+    // A role that is there keeps its password, unless one is given.
+    let stranger = Home::new(&chatty("count=1"));
+    let words = ["--admin-url-file", &admin];
+    init(&stranger, &cluster, &words, "").code(1).says("--password-file");
+    assert_eq!(stranger.read("instance/helm.conf"), "", "nothing was written");
+}
+
+#[test]
+fn db_init_works_on_what_the_seeds_sql_made_and_says_what_is_wrong() {
+    let cluster = Cluster::start("scram-sha-256");
+    let home = Home::new(&chatty("streams=stdout rate=0 count=20"));
+    let words = ["--password-file", "-"];
+    init(&home, &cluster, &words, "secret").code(1).says("does not let helm_user in");
+    let admin = |database: &str, statement: &str| {
+        cluster.sql("postgres", "postgres", database, statement).code(0);
+    };
+    admin("postgres", "CREATE USER helm_user WITH PASSWORD 'secret'");
+    init(&home, &cluster, &words, "secret").code(1).says("there is no database helm_db");
+    admin("postgres", "CREATE DATABASE helm_db");
+    init(&home, &cluster, &words, "secret").code(1).says("lacks the right");
+    assert_eq!(home.read("instance/helm.conf"), "", "nothing is written before it works");
+    admin("postgres", "GRANT ALL PRIVILEGES ON DATABASE helm_db TO helm_user");
+    admin("helm_db", "GRANT ALL ON SCHEMA public TO helm_user");
+    init(&home, &cluster, &words, "secret").code(0).says("protected by: triggers").says("db init");
+    home.ctl(&["up"]).code(0);
+    stored(&home, 20);
+    let said = cluster.sql("helm_user", "secret", "helm_db", "DELETE FROM entry");
+    assert!(said.code != 0, "{}", said.out);
+}
+
+#[test]
+fn an_unreachable_database_is_named_and_services_start_all_the_same() {
+    let home = Home::new(&chatty("streams=stdout rate=0 count=20"));
+    let port = harness::home::free_port();
+    let conf = format!("[database]\nconnection_string = postgresql://u:secret@127.0.0.1:{port}/helm_db\n");
+    home.write("instance/helm.conf", &conf);
+    home.ctl(&["up"]).code(0);
+    let status = eventually("it is told", || {
+        let status = status(&home);
+        if status["state"].as_str().unwrap().contains("cannot be reached") {
+            Ok(status)
+        } else {
+            Err(status.to_string())
+        }
+    });
+    assert_eq!((status["engine"].as_str(), status["available"].as_bool()), (Some("postgresql"), Some(false)));
+    assert!(!status.to_string().contains("secret"), "{status:#}");
+    let said = home.ctl(&["db", "check"]).code(1).says("cannot be reached");
+    assert!(!said.err.contains("secret"));
+}
+
+#[test]
+fn a_damaged_file_is_moved_aside_and_told() {
+    let home = Home::new(&chatty("streams=stdout rate=0 count=100"));
+    home.ctl(&["up"]).code(0);
+    stored(&home, 100);
+    home.ctl(&["daemon", "stop"]).code(0);
+    let log = home.path("instance/store/log");
+    let files = || -> Vec<String> {
+        let names = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    };
+    let segment = files().into_iter().find(|name| name.ends_with(".db")).unwrap();
+    fs::write(log.join(&segment), vec![b'x'; 100_000]).unwrap();
+    home.ctl(&["daemon", "start"]).code(0);
+    // The service's own files have the lines still: they are read again.
+    let status = stored(&home, 100);
+    assert!(status["advice"].to_string().contains("damaged"), "{status:#}");
+    assert!(files().iter().any(|name| name.contains(".damaged-")), "{:?}", files());
+    let said = home.ctl(&["logs", "chatty", "--json", "-n", "1000"]);
+    assert_eq!(said.out.lines().count(), 100);
+}
+
+#[test]
+fn sqlites_own_shell_is_refused() {
+    let home = Home::new(&chatty("streams=stdout rate=0 count=10"));
+    home.ctl(&["up"]).code(0);
+    stored(&home, 10);
+    home.ctl(&["daemon", "stop"]).code(0);
+    let log = home.path("instance/store/log");
+    let file = fs::read_dir(log)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|e| e == "db"));
+    let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\ntry:\n    c.execute(\"UPDATE entry SET message = 'x'\")\nexcept sqlite3.Error as e:\n    print('refused', e)\n";
+    let output = Command::new("python3").args(["-c", program]).arg(file.unwrap()).output().unwrap();
+    Said::of(&output).code(0).says("refused");
+}
