@@ -1,7 +1,56 @@
 //! Is what an operator asked for done? Judged from the read model alone, so that helmd, a client and a test agree.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::exit::Exit;
+use crate::name::ServiceName;
 use crate::status::{Health, RunId, ServiceStatus, State};
+use crate::time::Mono;
 use crate::unit::holder_words;
+
+const SIGKILL: i32 = 9;
+
+/// How long a new run that no probe speaks for must live before its asker is told `started`. Programs that die of a
+/// wrong argument or a missing file do so within tens of milliseconds; a person hardly notices half a second.
+pub const TRIAL: Duration = Duration::from_millis(500);
+
+/// Judges for one asker over time: a new run without a probe is on trial first. Dependents do not wait for that.
+#[derive(Debug, Default)]
+pub struct Trials {
+    /// The newest run on trial, and until when, by service.
+    until: BTreeMap<ServiceName, (RunId, Mono)>,
+}
+
+impl Trials {
+    /// Like [`judge`], but a run on trial is still to come.
+    pub fn judge(
+        &mut self,
+        goal: &Goal,
+        status: &ServiceStatus,
+        at_begin: &ServiceStatus,
+        now: Mono,
+    ) -> Verdict {
+        let verdict = judge(goal, status, at_begin);
+        let fresh = status.run.filter(|run| at_begin.run != Some(*run));
+        let silent = status.state == State::Running && status.health == Health::Unknown;
+        match (&verdict, goal, fresh) {
+            (Verdict::Done(_), Goal::Up { .. }, Some(run)) if silent => {
+                let trial = self.until.entry(status.name.clone()).or_insert((run, now + TRIAL));
+                if trial.0 != run {
+                    *trial = (run, now + TRIAL);
+                }
+                if now < trial.1 { Verdict::Pending("runs; no probe speaks for it".into()) } else { verdict }
+            }
+            _ => verdict,
+        }
+    }
+
+    /// When the next trial ends: time to judge again.
+    pub fn next(&self, now: Mono) -> Option<Mono> {
+        self.until.values().map(|(_, until)| *until).filter(|until| *until > now).min()
+    }
+}
 
 /// What the asker waits for, of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +152,7 @@ fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
     let wanted_again = status.wanted && status.revision != at_begin.revision;
     match status.state {
         State::External => Verdict::Failed(not_ours(status)),
-        State::Stopped if at_begin.run.is_some() => Verdict::Done("stopped".into()),
+        State::Stopped if at_begin.run.is_some() => Verdict::Done(stopped_words(status)),
         State::Stopped => Verdict::Done("already stopped".into()),
         State::Blocked
         | State::Starting
@@ -119,6 +168,14 @@ fn judge_stopped(status: &ServiceStatus, at_begin: &ServiceStatus) -> Verdict {
                 Verdict::Pending(reason.clone())
             }
         }
+    }
+}
+
+/// That it had to be killed is worth a word: what it had not written is lost.
+fn stopped_words(status: &ServiceStatus) -> String {
+    match status.last_exit {
+        Some(exit @ Exit::Signal(SIGKILL)) => format!("stopped (ended by {exit})"),
+        Some(Exit::Code(_) | Exit::Signal(_) | Exit::Unknown) | None => "stopped".into(),
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helm_core::ask::Ask;
-use helm_core::goal::{Verdict, judge};
+use helm_core::goal::{Trials, Verdict};
 use helm_core::name::ServiceName;
 use helm_core::status::ServiceStatus;
+use helm_core::time::Mono;
 use helm_proto::v1::{Outcome, Progress, ServiceProgress, Wait};
 use helm_proto::{convert, reason};
 use tokio::sync::{mpsc, watch};
@@ -35,10 +36,15 @@ pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: S
             return;
         }
     };
-    let mut report = Report { pursuits: accepted.goals, told: BTreeMap::new() };
+    let mut report = Report { pursuits: accepted.goals, told: BTreeMap::new(), trials: Trials::default() };
     let warning = accepted.warning.map(|w| format!("; {w}")).unwrap_or_default();
     let last = if wait.no_wait {
-        Some(report.outcome("accepted", format!("accepted{warning}"), &fleet.borrow_and_update().clone()))
+        Some(report.outcome(
+            "accepted",
+            format!("accepted{warning}"),
+            &fleet.borrow_and_update().clone(),
+            clock::mono(),
+        ))
     } else {
         let limit = if wait.timeout_ms == 0 { DEFAULT_WAIT } else { Duration::from_millis(wait.timeout_ms) };
         report.follow(&mut fleet, Instant::now() + limit, limit, &warning, &sink).await
@@ -67,6 +73,7 @@ struct Report {
     pursuits: Vec<Pursuit>,
     /// Step and message last told, by service.
     told: BTreeMap<ServiceName, (&'static str, String)>,
+    trials: Trials,
 }
 
 impl Report {
@@ -81,34 +88,37 @@ impl Report {
     ) -> Option<Progress> {
         loop {
             let view = fleet.borrow_and_update().clone();
-            let Looked { pending, failed, skipped } = self.look(&view);
+            let now = clock::mono();
+            let Looked { pending, failed, skipped } = self.look(&view, now);
             if pending.is_empty() {
                 let (result, message) = conclusion(&failed, &skipped, self.pursuits.len());
-                return Some(self.outcome(result, message + warning, &view));
+                return Some(self.outcome(result, message + warning, &view, now));
             }
-            let news = self.news(&view);
+            let news = self.news(&view, now);
             if !news.is_empty() {
                 let progress = Progress { services: news, outcome: None };
                 if sink.send(Ok(progress)).await.is_err() {
                     return None;
                 }
             }
-            match timeout_at(deadline, fleet.changed()).await {
+            let trial = self.trials.next(now).map(clock::instant);
+            match timeout_at(trial.map_or(deadline, |at| at.min(deadline)), fleet.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
+                Err(_) if Instant::now() < deadline => {}
                 Err(_) => {
                     let message = format!("after {} s: {}", limit.as_secs(), pending.join("; "));
-                    return Some(self.outcome("timeout", message + warning, &view));
+                    return Some(self.outcome("timeout", message + warning, &view, now));
                 }
             }
         }
     }
 
     /// What is still to come, what has failed and what was left out, in words.
-    fn look(&self, view: &FleetView) -> Looked {
+    fn look(&mut self, view: &FleetView, now: Mono) -> Looked {
         let mut looked = Looked::default();
         for pursuit in &self.pursuits {
-            match verdict(pursuit, view) {
+            match verdict(pursuit, view, &mut self.trials, now) {
                 Verdict::Pending(words) => looked.pending.push(format!("{}: {words}", pursuit.name)),
                 Verdict::Failed(words) => looked.failed.push(format!("{}: {words}", pursuit.name)),
                 Verdict::Skipped(words) => looked.skipped.push(format!("{}: {words}", pursuit.name)),
@@ -119,11 +129,10 @@ impl Report {
     }
 
     /// Services whose step or message differs from what was told.
-    fn news(&mut self, view: &FleetView) -> Vec<ServiceProgress> {
-        let now = clock::mono();
+    fn news(&mut self, view: &FleetView, now: Mono) -> Vec<ServiceProgress> {
         let mut news = Vec::new();
         for pursuit in &self.pursuits {
-            let (step, message) = match verdict(pursuit, view) {
+            let (step, message) = match verdict(pursuit, view, &mut self.trials, now) {
                 Verdict::Pending(words) => ("pending", words),
                 Verdict::Done(words) => ("done", words),
                 Verdict::Failed(words) => ("failed", words),
@@ -145,15 +154,15 @@ impl Report {
         news
     }
 
-    fn outcome(&mut self, result: &str, message: String, view: &FleetView) -> Progress {
+    fn outcome(&mut self, result: &str, message: String, view: &FleetView, now: Mono) -> Progress {
         let outcome = Outcome { result: result.to_owned(), message };
-        Progress { services: self.news(view), outcome: Some(outcome) }
+        Progress { services: self.news(view, now), outcome: Some(outcome) }
     }
 }
 
-fn verdict(pursuit: &Pursuit, view: &FleetView) -> Verdict {
+fn verdict(pursuit: &Pursuit, view: &FleetView, trials: &mut Trials, now: Mono) -> Verdict {
     let status: &ServiceStatus = view.get(pursuit.name.as_str()).unwrap_or(&pursuit.at_begin);
-    judge(&pursuit.goal, status, &pursuit.at_begin)
+    trials.judge(&pursuit.goal, status, &pursuit.at_begin, now)
 }
 
 /// What is not installed is no failure, unless nothing else is there.

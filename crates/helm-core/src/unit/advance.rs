@@ -21,6 +21,13 @@ impl Unit {
         }
         self.wanted = wanted;
         self.by = by.into();
+        // The newest ask is the cause: a restart that is told to stay down is a stop.
+        if let Phase::Ending(ending) = &mut self.phase
+            && !wanted
+            && ending.cause == Cause::Restart
+        {
+            ending.cause = Cause::Asked;
+        }
         let (from, to) = if wanted { ("stopped", "running") } else { ("running", "stopped") };
         let how = if hold { "the fleet is held down" } else { "asked" };
         self.record(turn, ChangeKind::Wish, from, to, format!("{how} by {by}"));

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::event::News;
-use crate::goal::Verdict::{Failed, Pending, Skipped};
+use crate::goal::Trials;
+use crate::goal::Verdict::{Done, Failed, Pending, Skipped};
+use crate::status::ServiceStatus;
+use crate::time::Mono;
 
 #[test]
 fn words_of_a_start() {
@@ -185,4 +188,42 @@ fn up_skips_what_is_not_installed_and_what_needs_only_that() {
     s.start("a");
     absent(&mut s, "a");
     assert_eq!(s.verdict("a"), Failed("not installed: no directory".into()));
+}
+
+/// A life shorter than the trial is never `started`; the next one is on trial anew.
+#[test]
+fn a_run_without_a_probe_is_on_trial_first() {
+    let mut s = Script::all([svc("a"), probed("b")]);
+    let up = Goal::Up { fresh_since: None, if_installed: false };
+    let mut trials = Trials::default();
+    let begin = ["a", "b"].map(|name| ServiceStatus { run: None, ..s.status(name).clone() });
+    s.started("a").started("b").answer("b", READINESS, Health::Healthy);
+    let at = |ms| Mono(Duration::from_millis(ms));
+    let on_trial = Pending("runs; no probe speaks for it".into());
+    assert_eq!(trials.judge(&up, s.status("a"), &begin[0], at(0)), on_trial);
+    assert_eq!(trials.judge(&up, s.status("b"), &begin[1], at(0)), Done("started".into()));
+    assert_eq!(trials.next(at(0)), Some(at(500)));
+    assert_eq!(trials.judge(&up, s.status("a"), &begin[0], at(499)), on_trial);
+    assert_eq!(trials.judge(&up, s.status("a"), &begin[0], at(500)), Done("started".into()));
+    assert_eq!(trials.next(at(500)), None);
+    let mut next = s.status("a").clone();
+    next.run = Some(RunId(99));
+    assert_eq!(trials.judge(&up, &next, &begin[0], at(600)), on_trial);
+    assert_eq!(trials.judge(&up, &next, &begin[0], at(1100)), Done("started".into()));
+    let old = s.status("a");
+    assert_eq!(trials.judge(&up, old, old, at(1200)), Done("already running".into()));
+}
+
+#[test]
+fn a_restart_that_is_told_to_stay_down_is_a_stop() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").restart(&["a"]).stop("a");
+    s.is("a", State::Stopping, "stopped by uid 7; waits for it to end");
+}
+
+#[test]
+fn a_stop_that_had_to_kill_says_so() {
+    let mut s = Script::all([svc("a")]);
+    s.started("a").stop("a").died("a", Exit::Signal(9));
+    assert_eq!(s.done("a"), "stopped (ended by signal 9 (SIGKILL))");
 }
