@@ -35,7 +35,7 @@ pub(crate) enum Failure {
 
 fn lost(taken: bool) -> &'static str {
     if taken {
-        "helmd has gone before this was done. What you asked for is recorded, and the next helmd goes on with it: helmctl daemon start, then helmctl status (a restart may be only half done: look at SINCE, or ask again)"
+        "helmd has gone before this was done. What you asked for is recorded, and the next helmd goes on with it: helmctl daemon start, then helmctl status"
     } else {
         "helmd has gone, and did not say that it took this on: helmctl daemon start, then helmctl status, or ask again"
     }

@@ -9,7 +9,7 @@ use harness::postgres::Cluster;
 use harness::wait::{eventually, until};
 use serde_json::{Value, json};
 
-const SMALL: &str = "; by hand\n[helm]\npartition_rows = 1000\n\n[other]\nx=1\n";
+const SMALL: &str = "; by hand\n[helm]\npartition_rows = 1000\n\n[database_credentials]\ndb_host = h\n";
 
 fn chatty(options: &str) -> Value {
     json!({"chatty": {"command": fixture("chatty", options)}})

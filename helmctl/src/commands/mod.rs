@@ -115,7 +115,7 @@ async fn connect_or_start(home: &Home) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// What an operator must know is said with every command that acts or shows; what it is.
+/// What an operator must know is said with `up`, `start`, `restart`, `status` and `daemon status`; what it is.
 async fn alerts(client: &mut Client) -> Result<Vec<String>, Failure> {
     let alerts = client.info().await?.alerts;
     for alert in &alerts {

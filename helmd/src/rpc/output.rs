@@ -127,6 +127,11 @@ fn resumed(dir: PathBuf, place: Place) -> io::Result<Follower> {
     Ok(Follower::from_place(dir, if known { place } else { Place::default() }))
 }
 
+/// What a line takes in memory: an empty one is not free.
+fn held(line: &Line) -> usize {
+    size_of::<Line>() + line.text.len()
+}
+
 /// The last lines, and a follower that stands behind them.
 fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, VecDeque<Line>)> {
     let first = follow::segment_of_last(&dir, |l| stream.has(l), lines)?;
@@ -139,14 +144,14 @@ fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, Vec
         }
         for line in read.into_iter().filter(|l| stream.has(l)) {
             complete += usize::from(!line.partial);
-            bytes += line.text.len();
+            bytes += held(&line);
             last.push_back(line);
             // Pieces of a long line count as one with their end.
             while (complete > lines || bytes > PAST_BYTES)
                 && let Some(old) = last.pop_front()
             {
                 complete -= usize::from(!old.partial);
-                bytes -= old.text.len();
+                bytes -= held(&old);
             }
         }
     }
@@ -157,7 +162,7 @@ async fn hand_over(lines: Vec<Line>, behind: Place, always: bool, sink: &Sink) -
     let mut chunk = OutputChunk::default();
     let mut bytes = 0;
     for line in lines {
-        bytes += line.text.len();
+        bytes += held(&line);
         chunk.lines.push(OutputLine {
             at: Some(convert::timestamp(line.at)),
             stream: if line.stderr { "stderr" } else { "stdout" }.to_owned(),

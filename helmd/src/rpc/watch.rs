@@ -129,8 +129,10 @@ pub async fn events(
             upto
         }
     };
+    // Told with the next event that is wanted, which may be in a later batch.
+    let mut missed = 0;
     loop {
-        let (mut missed, batch) = journal.after(at, upto, BATCH);
+        let (gap, batch) = journal.after(at, upto, BATCH);
         if batch.is_empty() {
             if !follow {
                 return;
@@ -142,6 +144,7 @@ pub async fn events(
             upto = *newest.borrow_and_update();
             continue;
         }
+        missed += gap;
         for entry in batch {
             at = entry.id;
             if wanted(&entry.change)
