@@ -10,7 +10,7 @@ use helm_store::live::Manifest;
 use helm_store::partition::Class;
 use helm_store::retention::{self, Disk, Policies, Policy, Reason, Removal};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -104,7 +104,7 @@ async fn watch_over(opened: &Opened, mut rules: watch::Receiver<Rules>) {
         let (closed, again) = (closed(opened), Instant::now() + EVERY);
         while Instant::now() < again && self::closed(opened) == closed {
             tokio::select! {
-                () = sleep(NOTICED) => {}
+                () = sleep_until(Instant::now() + NOTICED) => {}
                 // The sender lives as long as helmd.
                 _ = rules.changed() => break,
             }

@@ -11,7 +11,7 @@ use helm_store::entry::{Level, NewEntry, Source};
 use helm_store::partition::Class;
 use helm_store::writer::{Append, AppendError};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::field::{Field, Visit};
@@ -134,7 +134,7 @@ impl Lines {
             if self.lines.recv_many(&mut batch, 1).await == 0 {
                 return;
             }
-            sleep(GATHER).await;
+            sleep_until(Instant::now() + GATHER).await;
             while batch.len() < BATCH
                 && let Ok(line) = self.lines.try_recv()
             {
@@ -154,7 +154,7 @@ impl Lines {
             };
             // Only what was surely not kept is sent again: a line twice would be worse than one in the file alone.
             while let Err(AppendError::Later { .. }) = opened.writer.append(append.clone()).await {
-                sleep(RETRY).await;
+                sleep_until(Instant::now() + RETRY).await;
             }
         }
     }

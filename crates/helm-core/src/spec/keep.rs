@@ -59,12 +59,14 @@ impl fmt::Display for Keep {
         if let Some(age) = self.age {
             let millis = millis(age);
             let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
-            let (unit, name) = units.into_iter().find(|(unit, _)| millis % unit == 0).unwrap_or((1, "ms"));
+            let (unit, name) =
+                units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit)).unwrap_or((1, "ms"));
             write!(f, "{}{name}", millis / unit)?;
         }
         if let Some(bytes) = self.bytes {
             let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"), (1, "")];
-            let (unit, name) = units.into_iter().find(|(unit, _)| bytes % unit == 0).unwrap_or((1, ""));
+            let (unit, name) =
+                units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).unwrap_or((1, ""));
             let space = if self.age.is_some() { " " } else { "" };
             write!(f, "{space}{}{name}", bytes / unit)?;
         }
