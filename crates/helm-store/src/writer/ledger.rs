@@ -171,7 +171,9 @@ impl Ledger {
             contents: Contents::empty(),
             disk: 0,
         };
-        let seal = book.open.as_ref().map(|open| (open.id, Seal { closed: arrived, head: book.head }));
+        // When its last entry arrived, not when somebody closed it: retention counts from there.
+        let closed = |open: &Partition| book.arrived.clamp(open.opened, arrived);
+        let seal = book.open.as_ref().map(|open| (open.id, Seal { closed: closed(open), head: book.head }));
         Step::Open(Box::new(partition), seal)
     }
 
