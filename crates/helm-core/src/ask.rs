@@ -194,7 +194,12 @@ impl<'a> Planner<'a> {
 
     fn restart(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
         let plan = self.start(whom, mode, true, wishes);
-        let fresh = |name: &ServiceName| Goal::Up { fresh_since: self.run(name), if_installed: false };
+        let fresh = |name: &ServiceName| {
+            // Any run of ours is newer than what Helm does not run; while that stays, nothing is restarted.
+            let external = self.status(name).is_some_and(|status| status.state == State::External);
+            let fresh_since = if external { Some(RunId(0)) } else { self.run(name) };
+            Goal::Up { fresh_since, if_installed: false }
+        };
         let names = || whom.iter().map(|spec| spec.name.clone());
         let mut wishes = plan.wishes;
         for name in names() {

@@ -73,7 +73,7 @@ pub enum Goal {
 pub enum Verdict {
     /// Not yet: why, in words.
     Pending(String),
-    /// There. `already running`, `started`, `running`, `completed`, `stopped`, `already stopped`.
+    /// There. `already running` (also of what is external, with who it is), `started`, `running`, `completed`, `stopped`, `already stopped`.
     Done(String),
     /// It will not come by itself: why.
     Failed(String),
@@ -100,7 +100,9 @@ fn judge_up(fresh_since: Option<RunId>, status: &ServiceStatus, at_begin: &Servi
     let moved = status.revision != at_begin.revision;
     match status.state {
         State::External if fresh_since.is_some() => Verdict::Failed(not_ours(status)),
-        State::External if status.ready => Verdict::Done("already running".into()),
+        State::External if status.ready => {
+            Verdict::Done(format!("already running, external: {}", holding(status)))
+        }
         State::Running | State::Starting if stale(fresh_since, status) => {
             Verdict::Pending(status.reason.clone())
         }
@@ -185,9 +187,14 @@ fn left_alone(status: &ServiceStatus) -> String {
 }
 
 fn not_ours(status: &ServiceStatus) -> String {
+    format!("is not run by Helm: {}", holding(status))
+}
+
+/// `pid 123 (python run.py) holds port 5000`
+fn holding(status: &ServiceStatus) -> String {
     let who = status.holder.as_ref().map_or_else(|| "another process".into(), holder_words);
     match status.port {
-        Some(port) => format!("is not run by Helm: {who} holds port {port}"),
-        None => format!("is not run by Helm: {who} holds its port"),
+        Some(port) => format!("{who} holds port {port}"),
+        None => format!("{who} holds its port"),
     }
 }

@@ -120,7 +120,12 @@ fn conclude(outcome: Outcome, board: &Board, printer: &mut Printer) -> Result<()
         printer.value(&value, true)?;
     } else if !(board.is_live() && printer.is_terminal()) {
         // On a terminal the board shows it already.
-        for step in board.steps() {
+        let steps = board.steps();
+        // What the one service failed with is the failure of the command, and is told as that.
+        let told_below = |step: &json::Step| {
+            steps.len() == 1 && result == "failed" && message == format!("{}: {}", step.name, step.message)
+        };
+        for step in steps.iter().filter(|step| !told_below(step)) {
             printer.line(&format!("{}: {}", step.name, step.message))?;
         }
     }

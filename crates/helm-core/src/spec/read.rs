@@ -154,9 +154,10 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     let settings = conf_doc.as_mut().map(conf::read).unwrap_or_default();
     let registry = registry_doc.as_mut().map(Registry::read).unwrap_or_default();
     let master = master_doc.as_mut().map(master_entries).unwrap_or_default();
-    let listed = entries(&mut services, &registry);
+    let nexus = sources.registry.is_some();
+    let listed = entries(&mut services, &registry, nexus);
     let (entries, flags) = match &mut helm_services {
-        Some(doc) => (entries(doc, &registry), listed),
+        Some(doc) => (entries(doc, &registry, nexus), listed),
         None => (listed, Vec::new()),
     };
     let main = helm_services.as_mut().unwrap_or(&mut services);
@@ -212,13 +213,15 @@ fn top_level<T: Shape>(doc: &mut Doc<'_>, place: &str) -> Vec<(Member, T)> {
     read
 }
 
-fn entries(doc: &mut Doc<'_>, registry: &Registry) -> Vec<Entry> {
+/// `nexus`: the home is one of the ecosystem that Nexus serves, also where no service of that name says so.
+fn entries(doc: &mut Doc<'_>, registry: &Registry, nexus: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (member, raw) in top_level::<RawService>(doc, "services") {
         let Some(name) = checked_name(doc, "services", &member) else { continue };
-        let entry = Entry { name, at: member.at, raw };
-        warn_reserved(doc, &entry, registry);
-        entries.push(entry);
+        entries.push(Entry { name, at: member.at, raw });
+    }
+    if nexus || entries.iter().any(|entry| entry.name.as_str() == "nexus") {
+        entries.iter().for_each(|entry| warn_reserved(doc, entry, registry));
     }
     entries
 }

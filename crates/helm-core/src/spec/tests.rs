@@ -418,10 +418,15 @@ fn one_port_one_service() {
 
 #[test]
 fn names_that_nexus_serves_itself() {
+    let warning = ": is a name that Nexus serves itself";
     check_places(
-        r#"{"docs": {"command": ["x"]}}"#,
-        &["warning: services.docs: is a name that Nexus serves itself"],
+        r#"{"docs": {"command": ["x"]}, "nexus": {"command": ["y"]}}"#,
+        &[&format!("warning: services.docs{warning}")],
     );
+    let alone = r#"{"docs": {"command": ["x"]}}"#;
+    check_places(alone, &[]);
+    let faults = read("/home/helm", &with_registry(alone)).faults;
+    assert!(faults.len() == 1 && faults[0].to_string().contains(warning), "{faults:?}");
     check_places(r#"{"keycloak": {"path": "k", "start_command": "x", "type": "keycloak"}}"#, &[]);
     for bad in ["Core", "a b", "", "a.b", &"a".repeat(51)] {
         let name = format!("services: `{bad}` cannot name a service");

@@ -246,7 +246,7 @@ impl Unit {
         } else {
             // It never ran: whether it is to run again is not a question for the restart policy.
             let next = self.streak.fail(&self.spec.backoff, false, policy::mix(turn.now.draw, self.name()));
-            self.follow(next, story, turn.now.mono, turn);
+            self.follow(next, End { story, failed: true, proven: false, at: turn.now.mono }, turn);
         }
     }
 
@@ -431,10 +431,11 @@ impl Unit {
         let draw = policy::mix(turn.now.draw, self.name());
         let (restart, rules) = (self.spec.restart, &self.spec.backoff);
         let next = policy::after_end(restart, rules, &mut self.streak, end.failed, end.proven, draw);
-        self.follow(next, end.story, end.at, turn);
+        self.follow(next, end, turn);
     }
 
-    fn follow(&mut self, next: Next, story: String, at: Mono, turn: &mut Turn<'_>) {
+    fn follow(&mut self, next: Next, end: End, turn: &mut Turn<'_>) {
+        let End { story, failed, at, .. } = end;
         match next {
             Next::Done => self.rest(Rest::Done { why: format!("completed: {story}") }, turn),
             Next::Stay => {
@@ -452,7 +453,12 @@ impl Unit {
             }
             Next::Wait { delay, number } => {
                 self.restarts = self.restarts.saturating_add(1);
-                let why = format!("{story}; waits in backoff {number}");
+                // Only what is always restarted waits after a success: it may well be a task, not a service.
+                let why = if failed {
+                    format!("{story}; waits in backoff {number}")
+                } else {
+                    format!("{story}; if it is done then, set \"restart\": \"on-failure\"")
+                };
                 self.enter(Phase::Backoff { until: at + delay, why: why.clone() }, why);
             }
         }

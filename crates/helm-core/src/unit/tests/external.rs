@@ -11,13 +11,11 @@ fn a_held_port_makes_it_external() {
     assert!(!status.ready && status.run.is_none());
     assert_eq!((status.pid, status.holder.as_ref().unwrap().pid), (Some(123), Some(123)));
     s.answer("a", READINESS, Health::Healthy);
-    assert_eq!(s.done("a"), "already running");
+    assert_eq!(s.done("a"), "already running, external: pid 123 (java) holds port 5000");
     assert!(s.status("a").ready);
     s.start("a").restart(&["a"]).after(secs(99)).expect(&[]);
-    assert!(
-        matches!(s.verdict("a"), crate::goal::Verdict::Done(_)),
-        "no run of ours: nothing to be newer than"
-    );
+    let refused = "is not run by Helm: pid 123 (java) holds port 5000";
+    assert_eq!(s.verdict("a"), crate::goal::Verdict::Failed(refused.into()));
     s.news("a", News::Released).expect(&["unwatch a", "unprobe a readiness", "start a#2"]);
     assert_eq!((s.status("a").state, s.status("a").holder.clone()), (State::Starting, None));
 }
@@ -37,7 +35,7 @@ fn one_that_took_the_port_of_a_crashed_run_was_never_restarted() {
 fn without_a_probe_it_is_ready_at_once() {
     let mut s = Script::new([svc("a")]);
     s.start("a").occupied("a").expect(&["start a#1", "watch a#1"]);
-    assert_eq!(s.done("a"), "already running");
+    assert_eq!(s.done("a"), "already running, external: pid 123 (java) holds port 5000");
 }
 
 #[test]
