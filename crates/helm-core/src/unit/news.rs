@@ -457,7 +457,7 @@ impl Unit {
                 let why = if failed {
                     format!("{story}; waits in backoff {number}")
                 } else {
-                    format!("{story}; if it is done then, set \"restart\": \"on-failure\"")
+                    format!("{story}; if done, set \"restart\": \"on-failure\"")
                 };
                 self.enter(Phase::Backoff { until: at + delay, why: why.clone() }, why);
             }

@@ -152,11 +152,7 @@ fn the_first_restart_after_a_healthy_run_is_immediate_later_ones_wait() {
     s.after(Duration::from_millis(1_999)).expect(&[]).after(Duration::from_millis(1)).expect(&["start a#4"]);
     assert_eq!(s.status("a").restarts, 3);
     s.started("a").after(Duration::from_millis(9_999)).died("a", Exit::Code(0)).expect(&["stop a#4"]);
-    s.is(
-        "a",
-        State::Backoff,
-        "exited with code 0 after 9 s; if it is done then, set \"restart\": \"on-failure\"",
-    );
+    s.is("a", State::Backoff, "exited with code 0 after 9 s; if done, set \"restart\": \"on-failure\"");
 }
 
 #[test]
@@ -233,7 +229,7 @@ fn restart_policies() {
     s.died("a", Exit::Code(0)).is(
         "a",
         State::Backoff,
-        "exited with code 0 after 0.0 s; if it is done then, set \"restart\": \"on-failure\"",
+        "exited with code 0 after 0.0 s; if done, set \"restart\": \"on-failure\"",
     );
     assert!(!s.status("a").completed);
 }
