@@ -12,6 +12,8 @@ pub(crate) enum DbVerb {
     Status,
     /// Connect as helmd would, and look (no helmd is needed)
     Check,
+    /// Bring the log that SQLite has into the PostgreSQL of instance/helm.conf, before helmd writes there; may be run again
+    Move,
 }
 
 #[derive(Debug, Args)]

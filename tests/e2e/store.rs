@@ -144,7 +144,15 @@ fn db_init_makes_a_hardened_postgresql_and_lines_arrive_there() {
     }
     home.ctl(&["logs", "verify"]).code(0);
 
+    // A role that may alter nothing may take away what is closed and on record.
+    until("retention works with split roles", || {
+        home.ctl(&["retention", "set", "default", "1s"]).code(0);
+        sql("SELECT count(*) FROM log_entries WHERE service_name = 'chatty'").out.trim() == "0"
+    });
+    home.ctl(&["logs", "verify"]).code(0);
+
     // Again, with what is configured: nothing changes.
+    let conf = home.read("instance/helm.conf");
     init(&home, &cluster, &["--admin-url-file", &admin], "").code(0).says("says so already");
     assert_eq!(home.read("instance/helm.conf"), conf);
     // The password changed: refused, named, and mended by running it again.
@@ -240,4 +248,40 @@ fn sqlites_own_shell_is_refused() {
     let program = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\ntry:\n    c.execute(\"UPDATE entry SET message = 'x'\")\nexcept sqlite3.Error as e:\n    print('refused', e)\n";
     let output = Command::new("python3").args(["-c", program]).arg(file.unwrap()).output().unwrap();
     Said::of(&output).code(0).says("refused");
+}
+
+#[test]
+fn db_move_brings_the_log_to_postgresql_with_its_ids_and_chain() {
+    let cluster = Cluster::start("scram-sha-256");
+    let home = Home::new(&chatty("streams=stdout rate=0 count=5500"));
+    home.write("instance/helm.conf", SMALL);
+    home.ctl(&["up"]).code(0);
+    stored(&home, 5500);
+    home.ctl(&["daemon", "stop"]).code(0);
+    home.ctl(&["daemon", "start"]).code(0);
+    let lines = |home: &Home| home.ctl(&["logs", "chatty", "--json", "-n", "6000"]).code(0).out;
+    let before = eventually("all lines are there", || {
+        let lines = lines(&home);
+        if lines.lines().count() == 5500 { Ok(lines) } else { Err(lines.lines().count().to_string()) }
+    });
+    home.write("admin", &format!("postgresql://postgres:postgres@127.0.0.1:{}/postgres\n", cluster.port));
+    let admin = home.path("admin").display().to_string();
+    home.ctl(&["db", "move"]).code(1).says("daemon stop");
+    home.ctl(&["daemon", "stop"]).code(0);
+    home.ctl(&["db", "move"]).code(1).says("db init");
+    init(&home, &cluster, &["--admin-url-file", &admin], "").code(0);
+    home.ctl(&["db", "move"]).code(0).says("read back and proved");
+    let aside: Vec<String> = fs::read_dir(home.path("instance/store"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("moved-"))
+        .collect();
+    assert_eq!(aside.len(), 1, "nothing is deleted");
+    assert!(home.path(&format!("instance/store/{}/log", aside[0])).is_dir());
+    home.ctl(&["db", "move"]).code(1).says("nothing to move");
+
+    home.ctl(&["daemon", "start"]).code(0);
+    assert_eq!(stored(&home, 5500)["engine"], "postgresql");
+    assert_eq!(lines(&home), before, "ids, times and texts as they were, and nothing twice");
+    home.ctl(&["logs", "verify"]).code(0);
 }

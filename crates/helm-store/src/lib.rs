@@ -28,5 +28,6 @@ pub mod queue;
 pub mod reader;
 pub mod retention;
 pub mod sqlite;
+pub mod transfer;
 pub mod verify;
 pub mod writer;

@@ -1,4 +1,4 @@
-//! `db init|status|check`
+//! `db init|status|check|move`
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
@@ -19,6 +19,7 @@ const SECRET: u64 = 4096;
 pub(super) async fn run(home: &Home, verb: DbVerb, printer: &mut Printer) -> Result<(), Failure> {
     match verb {
         DbVerb::Status => status(home, printer).await,
+        DbVerb::Move => moved(home, printer).await,
         DbVerb::Check => work(home, &["check".to_owned()], Secrets::default(), printer).await,
         DbVerb::Init(args) => {
             let (words, secrets) = asked(args, !printer.wants_json())?;
@@ -52,6 +53,17 @@ async fn work(home: &Home, words: &[String], secrets: Secrets, printer: &mut Pri
             }
             Ok(())
         }
+    }
+}
+
+async fn moved(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
+    match tool::database(home, &["move".to_owned()], Secrets::default(), note).await? {
+        Outcome::Failed(why) => Err(Failure::Failed(why)),
+        Outcome::Done(value) if printer.wants_json() => printer.value(&value, true),
+        Outcome::Done(value) => printer.line(&format!(
+            "{} entries in {} partition(s) are in PostgreSQL, read back and proved",
+            value["entries"], value["partitions"]
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod check;
 mod init;
+mod moving;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -33,6 +34,8 @@ pub enum Tool {
     },
     /// Connect as helmd would, and look
     Check,
+    /// Bring what SQLite has into PostgreSQL
+    Move,
 }
 
 /// What must be on no command line: a JSON object on standard input.
@@ -81,6 +84,7 @@ pub fn run(path: &Path, tool: Tool) -> ExitCode {
                     init::init(&home, init::Asked { host, port, database, user }, secrets).await
                 }
                 Tool::Check => check::check(&home).await,
+                Tool::Move => moving::run(&home).await,
             }
         })
     });

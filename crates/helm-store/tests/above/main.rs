@@ -6,5 +6,6 @@ mod queue;
 mod reader;
 mod retention;
 mod support;
+mod transfer;
 mod verify;
 mod writer;
