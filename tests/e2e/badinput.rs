@@ -48,7 +48,8 @@ fn a_duplicate_name() {
 fn a_bad_name_and_a_reserved_one() {
     refused(&json!({"Web Shop": {"command": ["true"]}}), &["Web Shop", "a-z"]);
     refused(&json!({"a".repeat(51): {"command": ["true"]}}), &["50"]);
-    check(&json!({"login": {"command": ["true"]}}).to_string()).code(0).says("warning").says("login");
+    let beside_nexus = json!({"nexus": {"command": ["true"]}, "login": {"command": ["true"]}});
+    check(&beside_nexus.to_string()).code(0).says("warning").says("login");
 }
 
 #[test]
