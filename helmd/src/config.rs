@@ -91,15 +91,18 @@ fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
     for (text, name) in texts.iter_mut().zip(FILES) {
         match read_text(&dir.join(name)) {
             Ok(found) => *text = found,
-            Err(message) => faults.push(file_fault(name, message)),
+            Err(message) => {
+                // There, with a fault already: the other files are read nevertheless.
+                *text = Some(String::new());
+                faults.push(file_fault(name, message));
+            }
         }
     }
+    let unread: Vec<String> = faults.iter().map(|fault| fault.file.clone()).collect();
     let [services, helm_services, master, registry, conf] = &texts;
-    if services.is_none() && helm_services.is_none() && faults.is_empty() {
+    if services.is_none() && helm_services.is_none() {
         faults
             .push(file_fault("services.json", format!("is not there: {} is no home of Helm", dir.display())));
-    }
-    if !faults.is_empty() {
         return (None, faults);
     }
     let reading = spec::read(
@@ -112,8 +115,9 @@ fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
             conf: source(conf, FILES[4]),
         },
     );
-    faults.extend(reading.faults);
-    let Some(config) = reading.config else { return (None, faults) };
+    faults.extend(reading.faults.into_iter().filter(|fault| !unread.contains(&fault.file)));
+    // What has faults already is looked at as far as it could be read: none of them hides the next.
+    let Some(config) = reading.config.or(reading.draft) else { return (None, faults) };
     faults.extend(pattern_faults(&config));
     // A check by hand is asked in the operator's environment, helmd's own in helmd's: as a start would be.
     let own = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));

@@ -279,3 +279,38 @@ fn the_repository_s_own_services_pass() {
     home.ctl(&["config", "check"]).code(0);
     until("nothing was started", || home.helmd().is_none());
 }
+
+#[test]
+fn one_fault_hides_no_other() {
+    let home = Home::new(&json!({}));
+    home.write(
+        "services.json",
+        &json!({
+            "a": {"command": ["true"], "prot": 1, "url": "http://localhost:7001"},
+            "b": {"command": ["no-such-program"], "depends_on": ["b"]},
+            "c": {"command": ["true"], "path": "nowhere"},
+            "d": {"command": ["true"], "probes": {"readiness": {"log": "("}}},
+        })
+        .to_string(),
+    );
+    home.write("master_services.json", "{");
+    home.write("instance/helm.conf", "");
+    std::fs::write(home.path("instance/helm.conf"), b"[helm]\nlog_level = \xff\n").unwrap();
+    let said = home.ctl(&["config", "check"]).code(1);
+    for words in [
+        "services.a.prot: is not a field",
+        "goes in a circle: b -> b",
+        "the program `no-such-program` is not found",
+        "nowhere is not there",
+        "is not a regular expression",
+        "master_services.json:1:1: not JSON",
+        "instance/helm.conf: is not UTF-8",
+    ] {
+        assert_eq!(said.out.matches(words).count(), 1, "{words:?}:\n{}", said.out);
+    }
+    assert!(
+        !said.out.contains("has no `"),
+        "what could not be read adds no faults of its own:\n{}",
+        said.out
+    );
+}

@@ -40,6 +40,10 @@ struct To {
 }
 
 impl Graph {
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.index.keys().map(String::as_str)
+    }
+
     /// The edges that the operator wrote; where there are none, those of the registry as far as they can be met.
     fn edges_of(
         &self,
@@ -66,10 +70,12 @@ impl Graph {
                 }
                 Some(&to) => edges.push(To { to, at: edge.at, condition: edge.condition }),
                 None if registry.outside(&edge.name).is_some() || doc.is_full() => {}
+                // It may be the name of an outside service, unless it looks like one of ours.
+                None if registry.unread && super::nearest(&edge.name, self.names()).is_none() => {}
                 None => {
-                    let names = self.index.keys().map(String::as_str).chain(registry.names());
+                    let names = self.names().chain(registry.names());
                     let hint = super::nearest(&edge.name, names).map_or_else(
-                        || meant(&edge.name, self.index.keys().map(String::as_str)),
+                        || meant(&edge.name, self.names()),
                         |name| format!("did you mean `{name}`?"),
                     );
                     doc.error(edge.at, &place, format!("there is no service {}", quoted(&edge.name)), hint);
@@ -186,7 +192,7 @@ fn check_conditions(graph: &Graph, specs: &[ServiceSpec], entries: &[Entry], doc
 fn check_ports(specs: &[ServiceSpec], entries: &[Entry], doc: &mut Doc<'_>) {
     let mut taken: BTreeMap<u16, usize> = BTreeMap::new();
     for (i, spec) in specs.iter().enumerate() {
-        let (Some(port), Some(_)) = (spec.port, &spec.program) else { continue };
+        let Some(port) = spec.port.filter(|_| !is_directory(spec, &entries[i])) else { continue };
         let Some(first) = taken.insert(port, i) else { continue };
         let raw = &entries[i].raw;
         let (field, at) = match (&raw.port, &raw.url) {

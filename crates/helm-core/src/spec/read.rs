@@ -1,6 +1,6 @@
 //! The files of a home into one configuration, with every fault of all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::conf::{self, Settings};
 use super::fault::{Doc, Fault, Severity, quoted};
@@ -41,6 +41,9 @@ pub struct Sources<'a> {
 pub struct Reading {
     /// The configuration; `None` when one of the faults is an error.
     pub config: Option<Config>,
+    /// Where there is none: what can be looked at further nevertheless, so that one fault hides no others. Without the
+    /// services that have a bad or unknown field: nothing may be concluded from what is missing there.
+    pub draft: Option<Config>,
     /// All faults, in the order of the files.
     pub faults: Vec<Fault>,
 }
@@ -174,9 +177,14 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     let mut specs: Vec<ServiceSpec> = entries.iter().map(|e| resolver.resolve(e)).collect();
     let (patterns, files) = (resolver.patterns, resolver.files);
     graph::connect(&mut specs, &entries, &registry, main);
+    let sound: BTreeSet<ServiceName> =
+        entries.iter().filter(|e| !e.raw.faulty).map(|e| e.name.clone()).collect();
     let services_file = main.path.to_owned();
+    let main_is_broken = is_broken(main);
     overlay_flags(&mut specs, &flags);
-    if let Some(doc) = &mut master_doc {
+    // A file that could not be read says nothing about the other one.
+    let unread = entries.is_empty() && main_is_broken;
+    if let Some(doc) = master_doc.as_mut().filter(|doc| !unread && !(master.is_empty() && is_broken(doc))) {
         compare(&specs, &master, doc);
     }
     let directory = directory(&specs, &flags, &master);
@@ -184,12 +192,20 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     let docs = [Some(services), helm_services, master_doc, registry_doc, conf_doc];
     let faults = docs.into_iter().flatten().flat_map(in_order).collect::<Vec<_>>();
     let broken = faults.iter().any(|f| f.severity == Severity::Error);
-    let config = Config { services: specs, settings, directory, patterns, files, services_file };
-    Reading { config: (!broken).then_some(config), faults }
+    let mut config = Config { services: specs, settings, directory, patterns, files, services_file };
+    if !broken {
+        return Reading { config: Some(config), draft: None, faults };
+    }
+    config.services.retain(|spec| sound.contains(&spec.name));
+    Reading { config: None, draft: Some(config), faults }
 }
 
 fn doc(source: Source<'_>) -> Doc<'_> {
     Doc::new(source.path, source.text)
+}
+
+fn is_broken(doc: &Doc<'_>) -> bool {
+    doc.faults.iter().any(|f| f.severity == Severity::Error)
 }
 
 fn in_order(doc: Doc<'_>) -> Vec<Fault> {
@@ -198,8 +214,8 @@ fn in_order(doc: Doc<'_>) -> Vec<Fault> {
     faults
 }
 
-/// The members of the file's one object, `$schema` left out.
-fn top_level<T: Shape>(doc: &mut Doc<'_>, place: &str) -> Vec<(Member, T)> {
+/// The members of the file's one object, `$schema` left out. `None`: one that is no object; it is named nevertheless.
+fn top_level<T: Shape>(doc: &mut Doc<'_>, place: &str) -> Vec<(Member, Option<T>)> {
     let Some(node) = tree::parse(doc) else { return Vec::new() };
     let mut reader = Reader::new(doc, place, Severity::Error);
     let members = reader.members(&node).unwrap_or_default();
@@ -207,7 +223,7 @@ fn top_level<T: Shape>(doc: &mut Doc<'_>, place: &str) -> Vec<(Member, T)> {
     for member in members {
         match (&*member.name, &member.value.kind) {
             ("$schema", Kind::Text(_)) => {}
-            _ => read.extend(reader.field::<T>(member).map(|f| (member.clone(), f.it))),
+            _ => read.push((member.clone(), reader.field::<T>(member).map(|f| f.it))),
         }
     }
     read
@@ -218,6 +234,7 @@ fn entries(doc: &mut Doc<'_>, registry: &Registry, nexus: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (member, raw) in top_level::<RawService>(doc, "services") {
         let Some(name) = checked_name(doc, "services", &member) else { continue };
+        let raw = raw.unwrap_or_else(|| RawService { faulty: true, ..RawService::default() });
         entries.push(Entry { name, at: member.at, raw });
     }
     if nexus || entries.iter().any(|entry| entry.name.as_str() == "nexus") {
@@ -284,7 +301,7 @@ fn master_entries(doc: &mut Doc<'_>) -> Vec<Master> {
     let mut read = Vec::new();
     for (member, raw) in top_level::<RawMaster>(doc, "master_services") {
         let name = checked_name(doc, "master_services", &member);
-        read.extend(name.map(|name| Master { name, at: member.at, raw }));
+        read.extend(name.zip(raw).map(|(name, raw)| Master { name, at: member.at, raw }));
     }
     read
 }
@@ -345,7 +362,7 @@ fn compare(specs: &[ServiceSpec], master: &[Master], doc: &mut Doc<'_>) {
             doc.warn(port.at, &place(".port"), message, "make both files agree");
         }
     }
-    let listed: std::collections::BTreeSet<&ServiceName> = master.iter().map(|m| &m.name).collect();
+    let listed: BTreeSet<&ServiceName> = master.iter().map(|m| &m.name).collect();
     for spec in specs.iter().filter(|s| s.url.is_some() && !listed.contains(&s.name)) {
         let message = format!("has no `{}`; the services are told the url of services.json", spec.name);
         doc.warn(0, "master_services", message, "add it");
@@ -355,7 +372,7 @@ fn compare(specs: &[ServiceSpec], master: &[Master], doc: &mut Doc<'_>) {
 fn directory(specs: &[ServiceSpec], flags: &[Entry], master: &[Master]) -> Vec<DirectoryEntry> {
     let masters: BTreeMap<&ServiceName, &Master> = master.iter().map(|m| (&m.name, m)).collect();
     let mut directory: Vec<DirectoryEntry> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut add = |name: &ServiceName,
                    url: Option<&str>,
                    port: Option<u16>,

@@ -82,6 +82,8 @@ fields! {
 pub(super) struct Registry {
     known: BTreeMap<String, Known>,
     common: RawDefaults,
+    /// It is there, and could not be read: nothing may be concluded from what it does not name.
+    pub(super) unread: bool,
 }
 
 /// One app or system dependency.
@@ -96,10 +98,11 @@ pub(super) struct Known {
 
 impl Registry {
     pub(super) fn read(doc: &mut Doc<'_>) -> Self {
-        let Some(node) = tree::parse(doc) else { return Self::default() };
+        let unread = || Self { unread: true, ..Self::default() };
+        let Some(node) = tree::parse(doc) else { return unread() };
         // Others write this file too: a key that Helm does not know is worth a word, but not a refusal.
         let mut reader = Reader::new(doc, "registry", Severity::Warning);
-        let Some(raw) = RawRegistry::read(&node, &mut reader) else { return Self::default() };
+        let Some(raw) = RawRegistry::read(&node, &mut reader) else { return unread() };
         let mut registry = Self::default();
         let apps = [(raw.core_apps, true), (raw.default_apps, true), (raw.system_dependencies, false)];
         for (group, is_app) in apps {

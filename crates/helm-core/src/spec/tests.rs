@@ -106,6 +106,59 @@ fn every_fault_is_reported_at_once() {
 }
 
 #[test]
+fn a_faulty_service_hides_nothing_about_others() {
+    check(
+        r#"{
+  "a": 5,
+  "b": {"command": ["x"], "prot": 1, "port": 7000, "depends_on": ["a", "c"]},
+  "c": {"command": [], "port": 7000, "depends_on": ["b"]},
+  "d": {"command": ["x"], "port": 7000, "depends_on": ["d"]}
+}"#,
+        &[
+            "services.json:2:8: services.a: must be an object, not `5`",
+            "services.json:3:27: services.b.prot: is not a field that Helm knows",
+            "services.json:4:20: services.c.command: names no program",
+            "services.json:4:32: services.c.port: port 7000 belongs to `b` already",
+            "services.json:4:53: services.c.depends_on: goes in a circle: b -> c -> b",
+            "services.json:5:35: services.d.port: port 7000 belongs to `c` already",
+            "services.json:5:56: services.d.depends_on: goes in a circle: d -> d",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_nothing_about_others() {
+    let services =
+        r#"{"web": {"command": ["x"], "depends_on": ["postgresql", "dbb"]}, "db": {"command": ["x"]}}"#;
+    let broken = Some(source("apps_registry.json", "{\"core_apps\": "));
+    check_all(
+        &Sources { registry: broken, ..only(services) },
+        &[
+            "services.json:1:57: services.web.depends_on: there is no service `dbb`",
+            "apps_registry.json:1:15: ",
+        ],
+    );
+    let master =
+        Some(source("master_services.json", r#"{"web": {"url": "http://localhost:1", "colour": 1}}"#));
+    check_all(
+        &Sources { master, ..only("{\"web\": ") },
+        &["services.json:1:9: not JSON: ", "master_services.json:1:39: master_services.web.colour: is not"],
+    );
+}
+
+#[test]
+fn what_is_sound_can_be_looked_at_beside_what_is_not() {
+    let reading = read(
+        "/home/helm",
+        &only(r#"{"bad": {"command": ["x"], "prot": 1}, "a": {"command": ["x"], "depends_on": ["a"]}}"#),
+    );
+    let draft = reading.draft.unwrap();
+    let names: Vec<&str> = draft.services.iter().map(|spec| spec.name.as_str()).collect();
+    assert_eq!((reading.config, names), (None, vec!["a"]));
+    assert_eq!(read("/home/helm", &only("{}")).draft, None);
+}
+
+#[test]
 fn values_out_of_range_or_of_another_kind() {
     for (field, fault) in [
         (r#""port": 0"#, "services.a.port: must be a whole number from 1 to 65535, not `0`"),
