@@ -196,7 +196,12 @@ async fn run(
     tasks.spawn(watch_children(reaper.clone(), stop.clone()));
 
     let world = Arc::new(world(&home, config, nofile, reaper.clone())?);
-    let runnable: Vec<Arc<ServiceSpec>> = world.config.services.iter().cloned().map(Arc::new).collect();
+    let removed = removed(&world);
+    // An entry that names no program any more stands back until what runs under its name has ended.
+    let stays = |spec: &&ServiceSpec| removed.iter().all(|gone| gone.name != spec.name);
+    let services: Vec<ServiceSpec> =
+        world.config.services.iter().filter(stays).chain(&removed).cloned().collect();
+    let runnable: Vec<Arc<ServiceSpec>> = services.iter().cloned().map(Arc::new).collect();
     let (news, heard) = mpsc::channel(NEWS + 16 * runnable.len());
     let keepers = spawn_keepers(&runnable, &world, &news, &tasks, &stop);
     let file = WishFile::of(&home);
@@ -206,7 +211,6 @@ async fn run(
     let written = journal.ends();
     let told = |service: &ServiceName| told(service, &memories, &written);
     let (found, wishes, wishes_known) = adopt(&keepers, told, &file, &mut warnings).await;
-    warnings.extend(strays(&home, &keepers));
 
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
@@ -247,7 +251,7 @@ async fn run(
         begun: BTreeMap::new(),
     };
     let mut fleet = Fleet::new(
-        world.config.services.clone(),
+        services,
         wishes.clone(),
         memories,
         first_run(),
@@ -459,20 +463,17 @@ async fn adopt(
     (found, wishes, loaded.known)
 }
 
-/// Runs of services that are not configured any more. They are left alone until an operator decides.
-fn strays(home: &Home, keepers: &BTreeMap<ServiceName, Keeper>) -> Vec<String> {
-    let known = helm_shim::rundir::services(home.path()).unwrap_or_default();
-    let lives = |name: &ServiceName| {
-        let record = crate::keeper::last_record(&ServiceDir::new(home.path(), name)).ok().flatten();
-        record.filter(|state| !state.over).map(|state| state.pid)
+/// Services that are configured no more and of which something lives: they are seen, can be stopped, and never start.
+fn removed(world: &World) -> Vec<ServiceSpec> {
+    let known = helm_shim::rundir::services(world.home.path()).unwrap_or_default();
+    let lives = |name: ServiceName| {
+        let record = crate::keeper::last_record(&ServiceDir::new(world.home.path(), &name)).ok().flatten();
+        let state = record.filter(|state| !state.over)?;
+        tracing::warn!(service.name = %name, process.pid = state.pid, "no longer in services.json, and runs");
+        Some(ServiceSpec::removed(name, state.definition.unwrap_or_default()))
     };
-    let stray = |name: ServiceName| {
-        let pid = lives(&name)?;
-        Some(format!(
-            "`{name}` is not in services.json any more, and its process {pid} runs; put it back and stop it, or end the process"
-        ))
-    };
-    known.into_iter().filter(|name| !keepers.contains_key(name)).filter_map(stray).collect()
+    let runs = |name: &ServiceName| world.config.service(name.as_str()).is_some_and(|s| s.program.is_some());
+    known.into_iter().filter(|name| !runs(name)).filter_map(lives).collect()
 }
 
 /// Run ids rise with the wall clock, so that they are new after every restart of helmd; the fleet counts on from here.

@@ -60,7 +60,7 @@ fn program(spec: &ServiceSpec) -> Option<(&'static str, String)> {
         Program::Python { .. } => "python_bin",
         Program::StartCommand(_) => "start_command",
         Program::Command(_) => "command",
-        Program::Shell(_) => return None,
+        Program::Shell(_) | Program::Removed => return None,
     };
     Some((field, spec::argv(spec)?.into_iter().next()?))
 }

@@ -79,3 +79,84 @@ fn a_broken_file_is_loud_until_it_is_mended() {
     home.write("services.json", &good);
     none_warns(&home);
 }
+
+/// The edit is applied as the alert says.
+fn reborn(home: &Home) {
+    home.ctl(&["daemon", "stop"]).code(0);
+    home.ctl(&["daemon", "start"]).code(0);
+}
+
+fn warnings(home: &Home, service: &str) -> Value {
+    home.ctl(&["status", service, "--json"]).code(0).json()["services"][0]["warnings"].clone()
+}
+
+#[test]
+fn a_run_by_its_former_definition_is_marked_until_it_is_restarted() {
+    let mut services = one(5);
+    services["other"] = json!({"command": fixture("chatty", "rate=5")});
+    let home = Home::new(&services);
+    home.ctl(&["up"]).code(0);
+    let former = home.status("web").pid;
+    services["web"] = one(6)["web"].clone();
+    // What helmd alone uses is in force with the next helmd.
+    services["other"]["restart"] = json!("never");
+    home.write_services(&services);
+    reborn(&home);
+
+    let words = "runs by its former definition; `helmctl restart web` applies the new one";
+    assert_eq!((warnings(&home, "web"), home.status("web").pid), (json!([words]), former));
+    assert_eq!(warnings(&home, "other"), json!([]));
+    let shown = home.ctl(&["status"]).code(0).out;
+    assert_eq!(shown.matches(words).count(), 1, "{shown}");
+    // Not only the first helmd after the edit says it.
+    reborn(&home);
+    assert_eq!(warnings(&home, "web"), json!([words]));
+    home.ctl(&["restart", "web"]).code(0);
+    assert_eq!(warnings(&home, "web"), json!([]));
+    assert_ne!(home.status("web").pid, former);
+}
+
+#[test]
+fn what_was_taken_out_of_the_file_is_seen_until_it_is_stopped() {
+    let mut services = one(5);
+    services["old"] = json!({"command": fixture("chatty", "rate=5"), "stop": {"signal": "SIGINT"}});
+    let home = Home::new(&services);
+    home.ctl(&["up"]).code(0);
+    let (pid, life) = (home.status("old").pid, home.life("old"));
+    home.write_services(&one(5));
+    reborn(&home);
+
+    let words = "no longer in services.json; `helmctl stop old` ends it";
+    let old = home.status("old");
+    assert_eq!((old.state.as_str(), old.pid, old.warnings), ("running", pid, vec![words.to_owned()]));
+    assert!(home.ctl(&["status"]).code(0).out.contains(words));
+    assert!(!home.ctl(&["list"]).code(0).out.contains("old"), "it is configured no more");
+    home.ctl(&["restart", "old"])
+        .code(1)
+        .says("is no longer in services.json: it can be stopped, not started");
+    home.ctl(&["up"]).code(0);
+    assert_eq!(home.status("old").pid, pid, "up leaves it alone");
+
+    home.ctl(&["stop", "old"]).code(0).says("old: stopped");
+    let lives = home.journal("old").lives;
+    assert_eq!(lives.len(), 1, "{lives:?}");
+    assert!(
+        lives[0].nonce == life.nonce && lives[0].end.is_some(),
+        "it ended by itself, as asked: {lives:?}"
+    );
+    assert!(home.status("old").reason.ends_with("; no longer in services.json"));
+    reborn(&home);
+    home.ctl(&["status", "old"]).code(4);
+}
+
+#[test]
+fn what_was_taken_out_of_the_file_goes_down_with_the_fleet() {
+    let mut services = one(5);
+    services["old"] = json!({"command": fixture("chatty", "rate=5")});
+    let home = Home::new(&services);
+    home.ctl(&["up"]).code(0);
+    home.write_services(&one(5));
+    reborn(&home);
+    home.ctl(&["down"]).code(0);
+    assert!(home.processes().is_empty(), "{:?}", home.processes());
+}

@@ -48,7 +48,7 @@ pub enum Ask {
 }
 
 /// What follows from an ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// The wishes as they are to be recorded.
     pub wishes: Wishes,
@@ -58,6 +58,8 @@ pub struct Plan {
     pub kick: Vec<ServiceName>,
     /// What the asker waits for.
     pub goals: Vec<(ServiceName, Goal)>,
+    /// What is started beside what was named, because that needs it, and does not run yet.
+    pub also: Vec<ServiceName>,
 }
 
 /// Why an ask changes nothing.
@@ -79,6 +81,14 @@ pub enum Refusal {
         /// Whom.
         name: ServiceName,
     },
+    /// It is configured no more.
+    #[error(
+        "`{name}` is no longer in services.json: it can be stopped, not started. Put it back to start it again"
+    )]
+    Removed {
+        /// Whom.
+        name: ServiceName,
+    },
     /// An ask that needs names came without one.
     #[error("name at least one service")]
     NoNames,
@@ -88,12 +98,13 @@ pub enum Refusal {
 pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Result<Plan, Refusal> {
     let planner = Planner { fleet, default_mode };
     match ask {
-        Ask::Start { names, mode } => Ok(planner.start(&planner.named(names)?, *mode, true, wishes)),
+        Ask::Start { names, mode } => Ok(planner.start(&planner.configured(names)?, *mode, true, wishes)),
         Ask::Stop { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
-        Ask::Restart { names, mode } => Ok(planner.restart(&planner.named(names)?, *mode, wishes)),
+        Ask::Restart { names, mode } => Ok(planner.restart(&planner.configured(names)?, *mode, wishes)),
         Ask::Up { names, mode, as_wanted } => {
             let all = names.is_empty();
-            let mut whom = if all { planner.runnable() } else { planner.named(names)? };
+            let mut whom = if all { planner.runnable() } else { planner.configured(names)? };
+            whom.retain(|spec| !spec.is_removed());
             if *as_wanted {
                 whom.retain(|spec| wishes.services.get(&spec.name).is_none_or(|wish| wish.run));
             }
@@ -144,6 +155,15 @@ impl<'a> Planner<'a> {
         Ok(found)
     }
 
+    /// The same, of services that can be started.
+    fn configured(&self, names: &[String]) -> Result<Vec<&'a ServiceSpec>, Refusal> {
+        let named = self.named(names)?;
+        match named.iter().find(|spec| spec.is_removed()) {
+            Some(spec) => Err(Refusal::Removed { name: spec.name.clone() }),
+            None => Ok(named),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<&'a ServiceSpec> {
         self.fleet.specs().find(|spec| spec.name.as_str() == name)
     }
@@ -178,6 +198,7 @@ impl<'a> Planner<'a> {
         }
         let asked = whom.iter().map(|spec| &spec.name).filter(|name| named || !self.is_left_alone(name));
         let mut kick: Vec<ServiceName> = asked.cloned().collect();
+        let mut also = Vec::new();
         for name in self.needed(whom) {
             let status = self.status(&name);
             let wanted = wishes.services.get(&name).is_some_and(|wish| wish.run);
@@ -185,11 +206,12 @@ impl<'a> Planner<'a> {
                 self.want(&name, mode, false, &mut wishes);
             }
             if !self.is_left_alone(&name) {
+                also.extend(status.is_none_or(|status| !is_there(status)).then(|| name.clone()));
                 kick.push(name);
             }
         }
         let goals = whom.iter().map(|spec| (spec.name.clone(), UP)).collect();
-        Plan { wishes, restart: Vec::new(), kick, goals }
+        Plan { wishes, restart: Vec::new(), kick, goals, also }
     }
 
     fn restart(&self, whom: &[&ServiceSpec], mode: Option<Mode>, wishes: &Wishes) -> Plan {
@@ -222,7 +244,7 @@ impl<'a> Planner<'a> {
             wishes.services.insert(spec.name.clone(), Wish { run: false, mode, newer_than: None });
         }
         let goals = whom.iter().map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
-        Plan { wishes, restart: Vec::new(), kick: Vec::new(), goals }
+        Plan { wishes, goals, ..Plan::default() }
     }
 
     /// What Helm does not run is left as it is, and not waited for.
@@ -232,7 +254,7 @@ impl<'a> Planner<'a> {
             Some((spec.name.clone(), if external { Goal::LeftAlone } else { Goal::Stopped }))
         };
         let goals = self.runnable().iter().filter_map(goal).collect();
-        Plan { wishes: Wishes { hold: true, ..wishes.clone() }, restart: Vec::new(), kick: Vec::new(), goals }
+        Plan { wishes: Wishes { hold: true, ..wishes.clone() }, goals, ..Plan::default() }
     }
 
     fn want(&self, name: &ServiceName, mode: Option<Mode>, named: bool, wishes: &mut Wishes) {
@@ -265,6 +287,19 @@ impl<'a> Planner<'a> {
         }
         needed.retain(|name| whom.iter().all(|spec| spec.name != *name));
         needed
+    }
+}
+
+/// It runs, or is on its way already.
+fn is_there(status: &ServiceStatus) -> bool {
+    match status.state {
+        State::Starting | State::Running | State::External => true,
+        State::Stopped
+        | State::Blocked
+        | State::Stopping
+        | State::Backoff
+        | State::Failed
+        | State::NotInstalled => false,
     }
 }
 

@@ -69,6 +69,9 @@ pub enum News {
         ready: bool,
         /// Its main process is gone already (how, and when), only the tree is left.
         ended: Option<(Exit, Mono)>,
+        /// Fingerprint of the definition that it was started by; empty where that is not known.
+        #[serde(default)]
+        definition: String,
     },
     /// Adoption: the last run ended while no helmd was there.
     FoundEnded {

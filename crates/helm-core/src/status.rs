@@ -167,6 +167,8 @@ pub struct ServiceStatus {
     pub last_exit: Option<Exit>,
     /// When the next start is due (state `backoff`).
     pub next_start: Option<Mono>,
+    /// When its processes are killed, if they do not end before (state `stopping`).
+    pub kill_at: Option<Mono>,
     /// For whom it waits (state `blocked`), or who keeps it from stopping.
     pub waits_for: Vec<ServiceName>,
     /// What it waits for will not come by itself (state `blocked`).

@@ -11,7 +11,7 @@ use crate::v1;
 
 /// A status as of `now` (countdowns become milliseconds from there).
 pub fn service_status(s: &ServiceStatus, now: Mono) -> v1::ServiceStatus {
-    let countdown = s.next_start.map(|at| u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX));
+    let countdown = |at: Mono| u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX);
     v1::ServiceStatus {
         name: s.name.to_string(),
         state: s.state.as_str().to_owned(),
@@ -32,7 +32,8 @@ pub fn service_status(s: &ServiceStatus, now: Mono) -> v1::ServiceStatus {
         since: Some(timestamp(s.since)),
         restarts: s.restarts,
         last_exit: s.last_exit.map(|exit| exit.to_string()),
-        next_start_ms: countdown,
+        next_start_ms: s.next_start.map(countdown),
+        kill_in_ms: s.kill_at.map(countdown),
         waits_for: s.waits_for.iter().map(ToString::to_string).collect(),
         holder: s.holder.as_ref().map(holder),
         notify_status: s.notify_status.clone(),
@@ -174,6 +175,7 @@ mod tests {
             restarts: 3,
             last_exit: Some(Exit::Code(7)),
             next_start: Some(Mono(Duration::from_secs(5))),
+            kill_at: Some(Mono(Duration::from_secs(7))),
             waits_for: vec![name("core")],
             stuck: None,
             holder: Some(Holder { pid: Some(9), command: Some("python3".into()), uid: Some(0) }),
@@ -204,6 +206,7 @@ mod tests {
             restarts: 3,
             last_exit: Some("code 7".into()),
             next_start_ms: Some(1500),
+            kill_in_ms: Some(3500),
             waits_for: vec!["core".into()],
             holder: Some(holder),
             notify_status: Some("warm".into()),

@@ -15,6 +15,8 @@ pub const NEAREST: &str = "helm-nearest";
 pub const UNKNOWN_SERVICE: &str = "unknown-service";
 /// The entry has an address and no program.
 pub const NOT_RUNNABLE: &str = "not-runnable";
+/// The service is configured no more: it can be stopped, not started.
+pub const REMOVED: &str = "removed";
 /// A request that needs names came without one.
 pub const NO_NAMES: &str = "no-names";
 /// Not a mode.
@@ -56,6 +58,7 @@ pub fn refused(refusal: &Refusal) -> Status {
             status(Code::NotFound, UNKNOWN_SERVICE, &message, nearest.as_ref().map(AsRef::as_ref))
         }
         Refusal::NotRunnable { .. } => status(Code::FailedPrecondition, NOT_RUNNABLE, &message, None),
+        Refusal::Removed { .. } => status(Code::FailedPrecondition, REMOVED, &message, None),
         Refusal::NoNames => status(Code::InvalidArgument, NO_NAMES, &message, None),
     }
 }

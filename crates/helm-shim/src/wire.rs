@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use helm_core::exit::Exit;
-use helm_core::spec::LogRules;
+use helm_core::spec::{Definition, LogRules};
 use helm_core::status::RunId;
 use helm_core::time::{Mono, Wall};
 use helm_core::wish::Mode;
@@ -87,6 +87,9 @@ pub struct StartOrder {
     pub notify: bool,
     /// Watchdog interval.
     pub watchdog: Option<Duration>,
+    /// Only for the record.
+    #[serde(default)]
+    pub definition: Option<Definition>,
 }
 
 impl std::fmt::Debug for StartOrder {
@@ -238,6 +241,9 @@ pub struct RunState {
     pub notify: Option<String>,
     /// Watchdog interval.
     pub watchdog: Option<Duration>,
+    /// The definition that it was started by, as far as a later helmd must know it.
+    #[serde(default)]
+    pub definition: Option<Definition>,
 }
 
 /// How the tree of a run is found and ended.

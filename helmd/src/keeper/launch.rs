@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use helm_core::spec::{self, Check, Config, Limits, Probe, Program, ServiceSpec};
+use helm_core::spec::{self, Check, Config, Definition, Limits, Probe, Program, ServiceSpec};
 use helm_core::status::RunId;
 use helm_core::wish::Mode;
 use helm_shim::wire::{CgroupLeaf, StartOrder};
@@ -49,6 +49,7 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
         rlimits: rlimits(&spec.limits),
         notify: notify_probes(spec).next().is_some(),
         watchdog: spec.probes.liveness.as_ref().filter(|p| p.check == Check::Notify).map(|p| p.interval),
+        definition: Some(Definition::of(spec, mode)),
     })
 }
 

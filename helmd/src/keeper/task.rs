@@ -549,6 +549,7 @@ impl Task {
             mode,
             ready,
             ended: state.ended.as_ref().map(|e| (e.exit, e.at)),
+            definition: state.definition.as_ref().map(|d| d.fingerprint.clone()).unwrap_or_default(),
         })
     }
 

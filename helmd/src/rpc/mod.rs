@@ -174,7 +174,8 @@ impl Helm for Api {
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>> {
-        Ok(Response::new(ListResponse { services: self.specs.iter().map(|spec| info(spec)).collect() }))
+        let configured = self.specs.iter().filter(|spec| !spec.is_removed());
+        Ok(Response::new(ListResponse { services: configured.map(|spec| info(spec)).collect() }))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>> {
@@ -311,6 +312,7 @@ fn info(spec: &ServiceSpec) -> ServiceInfo {
         Some(Program::StartCommand(_)) => "start_command",
         Some(Program::Command(_)) => "command",
         Some(Program::Shell(_)) => "shell",
+        Some(Program::Removed) => "removed",
     };
     let dependency = |d: &helm_core::spec::Dependency| DependencyInfo {
         service: d.service.to_string(),

@@ -36,7 +36,12 @@ pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: S
             return;
         }
     };
-    let mut report = Report { pursuits: accepted.goals, told: BTreeMap::new(), trials: Trials::default() };
+    let mut report = Report {
+        pursuits: accepted.goals,
+        also: accepted.also.iter().map(ToString::to_string).collect(),
+        told: BTreeMap::new(),
+        trials: Trials::default(),
+    };
     let warning = accepted.warning.map(|w| format!("; {w}")).unwrap_or_default();
     let last = if wait.no_wait {
         Some(report.outcome(
@@ -71,6 +76,8 @@ struct Looked {
 
 struct Report {
     pursuits: Vec<Pursuit>,
+    /// Started as well; until the first message has told it.
+    also: Vec<String>,
     /// Step and message last told, by service.
     told: BTreeMap<ServiceName, (&'static str, String)>,
     trials: Trials,
@@ -96,7 +103,8 @@ impl Report {
             }
             let news = self.news(&view, now);
             if !news.is_empty() {
-                let progress = Progress { services: news, outcome: None };
+                let also_starts = std::mem::take(&mut self.also);
+                let progress = Progress { services: news, outcome: None, also_starts };
                 if sink.send(Ok(progress)).await.is_err() {
                     return None;
                 }
@@ -156,7 +164,8 @@ impl Report {
 
     fn outcome(&mut self, result: &str, message: String, view: &FleetView, now: Mono) -> Progress {
         let outcome = Outcome { result: result.to_owned(), message };
-        Progress { services: self.news(view, now), outcome: Some(outcome) }
+        let also_starts = std::mem::take(&mut self.also);
+        Progress { services: self.news(view, now), outcome: Some(outcome), also_starts }
     }
 }
 

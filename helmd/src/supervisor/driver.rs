@@ -197,7 +197,7 @@ impl Driver {
         self.wishes = plan.wishes.clone();
         self.step(Event::Wished { wishes: plan.wishes, restart: plan.restart, kick: plan.kick, by });
         self.publish();
-        let _ = reply.send(Ok(Accepted { goals, warning }));
+        let _ = reply.send(Ok(Accepted { goals, also: plan.also, warning }));
     }
 
     /// Shows the fleet to the readers, if it has changed. Unchanged records are shared with the former view.

@@ -45,6 +45,8 @@ pub struct Request {
 pub struct Accepted {
     /// What the caller waits for.
     pub goals: Vec<Pursuit>,
+    /// What is started as well, because that needs it.
+    pub also: Vec<ServiceName>,
     /// Something to tell beside it ("the wish could not be recorded").
     pub warning: Option<String>,
 }

@@ -191,7 +191,7 @@ impl Script {
     }
 
     pub(crate) fn ask(&mut self, ask: Ask) -> &mut Self {
-        let Plan { wishes, restart, kick, goals } =
+        let Plan { wishes, restart, kick, goals, also: _ } =
             plan(&ask, &self.wishes, &self.fleet, Mode::Development).unwrap();
         self.wishes = wishes.clone();
         self.goals = goals;
@@ -301,11 +301,25 @@ impl Script {
 
     /// A run that was found alive when helmd came.
     pub(crate) fn found(&mut self, whom: &str, run: u64, ready: bool, ended: Option<Exit>) -> &mut Self {
+        self.found_of("", whom, run, ready, ended)
+    }
+
+    /// By whom it was started: the fingerprint of the definition.
+    pub(crate) fn found_of(
+        &mut self,
+        definition: &str,
+        whom: &str,
+        run: u64,
+        ready: bool,
+        ended: Option<Exit>,
+    ) -> &mut Self {
+        let definition = definition.to_owned();
         self.runs.insert(whom.into(), RunId(run));
         let started = self.mono - secs(100);
         let (pid, started_wall, mode) = (1_000 + run as u32, wall(started), Mode::Production);
         let ended = ended.map(|exit| (exit, self.mono));
-        self.news(whom, News::Found { run: RunId(run), pid, started, started_wall, mode, ready, ended })
+        let run = RunId(run);
+        self.news(whom, News::Found { run, pid, started, started_wall, mode, ready, ended, definition })
     }
 
     /// A run that ended `ago` while no helmd was there, after `lived`.

@@ -170,6 +170,7 @@ impl World {
                     mode,
                     ready: found > 100,
                     ended: ended.map(|exit| (exit, self.mono - secs(1))),
+                    definition: String::new(),
                 }
             }
             _ => {
@@ -476,7 +477,8 @@ impl World {
         if let Some((run, _)) = self.live.get(&service) {
             let (started, ended) = (self.begun[&service], self.ends.get(&service).copied());
             let (pid, started_wall) = (run.0 as u32, wall(started));
-            return Some(News::Found { run: *run, pid, started, started_wall, mode, ready, ended });
+            let (run, definition) = (*run, String::new());
+            return Some(News::Found { run, pid, started, started_wall, mode, ready, ended, definition });
         }
         let &(run, exit, started, ended) = self.past.get(&service)?;
         Some(News::FoundEnded { run, exit, started, ended, ended_wall: wall(ended), mode, ready })

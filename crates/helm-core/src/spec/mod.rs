@@ -12,6 +12,7 @@
 
 mod address;
 mod conf;
+mod definition;
 mod fault;
 mod graph;
 mod group;
@@ -34,6 +35,7 @@ mod tests;
 mod tree;
 
 pub use conf::{MetricSettings, Settings};
+pub use definition::Definition;
 pub use fault::{Fault, Severity, nearest};
 pub use keep::Keep;
 pub use own::own_services_json;
@@ -118,6 +120,8 @@ pub enum Program {
     Command(Vec<String>),
     /// `"shell": true`: `/bin/sh -c <text>`
     Shell(String),
+    /// Nothing any more: it is not configured. What runs of it is looked after until it ends. Never read from a file.
+    Removed,
 }
 
 /// An edge to another service.

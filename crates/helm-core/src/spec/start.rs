@@ -54,7 +54,7 @@ fn mode_variables(spec: &ServiceSpec, mode: Mode) -> impl Iterator<Item = (Strin
     words.into_iter().chain(flags.map(move |name| (name.to_owned(), development.clone())))
 }
 
-/// What is executed; `None` for a directory entry. A first word without `/` is still to be looked up in PATH.
+/// What is executed; `None` for a directory entry and for what is configured no more. A first word without `/` is still to be looked up in PATH.
 pub fn argv(spec: &ServiceSpec) -> Option<Vec<String>> {
     let inside = |path: &str| absolute(&spec.path, path);
     let with_first = |words: &[String], first: String| {
@@ -69,5 +69,6 @@ pub fn argv(spec: &ServiceSpec) -> Option<Vec<String>> {
             path => with_first(words, inside(path)),
         },
         Program::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.clone()],
+        Program::Removed => return None,
     })
 }

@@ -88,6 +88,7 @@ impl Unit {
     /// It would start now if its gate is open.
     pub(crate) fn is_due(&self, now: Mono) -> bool {
         self.wanted
+            && !self.spec.is_removed()
             && match &self.phase {
                 Phase::Blocked(gate) => *gate != Gate::Silent,
                 Phase::Rest(Rest::Stopped { .. }) => true,
@@ -125,9 +126,9 @@ impl Unit {
             Phase::Rest(Rest::Failed { .. } | Rest::NotInstalled { .. })
             | Phase::Blocked(_)
             | Phase::Backoff { .. }
-                if !self.wanted =>
+                if !self.wanted || self.spec.is_removed() =>
             {
-                let why = format!("stopped by {}", self.by);
+                let why = self.stood_down();
                 self.rest(Rest::Stopped { why }, turn);
                 true
             }
@@ -155,6 +156,23 @@ impl Unit {
                 }
                 None => self.try_stop(held_by, turn),
             },
+        }
+    }
+
+    /// Why it rests from now on, and what was wrong before: that is worth knowing afterwards as well.
+    fn stood_down(&self) -> String {
+        let why =
+            if self.wanted { "is not started again".to_owned() } else { format!("stopped by {}", self.by) };
+        match &self.phase {
+            Phase::Rest(Rest::Failed { why: before }) | Phase::Backoff { why: before, .. } => {
+                format!("{why}; before: {before}")
+            }
+            Phase::Rest(Rest::Stopped { .. } | Rest::Done { .. } | Rest::NotInstalled { .. })
+            | Phase::Blocked(_)
+            | Phase::Launching(_)
+            | Phase::Up(_)
+            | Phase::Ending(_)
+            | Phase::External(_) => why,
         }
     }
 

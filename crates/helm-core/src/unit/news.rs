@@ -25,8 +25,9 @@ impl Unit {
     /// Takes news in. News of another run than the current one changes nothing.
     pub(crate) fn news(&mut self, news: News, turn: &mut Turn<'_>) {
         match news {
-            News::Found { run, pid, started, started_wall, mode, ready, ended } => {
-                self.found(Run { id: run, mode, started, started_wall }, pid, ready, ended, turn);
+            News::Found { run, pid, started, started_wall, mode, ready, ended, definition } => {
+                let outdated = self.spec.differs_from(&definition, mode);
+                self.found(Run { id: run, mode, started, started_wall, outdated }, pid, ready, ended, turn);
             }
             News::FoundEnded { run, exit, started, ended, ended_wall, ready, mode: _ } => {
                 self.found_ended(run, exit, started, (ended, ended_wall), ready, turn);
@@ -91,7 +92,7 @@ impl Unit {
             Some(_) | None if ready => Watch::adopted_ready(&self.spec.probes, run.started),
             Some(_) | None => Watch::started(&self.spec.probes, now),
         };
-        let restart = self.wanted && self.wish.newer_than >= Some(run.id);
+        let restart = self.wanted && !self.spec.is_removed() && self.wish.newer_than >= Some(run.id);
         let up = Up { restart, ..self.newly_up(run, pid, watch, now) };
         self.enter(Phase::Up(Box::new(up)), "was running when helmd came");
         // The former helmd has asked it to end: this one goes on with that.
@@ -210,6 +211,9 @@ impl Unit {
             let why = format!("stopped by {}; {}", self.by, end.story);
             return self.rest(Rest::Stopped { why }, turn);
         }
+        if self.spec.is_removed() {
+            return self.rest(Rest::Stopped { why: end.story }, turn);
+        }
         match cause {
             Cause::Asked => {
                 let why = format!("{}; is wanted again by {}", end.story, self.by);
@@ -227,7 +231,8 @@ impl Unit {
             return;
         }
         let (mode, restart, now) = (launching.mode, launching.restart, turn.now.mono);
-        let process = Run { id: run, mode, started: at, started_wall: wall_at(at, turn.now) };
+        let started_wall = wall_at(at, turn.now);
+        let process = Run { id: run, mode, started: at, started_wall, outdated: false };
         let up = self.newly_up(process, pid, Watch::started(&self.spec.probes, now), now);
         self.enter(Phase::Up(Box::new(Up { restart, ..up })), "its program runs");
         self.probes_changed(Vec::new(), run, turn);

@@ -76,6 +76,8 @@ pub(super) struct Run {
     pub(super) mode: Mode,
     pub(super) started: Mono,
     pub(super) started_wall: Wall,
+    /// Started by another definition than the present one.
+    pub(super) outdated: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ mod adoption;
 mod external;
 mod probing;
 mod reborn;
+mod removed;
 
 use std::time::Duration;
 
@@ -183,7 +184,8 @@ fn an_operator_cuts_the_backoff_short() {
 fn a_stop_ends_the_backoff() {
     let mut s = running();
     s.died("a", Exit::Code(7)).expect(&["stop a#1"]).stop("a").expect(&["retire a"]);
-    s.is("a", State::Stopped, "stopped by uid 7").after(secs(100)).expect(&[]);
+    let why = "stopped by uid 7; before: exited with code 7 after 0.0 s; waits in backoff 1";
+    s.is("a", State::Stopped, why).after(secs(100)).expect(&[]);
     assert_eq!(s.done("a"), "already stopped");
 }
 
@@ -473,4 +475,45 @@ fn warnings_come_and_go_by_topic() {
         ChangeKind::Warning,
         &["a  -> full disk: output", "a full disk -> still full: output", "a still full -> : output"],
     );
+}
+
+#[test]
+fn what_was_wrong_is_still_said_after_a_stop() {
+    let mut s = Script::new([ServiceSpec { restart: RestartPolicy::Never, ..svc("a") }]);
+    s.start("a").started("a").after(secs(3)).died("a", Exit::Code(7)).down();
+    s.is(
+        "a",
+        State::Stopped,
+        "stopped by uid 7; before: exited with code 7 after 3 s; it is never restarted by itself",
+    );
+    assert_eq!((s.done("a"), s.status("a").last_exit), ("already stopped".into(), Some(Exit::Code(7))));
+
+    let mut s = Script::new([svc("a")]);
+    s.start("a").start_failed("a", true).stop("a");
+    s.is("a", State::Stopped, "stopped by uid 7; before: could not be started: no such file");
+
+    let mut s = running();
+    s.after(secs(3)).died("a", Exit::Code(7)).stop("a");
+    s.is("a", State::Stopped, "stopped by uid 7; before: exited with code 7 after 3 s; waits in backoff 1");
+    // The next helmd says the same.
+    s.reborn().event(crate::event::Event::Adopted);
+    s.is("a", State::Stopped, "stopped by uid 7; before: exited with code 7 after 3 s; waits in backoff 1");
+}
+
+#[test]
+fn a_task_that_is_done_stays_done_after_a_down() {
+    let mut s = with_policy(RestartPolicy::OnFailure);
+    s.after(secs(3)).died("a", Exit::Code(0)).down();
+    s.is("a", State::Stopped, "completed: exited with code 0 after 3 s");
+    assert!(s.status("a").completed);
+}
+
+#[test]
+fn a_stop_says_when_it_becomes_a_kill() {
+    let mut s = running();
+    assert_eq!(s.status("a").kill_at, None);
+    s.stop("a");
+    assert_eq!(s.status("a").kill_at, Some(s.mono + secs(10)));
+    s.after(secs(10));
+    assert_eq!(s.status("a").kill_at, None, "it was");
 }

@@ -9,6 +9,9 @@ use crate::status::{Health, Holder, RunId, ServiceStatus, State, Stuck};
 use crate::time::{Mono, Wall};
 use crate::wish::Mode;
 
+/// Of a service that runs, or ran until a moment ago.
+const REMOVED: &str = "no longer in services.json";
+
 /// What the fleet must know of a unit to decide about others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
@@ -209,6 +212,7 @@ impl Unit {
 
     fn reason(&self) -> String {
         match &self.phase {
+            Phase::Rest(rest) if self.spec.is_removed() => format!("{}; {REMOVED}", rest.why()),
             Phase::Rest(rest) => rest.why().into(),
             Phase::Blocked(gate) => match &self.stuck {
                 Some(stuck) => format!("not started: {}", stuck.why),
@@ -280,8 +284,38 @@ impl Unit {
             stuck: self.stuck.clone(),
             holder: self.holder(),
             notify_status: self.notify_status(),
-            warnings: self.warnings.values().cloned().collect(),
+            warnings: self.warnings.values().cloned().chain(self.drifted()).collect(),
+            kill_at: self.kill_at(),
             ..blank(&self.spec, self.shown.since)
+        }
+    }
+
+    /// What of the configuration its run does not know.
+    fn drifted(&self) -> Option<String> {
+        let run = match &self.phase {
+            Phase::Up(up) => &up.run,
+            Phase::Ending(ending) => &ending.run,
+            Phase::Rest(_)
+            | Phase::Blocked(_)
+            | Phase::Backoff { .. }
+            | Phase::Launching(_)
+            | Phase::External(_) => return None,
+        };
+        let name = self.name();
+        if self.spec.is_removed() {
+            Some(format!("{REMOVED}; `helmctl stop {name}` ends it"))
+        } else if run.outdated {
+            Some(format!("runs by its former definition; `helmctl restart {name}` applies the new one"))
+        } else {
+            None
+        }
+    }
+
+    fn kill_at(&self) -> Option<Mono> {
+        if let Phase::Ending(ending) = &self.phase {
+            Some(ending.kill_at).filter(|_| ending.kills == 0)
+        } else {
+            None
         }
     }
 
@@ -389,6 +423,7 @@ pub(super) fn blank(spec: &ServiceSpec, now: Wall) -> ServiceStatus {
         restarts: 0,
         last_exit: None,
         next_start: None,
+        kill_at: None,
         waits_for: Vec::new(),
         stuck: None,
         holder: None,

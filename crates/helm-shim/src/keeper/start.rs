@@ -228,6 +228,7 @@ fn new_record(order: &StartOrder) -> RunRecord {
             cgroup: order.cgroup.as_ref().map(|c| c.dir.clone()),
             notify: None,
             watchdog: order.watchdog,
+            definition: order.definition.clone(),
         },
         pipe_sizes: [0; 2],
     }

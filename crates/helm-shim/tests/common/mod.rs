@@ -90,6 +90,7 @@ impl Home {
             rlimits: vec![],
             notify: false,
             watchdog: None,
+            definition: None,
         }
     }
 

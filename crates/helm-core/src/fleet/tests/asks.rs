@@ -183,3 +183,16 @@ fn a_one_shot_that_is_just_done_is_not_done_again_unless_it_is_named() {
     s.start("once").empty("once");
     assert_eq!(s.status("once").state, State::Starting);
 }
+
+#[test]
+fn what_is_started_beside_what_was_named_is_told() {
+    let also =
+        |s: &Script, ask: Ask| plan(&ask, &Wishes::default(), &s.fleet, Mode::Development).unwrap().also;
+    let start = || Ask::Start { names: vec!["nexus".into()], mode: None };
+    let mut s = Script::new(chain());
+    assert_eq!(also(&s, start()), [name("core"), name("keycloak")]);
+    assert_eq!(also(&s, Ask::Up { names: vec![], mode: None, as_wanted: false }), []);
+    s.start("keycloak").started("keycloak");
+    assert_eq!(also(&s, start()), [name("core")], "not what runs, or is on its way");
+    assert_eq!(also(&s, Ask::Stop { names: vec!["nexus".into()] }), []);
+}

@@ -35,7 +35,8 @@ fn failures_of_a_start() {
     assert!(matches!(s.verdict("a"), Pending(_)));
     let wishes = Wishes::default();
     s.event(Event::Wished { wishes, restart: vec![], kick: vec![], by: "uid 8".into() });
-    assert_eq!(s.verdict("a"), Failed("is not wanted any more: stopped by uid 8".into()));
+    let why = "is not wanted any more: stopped by uid 8; before: could not be started: no such file; waits in backoff 1";
+    assert_eq!(s.verdict("a"), Failed(why.into()));
 }
 
 #[test]
