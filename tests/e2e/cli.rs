@@ -168,3 +168,47 @@ fn services_are_listed_in_the_order_of_the_file() {
         assert_eq!(names, ["zeta", "alpha", "mid"], "{verb}");
     }
 }
+
+#[test]
+fn in_a_pipe_the_way_is_told_line_by_line() {
+    let home = Home::new(&json!({
+        "web": {"command": fixture("chatty", "rate=5")},
+        "worker": {"command": fixture("chatty", "rate=5"), "depends_on": ["web"]},
+        "bad": {"command": ["no-such-program"]},
+    }));
+    let started = home.ctl(&["start", "worker"]).code(0);
+    let way: Vec<&str> = started.err.lines().filter(|line| !line.starts_with("helmd started")).collect();
+    assert_eq!(way[0], "also starts: web (needed by worker)", "{}", started.err);
+    assert!(way[1..].iter().all(|line| line.starts_with("worker: ")) && way.len() > 1, "{}", started.err);
+    assert_eq!(started.out, "worker: started\n");
+
+    let up = home.ctl(&["up"]).code(1);
+    let mut out: Vec<&str> = up.out.lines().collect();
+    out.sort_unstable();
+    assert!(out[0].starts_with("bad: could not be started") && out.len() == 3, "{}", up.out);
+    assert_eq!(out[1..], ["web: already running", "worker: already running"]);
+    for said in [&started, &up] {
+        let all = said.out.clone() + &said.err;
+        assert!(!all.chars().any(|c| c.is_control() && c != '\n'), "{all:?}");
+    }
+    let json = home.ctl(&["down", "--json"]).code(0);
+    assert_eq!((json.json()["result"].as_str(), json.err.as_str()), (Some("done"), ""));
+}
+
+#[test]
+fn what_was_wrong_is_still_shown_after_a_down() {
+    let home = Home::new(&json!({
+        "task": {"command": ["true"], "restart": "on-failure"},
+        "broken": {"command": ["sh", "-c", "exit 7"], "restart": "never"},
+        "well": {"command": fixture("chatty", "rate=5")},
+    }));
+    home.ctl(&["up"]).code(1);
+    home.ctl(&["down"]).code(0);
+    let shown = home.ctl(&["status"]).code(0).out;
+    let line = |name: &str| shown.lines().position(|l| l.starts_with(name)).map(|i| shown.lines().skip(i));
+    let task = line("task").and_then(|mut lines| lines.next()).unwrap();
+    assert!(task.contains("completed"), "{shown}");
+    let broken: Vec<&str> = line("broken").unwrap().take(2).collect();
+    assert!(broken[0].contains("stopped") && broken[1].contains("; before: exited with code 7"), "{shown}");
+    assert_eq!(line("well").map(Iterator::count), Some(1), "nothing is to be said of it: {shown}");
+}

@@ -35,8 +35,8 @@ pub(super) async fn up(
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let request = UpRequest { names, mode: mode(mode_arg), as_wanted, wait: wait(args) };
-    follow(client.up(request).await?, printer).await
+    let request = UpRequest { names: names.clone(), mode: mode(mode_arg), as_wanted, wait: wait(args) };
+    follow(client.up(request).await?, &names, printer).await
 }
 
 pub(super) async fn start(
@@ -46,8 +46,8 @@ pub(super) async fn start(
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let request = StartRequest { names, mode: mode(mode_arg), wait: wait(args) };
-    follow(client.start(request).await?, printer).await
+    let request = StartRequest { names: names.clone(), mode: mode(mode_arg), wait: wait(args) };
+    follow(client.start(request).await?, &names, printer).await
 }
 
 pub(super) async fn stop(
@@ -56,7 +56,8 @@ pub(super) async fn stop(
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    follow(client.stop(StopRequest { names, wait: wait(args) }).await?, printer).await
+    let request = StopRequest { names: names.clone(), wait: wait(args) };
+    follow(client.stop(request).await?, &names, printer).await
 }
 
 pub(super) async fn restart(
@@ -66,8 +67,8 @@ pub(super) async fn restart(
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let request = RestartRequest { names, mode: mode(mode_arg), wait: wait(args) };
-    follow(client.restart(request).await?, printer).await
+    let request = RestartRequest { names: names.clone(), mode: mode(mode_arg), wait: wait(args) };
+    follow(client.restart(request).await?, &names, printer).await
 }
 
 pub(super) async fn down(
@@ -76,12 +77,14 @@ pub(super) async fn down(
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    follow(client.down(DownRequest { names, wait: wait(args) }).await?, printer).await
+    let request = DownRequest { names: names.clone(), wait: wait(args) };
+    follow(client.down(request).await?, &names, printer).await
 }
 
 /// Shows progress until the outcome.
 async fn follow(
     stream: impl Stream<Item = Result<Progress, ClientError>>,
+    asked: &[String],
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let mut board = Board::new(printer.wants_json());
@@ -101,7 +104,11 @@ async fn follow(
             Some(Ok(progress)) => {
                 let progress = progress?;
                 taken = true;
-                board.take(&progress);
+                board.take(&progress, asked);
+                // What comes with the outcome is told with it.
+                if board.is_live() || progress.outcome.is_none() {
+                    board.tell(printer)?;
+                }
                 outcome = progress.outcome.or(outcome);
             }
             Some(Err(_)) if board.is_live() => board.redraw(),
@@ -109,10 +116,10 @@ async fn follow(
             None => break,
         }
     }
-    conclude(outcome.ok_or(Failure::Lost { taken })?, &board, printer)
+    conclude(outcome.ok_or(Failure::Lost { taken })?, &mut board, printer)
 }
 
-fn conclude(outcome: Outcome, board: &Board, printer: &mut Printer) -> Result<(), Failure> {
+fn conclude(outcome: Outcome, board: &mut Board, printer: &mut Printer) -> Result<(), Failure> {
     let Outcome { result, message } = outcome;
     if printer.wants_json() {
         let value =
@@ -120,14 +127,12 @@ fn conclude(outcome: Outcome, board: &Board, printer: &mut Printer) -> Result<()
         printer.value(&value, true)?;
     } else if !(board.is_live() && printer.is_terminal()) {
         // On a terminal the board shows it already.
-        let steps = board.steps();
         // What the one service failed with is the failure of the command, and is told as that.
+        let alone = board.steps().len() == 1;
         let told_below = |step: &json::Step| {
-            steps.len() == 1 && result == "failed" && message == format!("{}: {}", step.name, step.message)
+            alone && result == "failed" && message == format!("{}: {}", step.name, step.message)
         };
-        for step in steps.iter().filter(|step| !told_below(step)) {
-            printer.line(&format!("{}: {}", step.name, step.message))?;
-        }
+        board.conclude(told_below, printer)?;
     }
     match result.as_str() {
         "done" => Ok(()),

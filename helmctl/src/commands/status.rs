@@ -8,11 +8,13 @@ use helm_proto::v1::{ServiceStatus, WatchStatusRequest};
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
-use crate::render::screen::Block;
+use crate::render::screen::{self, Block};
 use crate::render::{Printer, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
 
 use super::follow::{Following, Interrupt};
 
+/// Lines of the table in the lowest window: its head, one service, and what is hidden.
+const FEWEST: usize = 3;
 /// How often relative times are redrawn.
 const REDRAW: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -117,12 +119,12 @@ impl Screen {
                 Some(News::Back) => self.away = None,
                 None => {}
             }
-            let lines = self.lines(width(io::stdout()));
+            let lines = self.lines(width(io::stdout()), screen::height(io::stdout()));
             printer.frame(&mut self.block, &lines)?;
         }
     }
 
-    fn lines(&self, width: usize) -> Vec<String> {
+    fn lines(&self, width: usize, height: usize) -> Vec<String> {
         let mut lines: Vec<String> =
             self.alerts.iter().flat_map(|alert| wrapped(&warning(alert), width)).collect();
         lines.extend(self.away.map(|since| {
@@ -135,7 +137,9 @@ impl Screen {
             )
         }));
         let mut lines: Vec<String> = lines.iter().map(|line| styled(WARN, line)).collect();
-        lines.extend(status::table(&self.all, self.hold, width).lines().map(str::to_owned));
+        // The last line of the window is where the cursor stands.
+        let room = height.saturating_sub(1 + lines.len()).max(FEWEST);
+        lines.extend(status::lines(&self.all, self.hold, width, room));
         lines
     }
 }

@@ -36,14 +36,20 @@ fn health_style(health: &str) -> Style {
 
 /// The whole table, at most `width` columns wide.
 pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> String {
+    lines(services, hold, width, usize::MAX).into_iter().map(|line| line + "\n").collect()
+}
+
+/// The table in at most `room` lines. Where there are more services than that, those that somebody must look at stay;
+/// the last line counts the others.
+pub(crate) fn lines(services: &[ServiceStatus], hold: bool, width: usize, room: usize) -> Vec<String> {
     let wide = width >= WIDE;
     let beside = if wide { BESIDE_NAME + MORE } else { BESIDE_NAME };
-    let room = width.saturating_sub(beside).max(NARROWEST_NAME);
-    let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(0).clamp(4, room);
-    let mut text = String::new();
+    let longest = width.saturating_sub(beside).max(NARROWEST_NAME);
+    let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(0).clamp(4, longest);
+    let mut lines = Vec::new();
     if hold {
         let words = "The fleet is held down: nothing is started. `helmctl up` lifts the hold.";
-        let _ = writeln!(text, "{}", styled(WARN, words));
+        lines.push(styled(WARN, words));
     }
     let mut head = format!(
         "{:name_width$}  {:13}  {:11}  {:>7}  {:>5}  {:>5}  {:>5}  {:>6}",
@@ -52,18 +58,73 @@ pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> Str
     if wide {
         let _ = write!(head, "  {:>7}  {:>8}", "UPTIME", "RESTARTS");
     }
-    let _ = writeln!(text, "{}", styled(HEAD, &head));
-    for service in services {
-        let _ = writeln!(text, "{}", row(service, name_width, wide));
-        for words in remarks(service, wide) {
+    lines.push(styled(HEAD, &head));
+    let rows = services.iter().map(|service| {
+        let remarks = remarks(service, wide).into_iter().map(|words| {
             let line = format!("  {}", cut(&safe(&words), width.saturating_sub(2)));
-            let _ = writeln!(text, "{}", styled(QUIET, &line));
+            styled(QUIET, &line)
+        });
+        std::iter::once(row(service, name_width, wide)).chain(remarks).collect()
+    });
+    let room = room.saturating_sub(lines.len());
+    lines.extend(fitting(services, rows.collect(), room, width));
+    if services.is_empty() {
+        lines.push("No services are configured: add them to services.json (docs/services.md).".into());
+    }
+    lines
+}
+
+/// How much a service is in need of somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Broken,
+    Look,
+    Calm,
+}
+
+fn need(s: &ServiceStatus) -> Need {
+    match (s.state.as_str(), s.health.as_str()) {
+        ("failed" | "backoff", _) | (_, "unhealthy" | "unreachable") => Need::Broken,
+        ("running", "healthy" | "starting" | "unknown") | ("stopped", _) if s.warnings.is_empty() => {
+            Need::Calm
+        }
+        _ => Need::Look,
+    }
+}
+
+/// The rows, each with its remarks, in the order of the services. Where they do not fit, the neediest keep their lines.
+fn fitting(services: &[ServiceStatus], rows: Vec<Vec<String>>, room: usize, width: usize) -> Vec<String> {
+    if rows.iter().map(Vec::len).sum::<usize>() <= room {
+        return rows.into_iter().flatten().collect();
+    }
+    let mut by_need: Vec<usize> = (0..rows.len()).collect();
+    by_need.sort_by_key(|&i| services.get(i).map(need));
+    // The last line says what is not there. Of the last service that fits some remarks may not.
+    let mut left = room.saturating_sub(1);
+    let mut shown = vec![0; rows.len()];
+    for i in by_need {
+        shown[i] = rows[i].len().min(left);
+        left -= shown[i];
+    }
+    let hidden: Vec<&ServiceStatus> =
+        services.iter().zip(&shown).filter(|(_, lines)| **lines == 0).map(|(service, _)| service).collect();
+    let kept = rows.into_iter().zip(shown).flat_map(|(row, lines)| row.into_iter().take(lines));
+    kept.chain(Some(&hidden).filter(|hidden| !hidden.is_empty()).map(|hidden| more(hidden, width))).collect()
+}
+
+/// `… 12 more: 11 running, 1 stopped`
+fn more(hidden: &[&ServiceStatus], width: usize) -> String {
+    let mut states: Vec<(&str, usize)> = Vec::new();
+    for service in hidden {
+        match states.iter_mut().find(|(state, _)| *state == service.state) {
+            Some((_, count)) => *count += 1,
+            None => states.push((&service.state, 1)),
         }
     }
-    if services.is_empty() {
-        text.push_str("No services are configured: add them to services.json (docs/services.md).\n");
-    }
-    text
+    let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let style = if hidden.iter().any(|s| need(s) == Need::Broken) { BAD } else { QUIET };
+    let line = format!("… {} more: {}; the window is too low", hidden.len(), states.join(", "));
+    styled(style, &cut(&safe(&line), width))
 }
 
 fn row(s: &ServiceStatus, name_width: usize, wide: bool) -> String {
@@ -73,10 +134,12 @@ fn row(s: &ServiceStatus, name_width: usize, wide: bool) -> String {
         |value: Option<f64>, unit| value.map_or_else(|| "-".to_owned(), |v| metrics::amount(v, unit));
     #[allow(clippy::cast_precision_loss, reason = "bytes of memory stay far below 2^53")]
     let memory = s.memory_bytes.map(|bytes| bytes as f64);
+    // A one-shot that has done its work is another thing than a service that somebody stopped.
+    let done = s.completed && s.state == "stopped";
     let mut row = format!(
         "{:name_width$}  {}  {}  {:>7}  {:>5}  {:>5}  {:>5}  {:>6}",
         cut(&s.name, name_width),
-        styled(state_style(&s.state), &format!("{:13}", s.state)),
+        styled(state_style(&s.state), &format!("{:13}", if done { "completed" } else { &s.state })),
         styled(health_style(&s.health), &format!("{health:11}")),
         or_dash(s.pid.or(s.holder.as_ref().and_then(|h| h.pid))),
         or_dash(s.port),
@@ -95,8 +158,10 @@ fn row(s: &ServiceStatus, name_width: usize, wide: bool) -> String {
 fn remarks(s: &ServiceStatus, wide: bool) -> Vec<String> {
     let mut words = Vec::new();
     let plain = matches!((s.state.as_str(), s.wanted), ("running", _) | ("stopped", false));
-    if !plain && !s.reason.is_empty() {
-        words.push(s.reason.clone());
+    if (!plain || ended_ill(s)) && !s.reason.is_empty() {
+        let kill = s.kill_in_ms.filter(|_| s.state == "stopping");
+        let kill = kill.map(|ms| format!("; SIGKILL in {} s", ms.div_ceil(1000))).unwrap_or_default();
+        words.push(format!("{}{kill}", s.reason));
     }
     if let Some(ms) = s.next_start_ms.filter(|_| s.state == "backoff") {
         words.push(format!(
@@ -123,6 +188,14 @@ fn remarks(s: &ServiceStatus, wide: bool) -> Vec<String> {
     words.extend(s.notify_status.iter().filter(|t| !t.is_empty()).map(|t| format!("says: {t}")));
     words.extend(s.warnings.iter().cloned());
     words
+}
+
+/// It was stopped, and was not well before: what was wrong stays readable.
+fn ended_ill(s: &ServiceStatus) -> bool {
+    // What SIGTERM and SIGINT do to a program that does not catch them, or that says so as a shell does.
+    let well = ["code 0", "code 130", "code 143", "signal 2 (SIGINT)", "signal 15 (SIGTERM)"];
+    let exit = s.last_exit.as_deref().is_some_and(|exit| !well.contains(&exit));
+    s.state == "stopped" && (exit || s.reason.contains("; before: "))
 }
 
 fn holder_words(holder: &Holder) -> String {
@@ -191,6 +264,83 @@ mod tests {
             true,
             80
         )));
+    }
+
+    #[test]
+    fn what_was_wrong_stays_readable_after_a_stop() {
+        let gave_up = ServiceStatus {
+            reason:
+                "stopped by uid 0; before: exited with code 7 after 3 s; gave up after 5 failures in a row"
+                    .into(),
+            last_exit: Some("code 7".into()),
+            ..service("web", "stopped")
+        };
+        let never_started = ServiceStatus {
+            reason: "stopped by uid 0; before: could not be started: no such file".into(),
+            ..service("db", "stopped")
+        };
+        let killed = ServiceStatus {
+            reason: "stopped by uid 0; was ended by signal 9 (SIGKILL) after 3 s".into(),
+            last_exit: Some("signal 9 (SIGKILL)".into()),
+            ..service("slow", "stopped")
+        };
+        let task = ServiceStatus {
+            completed: true,
+            reason: "completed: exited with code 0 after 3 s".into(),
+            last_exit: Some("code 0".into()),
+            ..service("task", "stopped")
+        };
+        let well = ServiceStatus {
+            reason: "stopped by uid 0; exited with code 0 after 3 s".into(),
+            last_exit: Some("code 0".into()),
+            ..service("core", "stopped")
+        };
+        insta::assert_snapshot!(plain(&table(&[gave_up, never_started, killed, task, well], false, 120)));
+    }
+
+    #[test]
+    fn a_stop_says_when_it_becomes_a_kill() {
+        let stopping = ServiceStatus {
+            reason: "stopped by uid 1000 pid 4711 (helmctl); waits for it to end".into(),
+            kill_in_ms: Some(6_200),
+            ..service("core", "stopping")
+        };
+        let text = plain(&table(&[stopping], false, 80));
+        assert!(text.contains("waits for it to end; SIGKILL in 7 s\n"), "{text}");
+    }
+
+    /// Twenty calm ones, with three in the middle and at the end that need somebody.
+    fn fleet() -> Vec<ServiceStatus> {
+        let mut all: Vec<ServiceStatus> = (0..20)
+            .map(|i| ServiceStatus { health: "healthy".into(), ..service(&format!("web{i}"), "running") })
+            .collect();
+        let reason = "exited with code 7 after 3 s; gave up after 5 failures in a row".into();
+        all[19] = ServiceStatus { reason, ..service("broken", "failed") };
+        all[9].health = "degraded".into();
+        all[9].health_message = "HTTP 503".into();
+        all[15] = service("idle", "stopped");
+        all
+    }
+
+    #[test]
+    fn in_a_low_window_those_that_need_somebody_stay() {
+        let text = |room| plain(&lines(&fleet(), false, 80, room).join("\n"));
+        assert_eq!(text(23).lines().count(), 23, "all of it fits: a head, 20 rows, 2 remarks");
+        assert!(!text(23).contains("more"));
+        insta::assert_snapshot!(text(10));
+        for room in 2..23 {
+            let text = text(room);
+            assert_eq!(text.lines().count(), room, "{text}");
+            assert!(room < 3 || text.contains("broken") && text.contains(" more: "), "{room}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_and_broken_is_loud() {
+        let broken: Vec<ServiceStatus> = (0..9).map(|i| service(&format!("web{i}"), "failed")).collect();
+        let shown = lines(&broken, false, 80, 5);
+        assert!(plain(&shown[4]).starts_with("… 6 more: 6 failed; the window is too low"), "{shown:?}");
+        assert!(shown[4].starts_with(&BAD.to_string()), "{shown:?}");
     }
 
     #[test]
