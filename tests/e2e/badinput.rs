@@ -303,8 +303,8 @@ fn one_fault_hides_no_other() {
         "the program `no-such-program` is not found",
         "nowhere is not there",
         "is not a regular expression",
-        "master_services.json:1:1: not JSON",
-        "instance/helm.conf: is not UTF-8",
+        "master_services.json:1:1: error: not JSON",
+        "instance/helm.conf: error: is not UTF-8",
     ] {
         assert_eq!(said.out.matches(words).count(), 1, "{words:?}:\n{}", said.out);
     }
