@@ -116,15 +116,21 @@ fn fitting(services: &[ServiceStatus], rows: Vec<Vec<String>>, room: usize, widt
 fn more(hidden: &[&ServiceStatus], width: usize) -> String {
     let mut states: Vec<(&str, usize)> = Vec::new();
     for service in hidden {
-        match states.iter_mut().find(|(state, _)| *state == service.state) {
+        let word = word(service);
+        match states.iter_mut().find(|(state, _)| *state == word) {
             Some((_, count)) => *count += 1,
-            None => states.push((&service.state, 1)),
+            None => states.push((word, 1)),
         }
     }
     let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let style = if hidden.iter().any(|s| need(s) == Need::Broken) { BAD } else { QUIET };
     let line = format!("… {} more: {}; the window is too low", hidden.len(), states.join(", "));
     styled(style, &cut(&safe(&line), width))
+}
+
+/// A one-shot that has done its work is another thing than a service that somebody stopped.
+fn word(s: &ServiceStatus) -> &str {
+    if s.completed && s.state == "stopped" { "completed" } else { &s.state }
 }
 
 fn row(s: &ServiceStatus, name_width: usize, wide: bool) -> String {
@@ -134,12 +140,10 @@ fn row(s: &ServiceStatus, name_width: usize, wide: bool) -> String {
         |value: Option<f64>, unit| value.map_or_else(|| "-".to_owned(), |v| metrics::amount(v, unit));
     #[allow(clippy::cast_precision_loss, reason = "bytes of memory stay far below 2^53")]
     let memory = s.memory_bytes.map(|bytes| bytes as f64);
-    // A one-shot that has done its work is another thing than a service that somebody stopped.
-    let done = s.completed && s.state == "stopped";
     let mut row = format!(
         "{:name_width$}  {}  {}  {:>7}  {:>5}  {:>5}  {:>5}  {:>6}",
         cut(&s.name, name_width),
-        styled(state_style(&s.state), &format!("{:13}", if done { "completed" } else { &s.state })),
+        styled(state_style(&s.state), &format!("{:13}", word(s))),
         styled(health_style(&s.health), &format!("{health:11}")),
         or_dash(s.pid.or(s.holder.as_ref().and_then(|h| h.pid))),
         or_dash(s.port),
