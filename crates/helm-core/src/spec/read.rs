@@ -184,7 +184,7 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     overlay_flags(&mut specs, &flags);
     // A file that could not be read says nothing about the other one.
     let unread = entries.is_empty() && main_is_broken;
-    if let Some(doc) = master_doc.as_mut().filter(|doc| !unread && !(master.is_empty() && is_broken(doc))) {
+    if let Some(doc) = master_doc.as_mut().filter(|doc| !(unread || master.is_empty() && is_broken(doc))) {
         compare(&specs, &master, doc);
     }
     let directory = directory(&specs, &flags, &master);
