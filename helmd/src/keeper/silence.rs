@@ -79,6 +79,7 @@ fn keeps(pid: Pid, home: &Path, service: &str) -> bool {
 mod tests {
     use super::*;
     use helm_core::name::ServiceName;
+    use std::io::Read;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
 
@@ -86,15 +87,18 @@ mod tests {
     fn only_the_keeper_of_this_place_is_signalled() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         // A script that waits for the end of its input, with the words of a keeper.
-        fs::write(here.path().join("keep"), "read line").unwrap();
+        fs::write(here.path().join("keep"), "echo ready; read line").unwrap();
         let mut keeper = Command::new("sh")
             .args(["keep", "--home"])
             .arg(here.path())
             .args(["--service", "web"])
             .current_dir(here.path())
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Only then is its command line surely to be seen: exec lets go of us a moment before.
+        keeper.stdout.take().unwrap().read_exact(&mut [0; 6]).unwrap();
         let pid = keeper.id();
         let signal = |home: &Path, service: &str, signal| {
             let place = ServiceDir::new(home, &ServiceName::new(service).unwrap());
