@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use helm_core::event::News;
@@ -12,7 +12,7 @@ use helm_core::fleet::Fleet;
 use helm_core::name::ServiceName;
 use helm_core::spec::{Config, Fault, ServiceSpec, Severity};
 use helm_core::status::RunId;
-use helm_core::wish::{Mode, Wish, Wishes};
+use helm_core::wish::{Mode, Wish};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -27,7 +27,7 @@ use crate::changes::Changes;
 use crate::drift::Drift;
 use crate::home::{Home, HomeError, HomeLock, LockInfo};
 use crate::journal::Journal;
-use crate::keeper::{Command, Keeper, World, base_environment};
+use crate::keeper::{Command, Keeper, World};
 use crate::memory::{Memories, MemoryFile};
 use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
@@ -40,8 +40,8 @@ use crate::store::keep::{Retention, Rules};
 use crate::store::own::Lines;
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
-use crate::wishes::WishFile;
-use crate::{address, cgroup, clock, config, home, logging, work};
+use crate::wishes::{self, WishFile};
+use crate::{address, cgroup, clock, config, home, logging, programs, work};
 
 /// Exit status when another helmd holds the home (the unit does not restart it then).
 const HELD: u8 = 4;
@@ -89,8 +89,11 @@ pub fn check(path: &Path, json: bool) -> ExitCode {
         Ok(home) => home,
         Err(e) => return fail(&e),
     };
-    let (config, faults) = config::check(&home);
+    let (config, mut faults) = config::read(&home);
     let ok = config.is_some();
+    if let Some(config) = config {
+        faults.extend(programs::missing(&config, &config::own_environment()));
+    }
     let code = if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let mut out = io::stdout().lock();
     if json {
@@ -210,7 +213,7 @@ async fn run(
     let (journal, writer) = Journal::open(&home, kept, memory);
     let written = journal.ends();
     let told = |service: &ServiceName| told(service, &memories, &written);
-    let (found, wishes, wishes_known) = adopt(&keepers, told, &file, &mut warnings).await;
+    let (found, wishes) = adopt(&keepers, told, &file, &mut warnings).await;
 
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
@@ -252,7 +255,7 @@ async fn run(
     };
     let mut fleet = Fleet::new(
         services,
-        wishes.clone(),
+        wishes.wishes.clone(),
         memories,
         first_run(),
         world.config.settings.start_cap,
@@ -287,6 +290,8 @@ async fn run(
         what: format!("the socket {} cannot be made", e.path.display()),
         source: e.source,
     })?;
+    let missing = Arc::new(OnceLock::new());
+    tasks.spawn(look_for_programs(world.clone(), missing.clone(), stop.clone()));
     let facts = Facts {
         socket: socket.path.to_string_lossy().into_owned(),
         boot_id: home::boot_id(),
@@ -295,6 +300,7 @@ async fn run(
         containment_detail: world.cgroups.detail.clone(),
         cgroup: world.cgroups.tree.is_some(),
         warnings,
+        missing,
         drift: Arc::new(Drift::new(world.clone(), retention.clone(), reading, broken)),
         home,
     };
@@ -320,7 +326,7 @@ async fn run(
     };
     tracing::info!(socket = %socket.path.display(), services = world.config.services.len(), "helmd {} is up", env!("CARGO_PKG_VERSION"));
     let signals = tokio::spawn(leave_on_signals(stop.clone()));
-    let driving = tokio::spawn(driver.run(found, wishes_known));
+    let driving = tokio::spawn(driver.run(found));
     let serving = tokio::spawn(rpc::serve(api, socket.listener, socket.admission, stop.clone()));
     logging::announce_ready(options.foreground);
 
@@ -348,14 +354,25 @@ fn world(home: &Home, config: Config, nofile: Rlimit, reaper: Reaper) -> Result<
     Ok(World {
         home: home.clone(),
         shim: find_shim()?,
-        base_env: base_environment(
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
-        ),
+        base_env: config::own_environment(),
         cgroups: cgroup::find(config.settings.cgroup_tree.as_deref()),
         config,
         nofile,
         reaper,
     })
+}
+
+/// After the start: nobody waits for the directories of services.
+async fn look_for_programs(world: Arc<World>, missing: Arc<OnceLock<Vec<String>>>, stop: CancellationToken) {
+    let base_env = Arc::new(world.base_env.clone());
+    let look = programs::looked_for(Arc::new(world.config.clone()), base_env);
+    let Some(faults) = stop.run_until_cancelled(look).await else { return };
+    let warnings: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    // The only one who says it.
+    let _ = missing.set(warnings);
 }
 
 /// Beside helmd first: the versions belong together.
@@ -415,13 +432,13 @@ fn told(service: &ServiceName, memories: &Memories, written: &BTreeMap<ServiceNa
     }
 }
 
-/// Asks all keepers in parallel; what they answer is told to the fleet before it acts. Also: were there wishes to read?
+/// Asks all keepers in parallel; what they answer is told to the fleet before it acts. Also the wishes.
 async fn adopt(
     keepers: &BTreeMap<ServiceName, Keeper>,
     told: impl Fn(&ServiceName) -> Option<RunId>,
     file: &WishFile,
     warnings: &mut Vec<String>,
-) -> (Vec<(ServiceName, News)>, Wishes, bool) {
+) -> (Vec<(ServiceName, News)>, wishes::Loaded) {
     let asked: Vec<_> = keepers
         .iter()
         .map(|(name, keeper)| {
@@ -446,21 +463,20 @@ async fn adopt(
             }
         }
     }
-    let loaded = file.load();
-    let mut wishes = loaded.wishes;
-    if let Some(warning) = loaded.warning {
+    let mut loaded = file.load();
+    if let Some(warning) = &loaded.warning {
         tracing::error!("{warning}");
-        warnings.push(warning);
     }
     if !loaded.known {
         // What runs is taken for what is wanted.
         for (name, news) in &found {
             if let News::Found { mode, .. } = news {
-                wishes.services.insert(name.clone(), Wish { run: true, mode: *mode, ..Wish::default() });
+                let wish = Wish { run: true, mode: *mode, ..Wish::default() };
+                loaded.wishes.services.insert(name.clone(), wish);
             }
         }
     }
-    (found, wishes, loaded.known)
+    (found, loaded)
 }
 
 /// Services that are configured no more and of which something lives: they are seen, can be stopped, and never start.

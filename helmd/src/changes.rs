@@ -6,13 +6,19 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::readable::Readable;
+
+/// After each reading: a fleet that talks without end must not wake us with each line. The kernel keeps what happens
+/// meanwhile, equal events as one.
+const REST: Duration = Duration::from_millis(10);
 
 /// Handle; clones share the instance.
 #[derive(Debug, Clone)]
@@ -30,7 +36,15 @@ struct Watched {
     /// Made for the first subscriber, and again where that failed.
     queue: Option<Arc<Readable>>,
     /// Who wants to know, by the number of the watch. A directory has one number, however often it is watched.
-    dirs: BTreeMap<i32, watch::Sender<()>>,
+    dirs: BTreeMap<i32, Dir>,
+}
+
+#[derive(Debug, Default)]
+struct Dir {
+    changed: watch::Sender<()>,
+    /// Subscriptions that there are. Counted here, under the lock: two that end at the same time must not take each other
+    /// for the last but one.
+    followers: usize,
 }
 
 /// One subscriber. The watch of a directory ends with its last one.
@@ -63,13 +77,19 @@ impl Changes {
         };
         let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
         let number = inotify::add_watch(queue.get(), dir, flags)?;
-        let told = watched.dirs.entry(number).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let dir = watched.dirs.entry(number).or_default();
+        dir.followers += 1;
+        let told = dir.changed.subscribe();
         Ok(Subscription { told, number, changes: self.clone() })
     }
 
     /// Passes on what the kernel says, until helmd leaves.
     async fn tell(&self, queue: &Readable) {
-        let read = async { while queue.until(|fd| self.drain(fd)).await.is_ok() {} };
+        let read = async {
+            while queue.until(|fd| self.drain(fd)).await.is_ok() {
+                sleep_until(Instant::now() + REST).await;
+            }
+        };
         self.0.stop.run_until_cancelled(read).await;
     }
 
@@ -82,13 +102,13 @@ impl Changes {
             let mut watched = self.lock();
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                 for dir in watched.dirs.values() {
-                    let _ = dir.send(());
+                    let _ = dir.changed.send(());
                 }
             } else if event.events().contains(ReadFlags::IGNORED) {
                 // The directory is gone: its subscribers learn it by the end of the channel.
                 watched.dirs.remove(&event.wd());
             } else if let Some(dir) = watched.dirs.get(&event.wd()) {
-                let _ = dir.send(());
+                let _ = dir.changed.send(());
             }
         }
         any
@@ -110,8 +130,10 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut watched = self.changes.lock();
-        // Ours is still counted.
-        if watched.dirs.get(&self.number).is_some_and(|dir| dir.receiver_count() <= 1) {
+        // None where the directory was removed before.
+        let Some(dir) = watched.dirs.get_mut(&self.number) else { return };
+        dir.followers -= 1;
+        if dir.followers == 0 {
             watched.dirs.remove(&self.number);
             if let Some(queue) = &watched.queue {
                 let _ = inotify::remove_watch(queue.get(), self.number);
@@ -144,5 +166,25 @@ mod tests {
         std::fs::remove_dir_all(dirs[0].path()).unwrap();
         while followers[0].next().await.is_ok() {}
         assert_eq!(changes.lock().dirs.len(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_last_two_followers_may_end_at_the_same_time() {
+        let changes = Changes::new(TaskTracker::new(), CancellationToken::new());
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..500 {
+            let followers = [0, 1].map(|_| changes.of(dir.path()).unwrap());
+            let together = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for follower in followers {
+                    let together = &together;
+                    scope.spawn(move || {
+                        together.wait();
+                        drop(follower);
+                    });
+                }
+            });
+            assert!(changes.lock().dirs.is_empty(), "a watch that nobody needs is left");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads the configuration files of a home and keeps the last good copy. Blocking; called at the start and for checks.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,6 @@ use helm_core::spec::{self, Config, Fault, Severity, Source, Sources};
 use crate::drift::Reading;
 use crate::home::{Home, private_dir, replace_durably};
 use crate::keeper::base_environment;
-use crate::programs;
 
 /// The files that make a configuration, by their place in [`Sources`].
 pub(crate) const FILES: [&str; 5] = [
@@ -54,16 +54,24 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Checks the files as they are on disk. Changes nothing.
-pub fn check(home: &Home) -> (Option<Config>, Vec<Fault>) {
+/// Reads the files as they are on disk. Changes nothing, and looks at nothing outside of the home: not at what services
+/// name.
+pub fn read(home: &Home) -> (Option<Config>, Vec<Fault>) {
     read_from(home, home.path())
+}
+
+/// The environment that a start would begin with: a check by hand has the operator's, helmd its own.
+pub fn own_environment() -> BTreeMap<String, String> {
+    base_environment(
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+    )
 }
 
 /// The configuration to run with: the files, or the last good copy of them where they are faulty.
 pub fn load(home: &Home) -> Result<Loaded, ConfigError> {
     // First: whoever writes while the files are read, has changed them afterwards.
     let reading = Reading::now(home);
-    let (config, faults) = check(home);
+    let (config, faults) = read(home);
     let last_good = home.instance().join("last-good");
     if let Some(config) = config {
         let mut warnings: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -119,9 +127,6 @@ fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
     // What has faults already is looked at as far as it could be read: none of them hides the next.
     let Some(config) = reading.config.or(reading.draft) else { return (None, faults) };
     faults.extend(pattern_faults(&config));
-    // A check by hand is asked in the operator's environment, helmd's own in helmd's: as a start would be.
-    let own = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    faults.extend(programs::missing(&config, &base_environment(own)));
     let broken = faults.iter().any(|f| f.severity == Severity::Error);
     (if broken { None } else { Some(config) }, faults)
 }

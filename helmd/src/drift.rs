@@ -18,6 +18,7 @@ use crate::config::{self, FILES, RELOAD};
 use crate::home::Home;
 use crate::keeper::World;
 use crate::store::keep::Retention;
+use crate::work;
 
 /// A home in a dead file system must not keep anybody from an answer.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
@@ -76,7 +77,7 @@ impl Drift {
         let look = async {
             let last = self.last.clone().lock_owned().await;
             let this = self.clone();
-            tokio::task::spawn_blocking(move || this.look(last)).await
+            work::CHECKS.run(move || Ok(this.look(last))).await
         };
         match timeout(LOOK_WITHIN, look).await {
             Ok(Ok(alert)) => alert,
@@ -91,7 +92,7 @@ impl Drift {
         if now.files == self.first.files {
             *last = (now, self.broken.clone());
         } else if now.files != last.0.files {
-            let (config, faults) = config::check(&self.world.home);
+            let (config, faults) = config::read(&self.world.home);
             let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
             let mut run_by = self.world.config.clone();
             run_by.settings.retention = self.retention.rules().classes;

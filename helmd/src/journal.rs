@@ -47,6 +47,8 @@ pub struct Journal {
     newest: watch::Sender<u64>,
     /// Newest number of former helmds.
     former: u64,
+    /// They left no event.
+    begins: bool,
     file: mpsc::Sender<Note>,
 }
 
@@ -104,11 +106,11 @@ impl Journal {
             // The file was taken away, the store remembers: no number of before is given again.
             ring.last = u64::try_from(clock::wall().0 / 1_000_000).unwrap_or(0);
         }
-        let former = ring.last;
+        let (former, begins) = (ring.last, ring.entries.is_empty());
         let (file, queue) = mpsc::channel(QUEUE);
         let newest = watch::Sender::new(former);
         let writer = Writer { path, queue, newest: newest.clone(), memory };
-        (Self { ring: Arc::new(Mutex::new(ring)), newest, former, file }, writer)
+        (Self { ring: Arc::new(Mutex::new(ring)), newest, former, begins, file }, writer)
     }
 
     /// Adds a change. Never waits: where the file cannot follow, the event is in memory only.
@@ -158,9 +160,10 @@ impl Journal {
     }
 
     /// `after`, if it is a number of this journal. A higher one is of a helmd whose last events did not reach the file:
-    /// what this one did is new to whoever names it.
+    /// what this one did is new to whoever names it. Nor has anybody missed the numbers that were passed over before the first
+    /// event.
     pub fn known(&self, after: u64) -> u64 {
-        if after > self.newest() { self.former } else { after }
+        if after > self.newest() || (after == 0 && self.begins) { self.former } else { after }
     }
 
     /// The newest run of each service whose end is among the events in memory.

@@ -1,6 +1,6 @@
-//! helmd's own log: `logs/helmd.log`, rotated by size; errors before it is open go to stderr.
+//! helmd's own log: `logs/helmd.log`, rotated by size, or stderr; errors before it is open go to stderr.
 //!
-//! Whoever logs never waits for a disk: lines go through a bounded queue to one thread, which owns the file. What does
+//! Whoever logs never waits for a disk or a terminal: lines go through a bounded queue to one thread, which writes them. What does
 //! not fit is dropped and counted, and the count stands in the log where the lines are missing.
 
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +22,7 @@ use crate::store::own::{self, Lines};
 
 /// The log is rotated (one former file is kept) beyond this many bytes.
 const BYTES: u64 = 16 << 20;
-/// Lines that may wait for the disk.
+/// Lines that may wait for the disk or the terminal.
 const QUEUE: usize = 2048;
 /// How long the last lines may take when helmd leaves, or a thread of it panics.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 /// The open log. Dropping it waits, within a bound, until everything is written.
 #[derive(Debug)]
 #[must_use = "the last lines are written when it is dropped"]
-pub struct Log(Option<Queue>);
+pub struct Log(Queue);
 
 /// Opens the log, and the way of its lines into the store. `HELM_LOG` sets the level (`debug`, `helmd=trace`).
 pub fn init(home: &Home, foreground: bool) -> io::Result<(Log, Lines)> {
@@ -38,32 +38,37 @@ pub fn init(home: &Home, foreground: bool) -> io::Result<(Log, Lines)> {
     let (tap, lines) = own::tap();
     let all = tracing_subscriber::registry().with(filter).with(tap);
     let form = tracing_subscriber::fmt::layer().with_target(false);
-    if foreground {
-        all.with(form.with_writer(io::stderr)).try_init().map_err(io::Error::other)?;
-        return Ok((Log(None), lines));
-    }
-    let queue = start(Rotated::open(home.logs().join("helmd.log"))?, QUEUE)?;
-    let form = form.with_ansi(false).with_writer(queue.clone());
-    all.with(form).try_init().map_err(io::Error::other)?;
-    log_panics(queue.clone());
-    Ok((Log(Some(queue)), lines))
+    // A terminal that is held, or a pipe that nobody reads, is as slow as a dead disk.
+    let queue = if foreground {
+        let queue = start(io::stderr(), QUEUE)?;
+        all.with(form.with_writer(queue.clone())).try_init().map_err(io::Error::other)?;
+        queue
+    } else {
+        let queue = start(Rotated::open(home.logs().join("helmd.log"))?, QUEUE)?;
+        let form = form.with_ansi(false).with_writer(queue.clone());
+        all.with(form).try_init().map_err(io::Error::other)?;
+        queue
+    };
+    log_panics(queue.clone(), foreground);
+    Ok((Log(queue), lines))
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if let Some(queue) = &self.0 {
-            queue.flush();
-        }
+        self.0.flush();
     }
 }
 
-/// A panic is an error in the log, written before the thread goes on unwinding.
-fn log_panics(queue: Queue) {
+/// A panic is an error in the log, written before the thread goes on unwinding; beside it on stderr, where the log is
+/// elsewhere.
+fn log_panics(queue: Queue, on_stderr: bool) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!("a thread of helmd panicked: {panic}");
         queue.flush();
-        usual(panic);
+        if !on_stderr {
+            usual(panic);
+        }
     }));
 }
 
@@ -97,7 +102,7 @@ struct Queue {
     dropped: Arc<AtomicU64>,
 }
 
-/// Starts the thread that owns the file.
+/// Starts the thread that writes.
 fn start(file: impl Write + Send + 'static, length: usize) -> io::Result<Queue> {
     let (lines, queue) = sync_channel(length);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -113,7 +118,7 @@ fn write_all(mut file: impl Write, queue: &Receiver<Message>, missing: &AtomicU6
             Message::Line(missed, line) => {
                 let mut text = Vec::new();
                 if missed > 0 {
-                    let note = "lines of this log were dropped: the disk could not follow";
+                    let note = "lines of this log were dropped: the disk or terminal could not follow";
                     text = format!("[helm] {missed} {note}\n").into_bytes();
                 }
                 text.extend(line);

@@ -1,18 +1,49 @@
-//! Whether the files that services name are there: what `config check` warns of before a start fails by it. Blocking.
+//! Whether the files that services name are there: what `config check` warns of before a start fails by it. They lie in the
+//! services' own directories, of which any may hang: whoever must not wait for them asks [`looked_for`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use helm_core::spec::{self, Config, Fault, Place, Program, ServiceSpec, Severity};
 use helm_core::wish::Mode;
+use tokio::time::timeout;
 
 use crate::keeper::launch::{self, Hindrance};
+use crate::work;
 
-/// Warnings: the services concerned will not start, the others do.
+/// A look that takes longer hangs: the file system below that service is dead.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Warnings: the services concerned will not start, the others do. Blocking, for as long as any of the files hangs.
 pub fn missing(config: &Config, base_env: &BTreeMap<String, String>) -> Vec<Fault> {
     let mode = config.settings.default_mode.unwrap_or_default();
-    let runnable = config.services.iter().filter(|spec| spec.program.is_some());
-    runnable.flat_map(|spec| of_service(config, spec, mode, base_env)).collect()
+    runnable(config).flat_map(|spec| of_service(config, spec, mode, base_env)).collect()
+}
+
+/// The same on threads of its own. A service whose files hang is among the warnings, and keeps none of the others.
+pub async fn looked_for(config: Arc<Config>, base_env: Arc<BTreeMap<String, String>>) -> Vec<Fault> {
+    let mode = config.settings.default_mode.unwrap_or_default();
+    let mut faults = Vec::new();
+    for spec in runnable(&config) {
+        let (spec, config, base_env) = (spec.clone(), config.clone(), base_env.clone());
+        let place = config.place_of(&spec.name, "path");
+        let message =
+            format!("what it names below {} could not be looked at within {LOOK_WITHIN:?}", spec.path);
+        let look = work::PROGRAMS.run(move || Ok(of_service(&config, &spec, mode, &base_env)));
+        match timeout(LOOK_WITHIN, look).await {
+            Ok(Ok(found)) => faults.extend(found),
+            Ok(Err(_)) | Err(_) => {
+                faults.push(warning(place, message, "is the file system there? until then it does not start"))
+            }
+        }
+    }
+    faults
+}
+
+fn runnable(config: &Config) -> impl Iterator<Item = &ServiceSpec> {
+    config.services.iter().filter(|spec| spec.program.is_some())
 }
 
 fn of_service(

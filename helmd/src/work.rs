@@ -25,8 +25,12 @@ pub static PROBES: Lane = Lane::new(4);
 pub static CAPTURE: Lane = Lane::new(4);
 /// What the store's tasks look up: room on the disk, sizes of log files, the configuration that is rewritten.
 pub static STORE: Lane = Lane::new(4);
-/// Checks of the configuration, asked for by clients.
+/// The files of the configuration, read again because somebody asks.
 pub static CHECKS: Lane = Lane::new(2);
+/// What services name, in their own directories.
+pub static PROGRAMS: Lane = Lane::new(4);
+/// Look-ups of names, for probes.
+pub static NAMES: Lane = Lane::new(8);
 /// Socket tables.
 pub static PORTS: Lane = Lane::new(4);
 /// What a keeper's task looks up or starts: directories of services, records, keepers.

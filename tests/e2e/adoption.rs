@@ -332,6 +332,31 @@ fn a_keeper_that_takes_no_order_is_replaced_and_the_service_is_not_touched() {
     ended_once(&home);
 }
 
+#[test]
+fn a_directory_that_hangs_below_one_service_keeps_nobody() {
+    let web = |rate| json!({"command": fixture("chatty", &format!("rate={rate}"))});
+    let stuck = json!({"command": fixture("chatty", "rate=5"), "path": "dir", "env_file": "vars"});
+    let home = Home::new(&json!({"app": web(5), "stuck": stuck}));
+    std::fs::create_dir(home.path("dir")).unwrap();
+    // Whoever opens it to read waits for a writer, as for a server of files that is gone.
+    mkfifoat(CWD, home.path("dir/vars"), Mode::RUSR | Mode::WUSR).unwrap();
+    home.ctl(&["start", "app"]).code(0);
+    let before = home.status("app");
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    let after = home.status("app");
+    assert_eq!((after.state.as_str(), after.pid, after.restarts), ("running", before.pid, 0));
+    // It is said, by helmd and by a check; and an edit is noticed as ever.
+    let hangs = "could not be looked at within 2s";
+    eventually("its warning", || {
+        let said = home.ctl(&["daemon", "status"]).code(0).out;
+        if said.matches(hangs).count() == 1 { Ok(()) } else { Err(said) }
+    });
+    home.ctl(&["config", "check"]).code(0).says(hangs);
+    home.write_services(&json!({"app": web(6), "stuck": stuck}));
+    home.ctl(&["status"]).code(0).says("services.json was changed after helmd read it");
+}
+
 /// helmd is killed while `app` runs, and the next one cannot read the record of its run until `meanwhile` is done.
 fn adopted_late(wishes_are_lost: bool, meanwhile: impl Fn(&Home)) {
     let home = home_with("app", json!({"command": fixture("chatty", "rate=20")}));

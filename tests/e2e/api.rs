@@ -1,12 +1,13 @@
 //! The API as a program sees it: slow readers, foreign users, errors that can be matched.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::bins::{bin, root};
 use harness::home::{Home, Said, fixture};
-use harness::wait::BOUND;
+use harness::wait::{BOUND, until};
 use harness::watch::block_on;
 use helm_client::{ClientError, Reason};
 use helm_proto::v1::{EventsRequest, OutputRequest, StartRequest, Wait};
@@ -23,6 +24,33 @@ fn started() -> Home {
     home.ctl(&["up", "--no-wait"]).code(0);
     home.wait_for("calm", "it runs", |s| s.state == "running");
     home
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_delays_no_call_and_what_it_missed_is_counted() {
+    let home = Home::new(&json!({"calm": {"command": fixture("chatty", "rate=5")}}));
+    // Some lines for each frame of each call.
+    let home = home.with_env("HELM_LOG", "info,h2=trace");
+    let (mut terminal, log) = std::io::pipe().unwrap();
+    let _helmd = home.spawn_helmd_with(&["--foreground"], log);
+    until("it answers", || home.ctl(&["daemon", "status"]).code == 0);
+    home.ctl(&["up"]).code(0);
+    for _ in 0..40 {
+        home.ctl(&["status"]).code(0);
+    }
+    // Read by and by, for as long as helmd lives.
+    let (shown, lines) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(&mut terminal).lines().map_while(Result::ok) {
+            let _ = shown.send(line);
+        }
+    });
+    until("the gap is counted", || {
+        home.ctl(&["status"]).code(0);
+        lines.try_iter().any(|line| line.contains("lines of this log were dropped"))
+    });
+    home.kill_helmd();
+    reader.join().unwrap();
 }
 
 #[test]

@@ -160,3 +160,37 @@ fn what_was_taken_out_of_the_file_goes_down_with_the_fleet() {
     home.ctl(&["down"]).code(0);
     assert!(home.processes().is_empty(), "{:?}", home.processes());
 }
+
+/// `status` and its JSON say this one thing.
+#[track_caller]
+fn status_says(home: &Home, text: &str) {
+    home.ctl(&["status"]).code(0).says(text);
+    let warnings = home.ctl(&["status", "--json"]).json()["warnings"].clone();
+    assert!(warnings[0].as_str().is_some_and(|w| w.contains(text)) && warnings[1].is_null(), "{warnings}");
+    let said = home.ctl(&["daemon", "status"]).code(0);
+    assert_eq!(said.out.matches(text).count(), 1, "{}", said.out);
+}
+
+#[test]
+fn wishes_that_cannot_be_read_or_written_are_told_until_they_are_written() {
+    let home = Home::new(&one(5));
+    let file = home.path("instance/wishes.json");
+    home.ctl(&["up"]).code(0);
+    home.ctl(&["daemon", "stop"]).code(0);
+    let wanted = home.read("instance/wishes.json");
+    home.write("instance/wishes.json", "{");
+    home.ctl(&["daemon", "start"]).code(0).says("wishes.json cannot be read (");
+    status_says(&home, "say again what is to run: helmctl up");
+    home.ctl(&["up"]).code(0);
+    assert_eq!(home.read("instance/wishes.json"), wanted);
+    none_warns(&home);
+
+    // What cannot be replaced by a file.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    home.ctl(&["stop", "web"]).code(0).says("could not be recorded in");
+    status_says(&home, "could not be recorded in");
+    std::fs::remove_dir(&file).unwrap();
+    home.ctl(&["stop", "web"]).code(0);
+    assert!(!home.ctl(&["status"]).code(0).err.contains("warning"));
+}

@@ -7,8 +7,8 @@ use harness::home::{Home, fixture, gone};
 use harness::procs::Process;
 use harness::wait::{BOUND, eventually, until};
 use harness::watch::block_on;
-use helm_client::{News, Resuming};
-use helm_proto::v1::OutputRequest;
+use helm_client::{News, Resuming, resume};
+use helm_proto::v1::{EventRecord, EventsRequest, OutputRequest};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -158,6 +158,35 @@ fn events_go_on_by_their_number() {
     let first = ids[0];
     assert_eq!(ids, (first..first + ids.len() as u64).collect::<Vec<_>>(), "each number once, in order");
     ctl.leave();
+}
+
+#[test]
+fn events_are_followed_also_where_none_had_happened() {
+    let home = Home::new(&json!({"web": {"command": fixture("chatty", "rate=5")}}));
+    home.ctl(&["daemon", "start"]).code(0);
+    let request = EventsRequest { names: vec!["web".into()], last: Some(1), ..EventsRequest::default() };
+    let there = helm_client::Home::find(Some(home.dir())).unwrap();
+    let mut followed = Vec::new();
+    block_on(async {
+        let mut stream = resume::events(&there, request).await.unwrap();
+        let mut next = async || timeout(BOUND, stream.next()).await.unwrap().unwrap().unwrap();
+        let News::Message(mark) = next().await else { panic!("where it begins comes first") };
+        assert!(mark.kind.is_empty(), "{mark:?}");
+        home.kill_helmd();
+        assert!(matches!(next().await, News::Away));
+        home.ctl(&["up"]).code(0);
+        assert!(matches!(next().await, News::Back));
+        while followed.last().is_none_or(|e: &EventRecord| e.kind != "state" || e.to != "running") {
+            let News::Message(event) = next().await else { panic!("helmd is gone again") };
+            assert_eq!(event.missed, 0, "{event:?}");
+            followed.extend((!event.kind.is_empty()).then_some(event));
+        }
+    });
+    let all = home.ctl(&["events", "web", "-n", "1000", "--json"]).code(0).out;
+    let all = all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap());
+    let followed: Vec<u64> = followed.iter().map(|event| event.id).collect();
+    assert!(followed.len() > 1, "{followed:?}");
+    assert_eq!(followed, all.take(followed.len()).collect::<Vec<_>>(), "each once, from the first one on");
 }
 
 #[test]

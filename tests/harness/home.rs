@@ -183,8 +183,13 @@ impl Home {
     #[track_caller]
     pub fn spawn_helmd(&self) -> Helmd {
         let err = fs::OpenOptions::new().append(true).create(true).open(self.path("helmd.err"));
-        let err = err.unwrap_or_else(|e| panic!("helmd.err: {e}"));
-        let child = self.command("helmd").stdout(Stdio::null()).stderr(err).spawn();
+        self.spawn_helmd_with(&[], err.unwrap_or_else(|e| panic!("helmd.err: {e}")))
+    }
+
+    /// The same with these words, and elsewhere for what it says.
+    #[track_caller]
+    pub fn spawn_helmd_with(&self, words: &[&str], err: impl Into<Stdio>) -> Helmd {
+        let child = self.command("helmd").args(words).stdout(Stdio::null()).stderr(err).spawn();
         Helmd(child.unwrap_or_else(|e| panic!("helmd: {e}")))
     }
 

@@ -174,13 +174,6 @@ impl Client {
         Ok(self.metrics.append_metrics(request).await?.into_inner())
     }
 
-    /// Number of the newest event.
-    pub(crate) async fn newest_event(&mut self) -> Result<u64, ClientError> {
-        let request = EventsRequest { last: Some(1), ..Default::default() };
-        let newest = self.calls.events(request).await?.into_inner().message().await?;
-        Ok(newest.map_or(0, |event| event.id))
-    }
-
     /// `Events`
     pub async fn events(&self, request: EventsRequest) -> Result<Stream<EventRecord>, ClientError> {
         Ok(Stream(self.streams().await?.events(request).await?.into_inner()))

@@ -104,13 +104,10 @@ impl<F: Feed> Resuming<F> {
     }
 }
 
-/// Follows events. Without history, what happens from now on is to be known before the first event comes.
+/// Follows events. Where following begins is told behind those that are first fetched, by a record without a `kind`: what
+/// happens from then on is not missed, also where no event came before the stream broke.
 pub async fn events(home: &Home, request: EventsRequest) -> Result<Resuming<EventsRequest>, ClientError> {
-    let mut request = EventsRequest { follow: true, ..request };
-    if request.last == Some(0) && request.after.is_none() {
-        request.after = Some(Client::of(home).await?.newest_event().await?);
-    }
-    Resuming::open(home, request).await
+    Resuming::open(home, EventsRequest { follow: true, mark: true, ..request }).await
 }
 
 /// Waits for a helmd, and asks it.

@@ -29,7 +29,10 @@ pub(super) async fn follow(
 ) -> Result<(), Failure> {
     let mut events = Following::new(resume::events(home, request).await?)?;
     while let Some(event) = events.next().await? {
-        print(event, printer)?;
+        // Where following begins is no event.
+        if !event.kind.is_empty() {
+            print(event, printer)?;
+        }
     }
     Ok(())
 }

@@ -42,8 +42,17 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             alerts(&mut client).await?;
             operate::start(&client, names, mode, &wait, printer).await
         }
-        Verb::Down { names, wait } => operate::down(&Client::of(&home).await?, names, &wait, printer).await,
-        Verb::Stop { names, wait } => operate::stop(&Client::of(&home).await?, names, &wait, printer).await,
+        // A stop is carried out also where it cannot be written down: what that means is known behind it.
+        Verb::Down { names, wait } => {
+            let mut client = Client::of(&home).await?;
+            operate::down(&client, names, &wait, printer).await?;
+            alerts(&mut client).await.map(drop)
+        }
+        Verb::Stop { names, wait } => {
+            let mut client = Client::of(&home).await?;
+            operate::stop(&client, names, &wait, printer).await?;
+            alerts(&mut client).await.map(drop)
+        }
         Verb::Restart { names, mode, wait } => {
             let mut client = Client::of(&home).await?;
             alerts(&mut client).await?;
@@ -115,7 +124,7 @@ async fn connect_or_start(home: &Home) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// What an operator must know is said with `up`, `start`, `restart`, `status` and `daemon status`; what it is.
+/// What an operator must know is said with every command that shows or acts; what it is.
 async fn alerts(client: &mut Client) -> Result<Vec<String>, Failure> {
     let alerts = client.info().await?.alerts;
     for alert in &alerts {

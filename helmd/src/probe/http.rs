@@ -14,13 +14,14 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme};
+
+use super::connect::Dialer;
 
 /// Longest body that is read.
 const BODY: usize = 64 << 10;
@@ -41,18 +42,24 @@ impl Seen {
 }
 
 /// Asks `url`, and the fallback paths on the same host where `url` is no health endpoint.
-pub(super) async fn ask(tls: &Tls, url: &str, fallback: &[String], within: Duration) -> Seen {
+pub(super) async fn ask(
+    (tls, dialer): (&Tls, &Dialer),
+    url: &str,
+    fallback: &[String],
+    within: Duration,
+) -> Seen {
     let Ok(uri) = url.parse::<Uri>() else {
         return Seen::new(Health::Unreachable, format!("`{url}` is not an address"));
     };
     let deadline = Instant::now() + within;
     let mut seen =
-        ask_one(tls, &uri, uri.path_and_query().map_or("/", |p| p.as_str()), deadline, within).await;
+        ask_one((tls, dialer), &uri, uri.path_and_query().map_or("/", |p| p.as_str()), deadline, within)
+            .await;
     for path in fallback {
         if seen != Answered::NoHealthEndpoint {
             break;
         }
-        seen = ask_one(tls, &uri, path, deadline, within).await;
+        seen = ask_one((tls, dialer), &uri, path, deadline, within).await;
     }
     match seen {
         Answered::Said(seen) => seen,
@@ -68,11 +75,17 @@ enum Answered {
     NoHealthEndpoint,
 }
 
-async fn ask_one(tls: &Tls, uri: &Uri, path: &str, deadline: Instant, within: Duration) -> Answered {
+async fn ask_one(
+    (tls, dialer): (&Tls, &Dialer),
+    uri: &Uri,
+    path: &str,
+    deadline: Instant,
+    within: Duration,
+) -> Answered {
     let host = uri.host().unwrap_or("localhost").trim_matches(['[', ']']);
     let secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = match timeout_at(deadline, TcpStream::connect((host, port))).await {
+    let stream = match timeout_at(deadline, dialer.connect(host, port)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => {
             return Answered::Said(Seen::new(Health::Unreachable, format!("port {port}: {}", plain(&e))));

@@ -1,6 +1,7 @@
 //! Probes: tasks that ask and tell the answer as news. They run concurrently under one cap, the first one after a random
 //! share of its interval, so that one hanging service delays nobody and a restarted helmd asks nobody at once with all.
 
+mod connect;
 mod exec;
 mod http;
 mod log;
@@ -25,6 +26,7 @@ use crate::changes::Changes;
 use crate::clock;
 use crate::reaper::{Reaper, RuntimeChild};
 use crate::supervisor::driver::NewsSender;
+use connect::Dialer;
 
 /// What all probes share.
 #[derive(Clone)]
@@ -87,7 +89,16 @@ impl Probes {
         if let Some(former) = self.running.insert(key, stop.clone()) {
             former.cancel();
         }
-        let asking = Asking { prober: self.prober.clone(), spec, run, kind, probe, begun, came_up };
+        let asking = Asking {
+            prober: self.prober.clone(),
+            spec,
+            run,
+            kind,
+            probe,
+            begun,
+            came_up,
+            dialer: Dialer::new(),
+        };
         self.prober.tasks.spawn(async move {
             stop.run_until_cancelled(asking.go_on()).await;
         });
@@ -119,6 +130,7 @@ struct Asking {
     begun: Wall,
     /// A startup probe of this run was asked before.
     came_up: bool,
+    dialer: Dialer,
 }
 
 impl Asking {
@@ -185,13 +197,13 @@ impl Asking {
         let mut killed = None;
         let (health, message) = match &self.probe.check {
             Check::Http { url, fallback } => {
-                let seen = http::ask(&self.prober.tls, url, fallback, timeout).await;
+                let seen = http::ask((&self.prober.tls, &self.dialer), url, fallback, timeout).await;
                 *slow = if seen.timed_out { *slow + 1 } else { 0 };
                 // The port answers and HTTP does not: slow at first, then it counts (contract 8.3).
                 let stuck = seen.timed_out && *slow >= self.probe.failures;
                 (if stuck { Health::Unhealthy } else { seen.health }, seen.message)
             }
-            Check::Tcp { host, port } => tcp::ask(host, *port, timeout).await,
+            Check::Tcp { host, port } => tcp::ask(&self.dialer, host, *port, timeout).await,
             Check::Exec { command } => {
                 let (health, message, left) = exec::ask(&self.prober, &self.spec, command, timeout).await;
                 killed = left;

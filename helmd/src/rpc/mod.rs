@@ -8,7 +8,7 @@ pub mod peer;
 pub mod store;
 pub mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use helm_core::ask::{Ask, Refusal};
 use helm_core::name::ServiceName;
@@ -40,6 +40,7 @@ use crate::config;
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::journal::Journal;
+use crate::programs;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
@@ -53,7 +54,7 @@ const STREAM: usize = 1;
 type Result<T> = std::result::Result<T, Status>;
 type Streaming<T> = Response<ReceiverStream<Result<T>>>;
 
-/// Facts that do not change while helmd runs.
+/// Facts that do not change while helmd runs, once they are known.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// The home.
@@ -72,6 +73,8 @@ pub struct Facts {
     pub cgroup: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
+    /// What services name and what is not there; empty until it was looked for.
+    pub missing: Arc<OnceLock<Vec<String>>>,
     /// Whether helmd runs by the files as they are.
     pub drift: Arc<Drift>,
 }
@@ -156,7 +159,9 @@ impl Helm for Api {
 
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
         let facts = &self.facts;
-        let alerts: Vec<String> = facts.drift.alert().await.into_iter().collect();
+        let view = self.supervisor.view();
+        let alerts: Vec<String> = facts.drift.alert().await.into_iter().chain(view.alert.clone()).collect();
+        let missing = facts.missing.get().into_iter().flatten();
         Ok(Response::new(InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: facts.home.path().to_string_lossy().into_owned(),
@@ -164,8 +169,8 @@ impl Helm for Api {
             started_at: Some(convert::timestamp(facts.started)),
             containment: if facts.cgroup { "cgroup" } else { "subreaper" }.to_owned(),
             containment_detail: facts.containment_detail.clone(),
-            hold: self.supervisor.view().hold,
-            warnings: alerts.iter().chain(&facts.warnings).cloned().collect(),
+            hold: view.hold,
+            warnings: alerts.iter().chain(&facts.warnings).chain(missing).cloned().collect(),
             alerts,
             default_mode: facts.default_mode.as_str().to_owned(),
             boot_id: facts.boot_id.clone(),
@@ -259,10 +264,15 @@ impl Helm for Api {
 
     async fn check_config(&self, _: Request<CheckConfigRequest>) -> Result<Response<CheckConfigResponse>> {
         let home = self.facts.home.clone();
-        let checked = work::CHECKS.run(move || Ok(config::check(&home))).await;
-        let (config, faults) = checked.map_err(|e| Status::internal(e.to_string()))?;
+        let read = work::CHECKS.run(move || Ok(config::read(&home))).await;
+        let (config, mut faults) = read.map_err(|e| Status::internal(e.to_string()))?;
+        let ok = config.is_some();
+        if let Some(config) = config {
+            let base_env = Arc::new(config::own_environment());
+            faults.extend(programs::looked_for(Arc::new(config), base_env).await);
+        }
         let faults = faults.iter().map(convert::fault).collect();
-        Ok(Response::new(CheckConfigResponse { ok: config.is_some(), faults }))
+        Ok(Response::new(CheckConfigResponse { ok, faults }))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {

@@ -109,7 +109,7 @@ pub async fn events(
     request: EventsRequest,
     sink: mpsc::Sender<Result<EventRecord, Status>>,
 ) {
-    let EventsRequest { names, last, follow, after, .. } = request;
+    let EventsRequest { names, last, follow, after, mark, .. } = request;
     let wanted = |change: &Change| names.is_empty() || names.iter().any(|n| n == change.service.as_str());
     let mut newest = journal.subscribe();
     // History is told as it is in memory; what is followed, only when the next helmd will know it as well.
@@ -129,6 +129,9 @@ pub async fn events(
             upto
         }
     };
+    if follow && mark && sink.send(Ok(EventRecord { id: at, ..EventRecord::default() })).await.is_err() {
+        return;
+    }
     // Told with the next event that is wanted, which may be in a later batch.
     let mut missed = 0;
     loop {

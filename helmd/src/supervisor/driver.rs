@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::perform::Performer;
 use super::{ASK_QUEUE, Accepted, AskError, FleetView, Pursuit, Request, Supervisor};
 use crate::clock;
-use crate::wishes::WishWriter;
+use crate::wishes::{self, WishWriter};
 
 /// News taken in before the status is published again and requests get their turn.
 const BATCH: usize = 64;
@@ -36,6 +36,8 @@ pub struct Driver {
     wishes: Wishes,
     /// The file says the same.
     saved: bool,
+    /// What an operator must know of them, until they are written again.
+    alert: Option<String>,
     /// Where the wishes were not known and the keeper was silent at adoption: what it finds is taken for wanted.
     unasked: BTreeSet<ServiceName>,
     /// Where the wishes are, for messages.
@@ -62,7 +64,7 @@ impl Driver {
     /// Puts the driver together; the handle works as soon as `run` is polled.
     pub fn new(
         fleet: Fleet,
-        wishes: Wishes,
+        loaded: wishes::Loaded,
         (path, writer): (PathBuf, WishWriter),
         default_mode: Mode,
         performer: Performer,
@@ -73,8 +75,9 @@ impl Driver {
         let (view, seen) = watch::channel(Arc::new(FleetView::default()));
         let driver = Self {
             fleet,
-            wishes,
-            saved: true,
+            wishes: loaded.wishes,
+            saved: loaded.known,
+            alert: loaded.warning,
             unasked: BTreeSet::new(),
             path,
             writer,
@@ -88,10 +91,11 @@ impl Driver {
         (driver, Supervisor { asks, view: seen })
     }
 
-    /// Tells the fleet what adoption found, then runs until helmd leaves. `wishes_known`: they were there to be read.
-    pub async fn run(mut self, found: Vec<(ServiceName, News)>, wishes_known: bool) {
+    /// Tells the fleet what adoption found, then runs until helmd leaves.
+    pub async fn run(mut self, found: Vec<(ServiceName, News)>) {
+        let known = self.saved;
         for (name, news) in found {
-            if matches!(news, News::Silent) && !wishes_known {
+            if matches!(news, News::Silent) && !known {
                 self.unasked.insert(name.clone());
             }
             self.hear(name, news);
@@ -186,6 +190,7 @@ impl Driver {
                 "the wish could not be recorded in {path} ({e}): after a restart of helmd the services may run again"
             ));
         }
+        self.alert.clone_from(&warning);
         let goals = plan
             .goals
             .into_iter()
@@ -204,7 +209,7 @@ impl Driver {
     fn publish(&mut self) {
         let revision = self.fleet.revision();
         let former = self.view.borrow().clone();
-        if former.revision == revision && !former.services.is_empty() {
+        if former.revision == revision && former.alert == self.alert && !former.services.is_empty() {
             return;
         }
         let services = self
@@ -216,7 +221,8 @@ impl Driver {
                 Some(_) | None => Arc::new(now.clone()),
             })
             .collect();
-        self.view.send_replace(Arc::new(FleetView { hold: self.fleet.hold(), revision, services }));
+        let (hold, alert) = (self.fleet.hold(), self.alert.clone());
+        self.view.send_replace(Arc::new(FleetView { hold, alert, revision, services }));
     }
 }
 

@@ -19,6 +19,8 @@ pub const ASK_QUEUE: usize = 64;
 pub struct FleetView {
     /// The fleet is held down.
     pub hold: bool,
+    /// What was wanted is not known, or could not be written down.
+    pub alert: Option<String>,
     /// Grows with every change.
     pub revision: u64,
     /// In the order of services.json.
