@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use harness::fixture::Dice;
 use harness::home::{Helmd, Home};
 use harness::wait::{eventually, pause};
 
 use crate::database::{Cluster, Mood, Proxy};
+
+/// Longest wait for helmd to be in the middle of its work.
+const WORKS: Duration = Duration::from_secs(10);
 
 /// One blow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +22,8 @@ pub(crate) enum Strike {
     Keeper,
     /// `kill -9` to helmd.
     Helmd,
+    /// `kill -9` to helmd in the moment in which it writes to the database.
+    Writing,
     /// `kill -9` to all of PostgreSQL, and a start after a while.
     Postgres,
     /// The same, and to helmd while PostgreSQL is away.
@@ -31,12 +38,12 @@ pub(crate) enum Strike {
     Late,
 }
 
-const SQLITE: [Strike; 4] = [Strike::Keeper, Strike::Helmd, Strike::Helmd, Strike::Helmd];
+const SQLITE: [Strike; 4] = [Strike::Keeper, Strike::Helmd, Strike::Writing, Strike::Writing];
 const POSTGRES: [Strike; 11] = [
     Strike::Keeper,
     Strike::Helmd,
-    Strike::Helmd,
-    Strike::Helmd,
+    Strike::Writing,
+    Strike::Writing,
     Strike::Postgres,
     Strike::Postgres,
     Strike::Both,
@@ -72,15 +79,22 @@ impl<'a> Attack<'a> {
         Self { home, dice: Dice::new(seed), helmd, database, strikes, faults }
     }
 
-    /// The next blow, a moment after the one before.
-    pub(crate) fn strike(&mut self) {
-        self.within(50, 700);
+    /// The next blow, a moment after senders are being answered again: who is struck is at work.
+    pub(crate) fn strike(&mut self, acknowledged: &AtomicU64) {
+        let before = acknowledged.load(Ordering::Relaxed);
+        self.soon(|_| acknowledged.load(Ordering::Relaxed) > before + 8);
+        self.within(0, 500);
         let last = if self.database.is_some() { POSTGRES.len() } else { SQLITE.len() } - 1;
         let drawn = usize::try_from(self.dice.between(0, last as u64)).unwrap_or(0);
         let strike = if self.database.is_some() { POSTGRES[drawn] } else { SQLITE[drawn] };
         match strike {
             Strike::Keeper => self.keeper(),
             Strike::Helmd => self.again(),
+            Strike::Writing => {
+                let steps = self.dice.between(1, 12);
+                self.writes(steps);
+                self.again();
+            }
             Strike::Postgres => {
                 self.order("kill");
                 self.within(0, 1500);
@@ -128,6 +142,32 @@ impl<'a> Attack<'a> {
         pause(Duration::from_millis(self.dice.between(low, high)));
     }
 
+    /// Waits for the fact; in vain if it must be.
+    fn soon(&self, fact: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + WORKS;
+        while !fact(self) && Instant::now() < end {
+            pause(Duration::from_millis(1));
+        }
+    }
+
+    /// Until so many messages more have reached PostgreSQL (a transaction has five), or SQLite has written so many times.
+    fn writes(&self, steps: u64) {
+        for _ in 0..steps {
+            let before = self.written();
+            self.soon(|attack| attack.written() != before);
+        }
+    }
+
+    /// Changes with every write.
+    fn written(&self) -> u128 {
+        if let Some(database) = &self.database {
+            return database.proxy.sent().into();
+        }
+        let files = fs::read_dir(self.home.path("instance/store/log")).into_iter().flatten().flatten();
+        let times = files.filter_map(|file| file.metadata().ok()?.modified().ok());
+        times.filter_map(|time| time.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_nanos()).sum()
+    }
+
     fn order(&mut self, order: &str) {
         if let Some(database) = &mut self.database {
             database.cluster.order(order);
@@ -167,6 +207,7 @@ impl fmt::Display for Strike {
         f.write_str(match self {
             Strike::Keeper => "keeper",
             Strike::Helmd => "helmd",
+            Strike::Writing => "helmd in a write",
             Strike::Postgres => "PostgreSQL",
             Strike::Both => "PostgreSQL and helmd",
             Strike::Cut => "connections cut",

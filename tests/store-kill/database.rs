@@ -36,6 +36,8 @@ struct Way {
     made: AtomicU64,
     /// Connections up to this number are frozen.
     frozen: AtomicU64,
+    /// Pieces of bytes that reached the server.
+    sent: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -51,7 +53,7 @@ impl Proxy {
                 // Nobody there: the client sees its connection end.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 let number = shared.made.fetch_add(1, Ordering::SeqCst) + 1;
-                for (from, to) in [(&client, &server), (&server, &client)] {
+                for (from, to, sends) in [(&client, &server, true), (&server, &client, false)] {
                     if let (Ok(from), Ok(to), Ok(kept)) = (from.try_clone(), to.try_clone(), from.try_clone())
                     {
                         // It is only a hint.
@@ -60,7 +62,7 @@ impl Proxy {
                         open.retain(|stream: &TcpStream| stream.peer_addr().is_ok());
                         open.push(kept);
                         let way = shared.clone();
-                        std::thread::spawn(move || way.carry(number, from, to));
+                        std::thread::spawn(move || way.carry(number, from, to, sends));
                     }
                 }
             }
@@ -82,6 +84,11 @@ impl Proxy {
         self.way.frozen.store(0, Ordering::SeqCst);
     }
 
+    /// How many pieces of bytes reached the server so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.way.sent.load(Ordering::SeqCst)
+    }
+
     /// Ends all connections, wherever they are.
     pub(crate) fn cut(&self) {
         for stream in self.way.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -92,7 +99,7 @@ impl Proxy {
 }
 
 impl Way {
-    fn carry(&self, number: u64, mut from: TcpStream, mut to: TcpStream) {
+    fn carry(&self, number: u64, mut from: TcpStream, mut to: TcpStream, sends: bool) {
         let mut buffer = vec![0; 16 << 10];
         loop {
             let read = from.read(&mut buffer);
@@ -108,6 +115,7 @@ impl Way {
             if to.write_all(&buffer[..n]).is_err() {
                 break;
             }
+            self.sent.fetch_add(u64::from(sends), Ordering::SeqCst);
         }
         for stream in [from, to] {
             // It may be over already.

@@ -124,7 +124,7 @@ fn run(home: &Home, names: &[String], options: &Options) -> Verdict {
     let senders: Vec<_> = (1..).zip(ways).map(start).collect();
     let mut told = Instant::now();
     for kill in 1..=options.kills {
-        attack.strike();
+        attack.strike(&shared.acknowledged);
         if told.elapsed() > TELLS || kill == options.kills {
             told = Instant::now();
             let acknowledged = shared.acknowledged.load(Ordering::Relaxed);
