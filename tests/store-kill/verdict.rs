@@ -211,7 +211,8 @@ impl Verdict {
                 self.twice += 1;
                 told.push(format!("{what} {n} is there twice: entries {first} and {id}"));
             } else {
-                if let Some((before, high)) = highest.filter(|(_, high)| *n < *high) {
+                // What had no answer was still under way when the next was sent: either may come first.
+                if let Some((before, high)) = highest.filter(|(_, high)| *n < *high && owed(*n)) {
                     self.disorder += 1;
                     told.push(format!("{what} {n} is entry {id}, behind {high}, which is entry {before}"));
                 }
