@@ -107,6 +107,14 @@ kills() {
     HELM_BIN_DIR=$target/debug HELM_TEST_GUNICORN=$cache/venv/bin/gunicorn \
         "$target/debug/kill-test" --kills 200 --seed "${HELM_KILL_SEED:-$RANDOM}"
 }
+store_kills() {
+    local engine code=0
+    for engine in sqlite postgres; do
+        HELM_BIN_DIR=$target/debug \
+            "$target/debug/store-kill" --engine "$engine" --kills 25 --seed "${HELM_KILL_SEED:-$RANDOM}" || code=$?
+    done
+    return "$code"
+}
 keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }
 demo() { tests/outside/demo.sh; }
 licences() {
@@ -121,6 +129,7 @@ stage build build
 stage tests tests
 stage grpc grpc
 stage kills kills
+stage store-kills store_kills
 stage keycloak keycloak
 stage demo demo
 stage licences licences

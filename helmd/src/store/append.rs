@@ -27,7 +27,7 @@ pub enum NotKept {
 impl Store {
     /// Keeps what was sent; answers after the commit that holds it, be it the database's or the local queue's.
     pub async fn append(&self, append: Append) -> Result<Kept, NotKept> {
-        if let Some(queue) = self.queue() {
+        if let Some(queue) = self.queue().await.map_err(NotKept::Closed)? {
             let opened = self.opened().ok();
             let kept = queue.keep(append, opened.as_ref().map(|opened| &opened.writer)).await?;
             return Ok(Kept { receipt: kept.receipt, queued: kept.queued });

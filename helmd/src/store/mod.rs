@@ -49,8 +49,19 @@ const MOMENT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Store {
     state: watch::Receiver<State>,
-    queue: watch::Receiver<Option<Arc<Queue>>>,
+    queue: watch::Receiver<Local>,
     stored: lag::Stored,
+}
+
+/// The local queue.
+#[derive(Debug, Clone)]
+enum Local {
+    /// It is not open yet: what was acknowledged before may wait in it.
+    Closed,
+    /// There is none: the store is SQLite.
+    Needless,
+    /// It is.
+    Open(Arc<Queue>),
 }
 
 /// How far it is.
@@ -94,7 +105,7 @@ impl Store {
     /// Begins to open the store of `home`; tries again until it is open or helmd leaves. What runs belongs to `tasks`.
     pub fn start(home: Home, roll: RollPolicy, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (tell, state) = watch::channel(State::Closed { since: crate::clock::wall().0, why: None });
-        let (tell_queue, queue) = watch::channel(None);
+        let (tell_queue, queue) = watch::channel(Local::Closed);
         let store = Self { state, queue, stored: lag::Stored::default() };
         let waits = queue::run(home.clone(), store.clone(), tell_queue, tasks.clone(), stop.clone());
         tasks.spawn(waits);
@@ -103,14 +114,26 @@ impl Store {
         store
     }
 
-    /// The local queue, where there is one.
-    fn queue(&self) -> Option<Arc<Queue>> {
-        self.queue.borrow().clone()
+    /// The local queue, where there is one; a helmd that has just begun is given a moment. Nothing may pass what waits in it: a sender's later
+    /// number would make its earlier ones look like repetitions.
+    async fn queue(&self) -> Result<Option<Arc<Queue>>, String> {
+        let mut queue = self.queue.clone();
+        let known = queue.wait_for(|queue| !matches!(queue, Local::Closed));
+        match tokio::time::timeout(MOMENT, known).await.map(|known| known.map(|known| known.clone())) {
+            Ok(Ok(Local::Open(queue))) => Ok(Some(queue)),
+            Ok(Ok(Local::Needless)) => Ok(None),
+            Ok(Ok(Local::Closed) | Err(_)) | Err(_) => {
+                Err("the local queue (instance/store/queue.db) is not open; if it stays so, logs/helmd.log says why".to_owned())
+            }
+        }
     }
 
     /// What waits locally for the database; `None` where there is no local queue: the store is SQLite.
     pub fn waiting(&self) -> Option<QueueStatus> {
-        self.queue().map(|queue| queue.status())
+        match &*self.queue.borrow() {
+            Local::Open(queue) => Some(queue.status()),
+            Local::Closed | Local::Needless => None,
+        }
     }
 
     /// Up to where the services' output is stored.

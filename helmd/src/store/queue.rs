@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::open::in_words;
 use super::place::{self, Place};
-use super::{RETRY, Store};
+use super::{Local, RETRY, Store};
 use crate::clock;
 use crate::home::{Home, private_dir};
 
@@ -25,13 +25,17 @@ const FILE: &str = "queue.db";
 pub(super) async fn run(
     home: Home,
     store: Store,
-    tell: watch::Sender<Option<Arc<Queue>>>,
+    tell: watch::Sender<Local>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
     let queue = loop {
         match stop.run_until_cancelled(open(&home, &tasks, &stop)).await {
-            None | Some(Ok(None)) => return,
+            None => return,
+            Some(Ok(None)) => {
+                tell.send_replace(Local::Needless);
+                return;
+            }
             Some(Ok(Some(queue))) => break queue,
             Some(Err(why)) => tracing::error!("the local queue cannot be opened: {why}"),
         }
@@ -39,7 +43,7 @@ pub(super) async fn run(
             return;
         }
     };
-    tell.send_replace(Some(Arc::new(queue.clone())));
+    tell.send_replace(Local::Open(Arc::new(queue.clone())));
     let drain = async {
         if let Some(opened) = store.open().await {
             queue.drain(&opened.writer).await;
@@ -70,4 +74,45 @@ async fn open(home: &Home, tasks: &TaskTracker, stop: &CancellationToken) -> Res
     note.iter().for_each(|note| tracing::error!("{note}"));
     tasks.spawn(work);
     Ok(Some(queue))
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_store::commit::Once;
+    use helm_store::partition::Class;
+    use helm_store::writer::Append;
+
+    use super::super::{State, lag};
+    use super::*;
+
+    #[tokio::test]
+    async fn an_append_waits_for_the_queue_that_is_being_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_open, state) = watch::channel(State::Closed { since: 0, why: None });
+        let (tell, queue) = watch::channel(Local::Closed);
+        let store = Store { state, queue, stored: lag::Stored::default() };
+        let append = Append {
+            class: Class::default_class(),
+            entries: Vec::new(),
+            cursors: Vec::new(),
+            once: Some(Once::Key("a".to_owned())),
+            queue: None,
+        };
+        let mut kept = std::pin::pin!(store.append(append));
+        tokio::select! {
+            biased;
+            kept = &mut kept => panic!("before the queue is known: {kept:?}"),
+            () = std::future::ready(()) => {}
+        }
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let options = QueueOptions::new(|| clock::wall().0);
+        let (queue, work, _) = Queue::open(&dir.path().join(FILE), options, stop.clone()).await.unwrap();
+        tasks.spawn(work);
+        tell.send_replace(Local::Open(Arc::new(queue)));
+        assert!(kept.await.unwrap().queued, "behind what waits");
+        assert_eq!(store.waiting().map(|status| status.appends), Some(1));
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 }
