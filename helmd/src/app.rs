@@ -90,7 +90,7 @@ pub fn check(path: &Path, json: bool) -> ExitCode {
         Err(e) => return fail(&e),
     };
     let (config, mut faults) = config::read(&home);
-    let ok = config.is_some();
+    let ok = !config::faulty(&faults);
     if let Some(config) = config {
         faults.extend(programs::missing(&config, &config::own_environment()));
     }

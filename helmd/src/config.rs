@@ -55,7 +55,7 @@ fn list(faults: &[Fault]) -> String {
 }
 
 /// Reads the files as they are on disk. Changes nothing, and looks at nothing outside of the home: not at what services
-/// name.
+/// name. A configuration is there as far as it could be read; it is one to run with unless there are errors.
 pub fn read(home: &Home) -> (Option<Config>, Vec<Fault>) {
     read_from(home, home.path())
 }
@@ -73,7 +73,7 @@ pub fn load(home: &Home) -> Result<Loaded, ConfigError> {
     let reading = Reading::now(home);
     let (config, faults) = read(home);
     let last_good = home.instance().join("last-good");
-    if let Some(config) = config {
+    if let Some(config) = config.filter(|_| !faulty(&faults)) {
         let mut warnings: Vec<String> = faults.iter().map(ToString::to_string).collect();
         if let Err(e) = keep(home.path(), &last_good) {
             warnings.push(format!(
@@ -83,8 +83,10 @@ pub fn load(home: &Home) -> Result<Loaded, ConfigError> {
         }
         return Ok(Loaded { config, warnings, broken: None, reading });
     }
-    let (former, _) = read_from(home, &last_good);
-    let Some(config) = former else { return Err(ConfigError::Faulty { faults }) };
+    let (former, of_former) = read_from(home, &last_good);
+    let Some(config) = former.filter(|_| !faulty(&of_former)) else {
+        return Err(ConfigError::Faulty { faults });
+    };
     let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
     let broken = format!(
         "THE CONFIGURATION IS BROKEN ({errors} fault(s): helmctl config check); helmd runs with the last good copy. Mend it, then: {RELOAD}"
@@ -127,8 +129,12 @@ fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
     // What has faults already is looked at as far as it could be read: none of them hides the next.
     let Some(config) = reading.config.or(reading.draft) else { return (None, faults) };
     faults.extend(pattern_faults(&config));
-    let broken = faults.iter().any(|f| f.severity == Severity::Error);
-    (if broken { None } else { Some(config) }, faults)
+    (Some(config), faults)
+}
+
+/// Whether there is an error among them: no configuration to run with.
+pub fn faulty(faults: &[Fault]) -> bool {
+    faults.iter().any(|f| f.severity == Severity::Error)
 }
 
 fn source<'a>(text: &'a Option<String>, path: &'a str) -> Option<Source<'a>> {

@@ -96,7 +96,8 @@ impl Drift {
             let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
             let mut run_by = self.world.config.clone();
             run_by.settings.retention = self.retention.rules().classes;
-            let alert = verdict(&run_by, config.as_ref(), errors, &self.first, &now);
+            let there = config.as_ref().filter(|_| errors == 0);
+            let alert = verdict(&run_by, there, errors, &self.first, &now);
             *last = (now, alert);
         }
         last.1.clone()

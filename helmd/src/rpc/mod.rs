@@ -266,7 +266,7 @@ impl Helm for Api {
         let home = self.facts.home.clone();
         let read = work::CHECKS.run(move || Ok(config::read(&home))).await;
         let (config, mut faults) = read.map_err(|e| Status::internal(e.to_string()))?;
-        let ok = config.is_some();
+        let ok = !config::faulty(&faults);
         if let Some(config) = config {
             let base_env = Arc::new(config::own_environment());
             faults.extend(programs::looked_for(Arc::new(config), base_env).await);
