@@ -144,6 +144,8 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 }
 
 fn start(options: Options) -> Result<(), StartError> {
+    // A store at work in a dozen threads would hold 10 MB of memory that is free.
+    helm_shim::sys::few_heaps();
     let home = Home::open(&options.home)?;
     let mut lock = home.lock()?;
     let loaded = config::load(&home)?;

@@ -169,6 +169,18 @@ pub fn thrifty_allocator() {
     }
 }
 
+/// Keeps the allocator to two heaps, however many threads there are, and makes it give large buffers back: each thread would have a heap of its
+/// own, and what is free in one serves no other.
+pub fn few_heaps() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets parameters of the allocator; there is one thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
+    }
+}
+
 /// Lowest CPU and disk priority, for a compressor.
 pub fn idle_priority() {
     const IOPRIO_WHO_PROCESS: i32 = 1;
