@@ -10,8 +10,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// What was written; the last byte is filled up with zeros.
-    pub(super) fn bytes(self) -> Vec<u8> {
-        self.bytes
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The lowest `count` bits of `value`.

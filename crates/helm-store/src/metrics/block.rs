@@ -18,26 +18,63 @@ const MILLI: i64 = 1_000_000;
 /// Width of the delta of delta after each prefix of ones: prefix `0` stands for no change at all.
 const WIDTHS: [u8; 4] = [7, 12, 20, 64];
 
+/// A block that grows by one sample at a time, oldest first: an hour in hand costs what it costs on disk.
+#[derive(Debug, Clone, Default)]
+pub struct Packer {
+    out: Writer,
+    count: u32,
+    /// Of the newest sample: its time in milliseconds, the step to it, the bits of its value.
+    time: i64,
+    delta: i64,
+    value: u64,
+    window: Window,
+}
+
+impl Packer {
+    /// One more.
+    pub fn push(&mut self, sample: Sample) {
+        let (at, bits) = (sample.at.div_euclid(MILLI), sample.value.to_bits());
+        if self.count == 0 {
+            // Room for their number, which is known last.
+            self.out.put(0, 32);
+            self.out.put(at.cast_unsigned(), 64);
+            self.out.put(bits, 64);
+        } else {
+            let step = at.wrapping_sub(self.time);
+            put_change(&mut self.out, step.wrapping_sub(self.delta));
+            put_value(&mut self.out, self.value ^ bits, &mut self.window);
+            self.delta = step;
+        }
+        (self.time, self.value) = (at, bits);
+        self.count += 1;
+    }
+
+    /// No sample yet.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Time of the newest sample, if there is one.
+    pub fn newest(&self) -> Option<i64> {
+        (self.count > 0).then(|| self.time.wrapping_mul(MILLI))
+    }
+
+    /// The block so far.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.out.bytes().to_vec();
+        match bytes.first_chunk_mut() {
+            Some(count) => *count = self.count.to_be_bytes(),
+            None => bytes.extend(0_u32.to_be_bytes()),
+        }
+        bytes
+    }
+}
+
 /// Packs samples, oldest first.
 pub fn pack(samples: &[Sample]) -> Vec<u8> {
-    let mut out = Writer::default();
-    out.put(samples.len() as u64, 32);
-    let (mut time, mut delta, mut value) = (0i64, 0i64, 0u64);
-    let mut window = None;
-    for (n, sample) in samples.iter().enumerate() {
-        let (at, bits) = (sample.at.div_euclid(MILLI), sample.value.to_bits());
-        if n == 0 {
-            out.put(at.cast_unsigned(), 64);
-            out.put(bits, 64);
-        } else {
-            let step = at.wrapping_sub(time);
-            put_change(&mut out, step.wrapping_sub(delta));
-            put_value(&mut out, value ^ bits, &mut window);
-            delta = step;
-        }
-        (time, value) = (at, bits);
-    }
-    out.bytes()
+    let mut packer = Packer::default();
+    samples.iter().for_each(|sample| packer.push(*sample));
+    packer.bytes()
 }
 
 /// Unpacks them; `None` if the bytes are no block.

@@ -136,7 +136,7 @@ impl State {
 
     /// What is in memory of a series.
     fn in_memory(&self, keep: &Keep, id: SeriesId, picked: Picked) -> InMemory {
-        let hand = keep.in_hand(id).to_vec();
+        let hand = keep.in_hand(id);
         match picked.tier {
             None => {
                 let mut hours = self.waiting.samples(id, hour(picked.from), picked.to);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::block::{Sample, pack};
+use super::block::{Packer, Sample, unpack};
 use super::engine::{Batch, Block, SeriesId, SeriesKey};
 use super::rollup::{HOUR, MINUTE, Rollup, roll};
 
@@ -52,13 +52,14 @@ pub struct Keep {
     newest: i64,
 }
 
-/// One series.
+/// One series: its current hour, packed, so that a thousand series fit into a megabyte.
 #[derive(Debug, Default)]
 struct Hand {
-    /// Of the current hour.
-    samples: Vec<Sample>,
-    /// So many of them are stored in minutes.
-    rolled: usize,
+    block: Packer,
+    /// Samples of minutes that are not rolled up yet.
+    open: Vec<Sample>,
+    /// What the minutes that are rolled up come to.
+    rolled: Option<Rollup>,
     /// Something came since the block was stored.
     changed: bool,
 }
@@ -80,7 +81,7 @@ impl Keep {
     pub fn resume(&mut self, series: SeriesId, samples: Vec<Sample>, done: &mut Batch) {
         self.newest = samples.last().map_or(self.newest, |last| self.newest.max(last.at));
         // Minutes that are over are stored, or rolled up again to the same.
-        if let Some(mut older) = self.hands.insert(series, Hand { samples, rolled: 0, changed: false }) {
+        if let Some(mut older) = self.hands.insert(series, Hand::of(samples)) {
             older.close(series, done);
         }
     }
@@ -96,8 +97,8 @@ impl Keep {
     }
 
     /// Samples in hand of a series, oldest first.
-    pub fn in_hand(&self, series: SeriesId) -> &[Sample] {
-        self.hands.get(&series).map_or(&[], |hand| &hand.samples)
+    pub fn in_hand(&self, series: SeriesId) -> Vec<Sample> {
+        self.hands.get(&series).and_then(|hand| unpack(&hand.block.bytes())).unwrap_or_default()
     }
 
     /// Whether something is still to be stored, now or when its hour is over.
@@ -114,13 +115,13 @@ impl Keep {
         }
         let id = self.number(key)?;
         let hand = self.hands.entry(id).or_default();
-        if hand.samples.last().is_some_and(|last| sample.at <= last.at) {
+        if hand.block.newest().is_some_and(|last| sample.at <= last) {
             return Err(NotTaken::Late);
         }
-        if hand.samples.first().is_some_and(|first| hour(first.at) != hour(sample.at)) {
+        if hand.hour().is_some_and(|begun| begun != hour(sample.at)) {
             hand.close(id, done);
         }
-        hand.samples.push(sample);
+        hand.push(sample);
         hand.changed = true;
         self.newest = self.newest.max(sample.at);
         Ok(())
@@ -133,13 +134,13 @@ impl Keep {
         // Hours are closed in order, whatever the clock says meanwhile.
         let now = now.max(self.newest);
         for (id, hand) in &mut self.hands {
-            if hand.samples.first().is_some_and(|first| hour(first.at) != hour(now)) {
+            if hand.hour().is_some_and(|begun| begun != hour(now)) {
                 hand.close(*id, done);
             } else {
                 hand.store(*id, now, done);
             }
         }
-        self.hands.retain(|_, hand| !hand.samples.is_empty());
+        self.hands.retain(|_, hand| !hand.block.is_empty());
         self.closed = self.closed.max(hour(now));
     }
 
@@ -166,24 +167,43 @@ impl Keep {
 }
 
 impl Hand {
+    /// Of what is stored as a block: its minutes are rolled up again, to the same.
+    fn of(samples: Vec<Sample>) -> Hand {
+        let mut hand = Hand::default();
+        samples.into_iter().for_each(|sample| hand.push(sample));
+        hand
+    }
+
+    fn push(&mut self, sample: Sample) {
+        self.block.push(sample);
+        self.open.push(sample);
+    }
+
+    /// Beginning of the hour that is in hand: all samples are of one.
+    fn hour(&self) -> Option<i64> {
+        self.block.newest().map(hour)
+    }
+
     /// Block, and the minutes that are over at `now`.
     fn store(&mut self, id: SeriesId, now: i64, done: &mut Batch) {
-        let Some(first) = self.samples.first() else { return };
+        let Some(hour) = self.hour() else { return };
         if self.changed {
-            done.blocks.push(Block { series: id, hour: hour(first.at), bytes: pack(&self.samples) });
+            done.blocks.push(Block { series: id, hour, bytes: self.block.bytes() });
             self.changed = false;
         }
         let open = now - now.rem_euclid(MINUTE);
-        let end = self.samples.partition_point(|sample| sample.at < open);
-        let over = self.samples.get(self.rolled..end).unwrap_or_default();
-        done.minutes.extend(minutes(over).into_iter().map(|rollup| (id, rollup)));
-        self.rolled = self.rolled.max(end);
+        let over = self.open.partition_point(|sample| sample.at < open);
+        for minute in minutes(self.open.drain(..over).as_slice()) {
+            self.rolled =
+                Some(self.rolled.map_or(Rollup { at: hour, ..minute }, |so_far| so_far.with(minute)));
+            done.minutes.push((id, minute));
+        }
     }
 
     /// The hour is over: everything is stored, nothing stays in hand.
     fn close(&mut self, id: SeriesId, done: &mut Batch) {
         self.store(id, i64::MAX, done);
-        done.hours.extend(roll(minutes(&self.samples), HOUR).into_iter().map(|rollup| (id, rollup)));
+        done.hours.extend(self.rolled.map(|rollup| (id, rollup)));
         *self = Hand::default();
     }
 }
@@ -221,7 +241,6 @@ pub(super) fn hour(at: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::unpack;
     use super::*;
 
     fn key(metric: &str) -> SeriesKey {
