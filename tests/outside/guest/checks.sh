@@ -22,7 +22,7 @@ echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control
 printf '[helm]\ncgroup_tree = /sys/fs/cgroup/helm\n' >"$home/instance/helm.conf"
 cat >"$home/services.json" <<J
 {
-  "neighbour": {"command": ["/opt/helm/web", "port=18080"], "path": ".", "port": 18080, "probes": {"readiness": {"http": "/health", "interval": "1s"}}},
+  "neighbour": {"command": ["/opt/helm/web", "port=18080"], "path": ".", "port": 18080, "probes": {"readiness": {"http": "http://127.0.0.1:18080/health", "interval": "1s"}}},
   "bomb": {"command": ["/opt/helm/bomb", "count=count", "limit=2000"], "path": "bomb", "limits": {"pids": 100}, "stop": {"grace": "0s"}}
 }
 J
