@@ -20,11 +20,11 @@ pub struct Definition {
     pub signal: i32,
     /// From the signal to SIGKILL.
     pub grace: Duration,
-    /// Rules of the log files.
+    /// Size at which a log file is closed, bytes.
     pub segment_bytes: u64,
-    /// Rules of the log files.
+    /// Size of all its log files together, bytes.
     pub total_bytes: u64,
-    /// Rules of the log files.
+    /// Whether closed log files are compressed.
     pub compress: bool,
     /// Class of retention.
     pub class: String,
