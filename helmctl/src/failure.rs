@@ -69,7 +69,8 @@ impl Failure {
                 | ClientError::NotAnswering { .. }
                 | ClientError::Denied { .. }
                 | ClientError::Broken(_)
-                | ClientError::Start(_) => 3,
+                | ClientError::Start(_)
+                | ClientError::Unit { .. } => 3,
                 ClientError::Refused { reason, .. } => match reason {
                     Reason::UnknownService(_) => 4,
                     Reason::Denied | Reason::Leaving => 3,

@@ -12,6 +12,7 @@ use tokio::net::UnixListener;
 
 use crate::home::{Home, private_dir};
 use crate::rpc::peer::Admission;
+use crate::systemd;
 
 const NAME: &str = "helmd.sock";
 
@@ -35,13 +36,22 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Makes the socket. The lock is held: whatever socket is there already is stale.
+/// Makes the socket, or takes the one that systemd listens at for us. The lock is held: whatever socket is there already
+/// otherwise is stale.
 pub fn bind(home: &Home, group: Option<&str>) -> Result<Socket, BindError> {
     let uid = rustix::process::getuid().as_raw();
     let (dir, gid) = match group {
         Some(name) => group_dir(home, name),
         None => private(home),
     }?;
+    let given = systemd::listener().and_then(|given| match given {
+        Some((listener, path)) => Ok(Some((UnixListener::from_std(listener)?, path))),
+        None => Ok(None),
+    });
+    let no_use = |source| BindError { path: "of systemd (helmd.socket)".into(), source };
+    if let Some((listener, path)) = given.map_err(no_use)? {
+        return Ok(Socket { path, listener, admission: Admission { uid, gid } });
+    }
     let path = dir.join(NAME);
     let fail = |source| BindError { path: path.clone(), source };
     let listener = listen(&dir, &path).map_err(fail)?;

@@ -41,7 +41,7 @@ use crate::store::own::Lines;
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::{self, WishFile};
-use crate::{address, cgroup, clock, config, home, logging, programs, work};
+use crate::{address, cgroup, clock, config, home, logging, programs, systemd, work};
 
 /// Exit status when another helmd holds the home (the unit does not restart it then).
 const HELD: u8 = 4;
@@ -118,6 +118,14 @@ fn fault_json(fault: &Fault) -> serde_json::Value {
         "file": f.file, "line": f.line, "column": f.column, "field": f.field,
         "severity": f.severity, "message": f.message, "hint": f.hint,
     })
+}
+
+/// `helmd --hold-tree`
+pub fn hold_tree() -> ExitCode {
+    match cgroup::hold_tree() {
+        Ok(never) => match never {},
+        Err(e) => fail(&e),
+    }
 }
 
 /// Runs helmd until it is told to leave.
@@ -331,9 +339,11 @@ async fn run(
     let driving = tokio::spawn(driver.run(found));
     let serving = tokio::spawn(rpc::serve(api, socket.listener, socket.admission, stop.clone()));
     logging::announce_ready(options.foreground);
+    systemd::ready();
 
     let (served, until) = until_left(serving, &stop).await;
     stop.cancel();
+    systemd::leaving();
     if let Some(Ok(Err(e))) = served {
         tracing::error!("the API ended: {e}");
     }

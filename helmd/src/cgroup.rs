@@ -1,8 +1,9 @@
 //! Finds the delegated cgroup v2 tree in which the leaves of the services may lie.
 //!
 //! Never helmd's own unit: a restarted helmd is put into the unit's own cgroup, which the kernel refuses while
-//! controllers are enabled there (design 3, systemd). So a tree is either named in `instance/helm.conf`, or it is a
-//! scope that was delegated to this process (xattr `user.delegate`, set by systemd).
+//! controllers are enabled there (design 3, systemd). So a tree is named in `instance/helm.conf`, or it is the unit
+//! `helm-tree.service` beside helmd's own unit, or a scope that was delegated to this process (xattr `user.delegate`, set
+//! by systemd).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub fn find(configured: Option<&str>) -> Cgroups {
             Some(path) => path,
             None => {
                 return none(
-                    "no cgroup tree is delegated to this helmd (`cgroup_tree` in instance/helm.conf names one)",
+                    "no cgroup tree is delegated to this helmd (scripts/install_autostart.sh makes one; `cgroup_tree` in instance/helm.conf names one)",
                 );
             }
         },
@@ -66,17 +67,69 @@ fn mount_of(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
-/// Our own cgroup, if systemd marked it as delegated.
-fn delegated_to_us(mount: &Path) -> Option<PathBuf> {
+/// The unit whose tree is for the services: it lives through every restart of helmd's own unit.
+const TREE_UNIT: &str = "helm-tree.service";
+
+/// Our own cgroup.
+fn own(mount: &Path) -> Option<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|l| l.strip_prefix("0::"))?;
-    let dir = mount.join(path.trim_start_matches('/'));
+    Some(mount.join(path.trim_start_matches('/')))
+}
+
+/// The unit for the tree beside our own unit, or our own cgroup, if systemd marked it as delegated.
+fn delegated_to_us(mount: &Path) -> Option<PathBuf> {
+    candidates(&own(mount)?).into_iter().find(|dir| is_delegated(dir))
+}
+
+/// Where the tree may be. A unit of ours must not be its own tree: only a scope, whose process can be moved into a leaf.
+fn candidates(own: &Path) -> Vec<PathBuf> {
+    let kind = own.extension().and_then(|kind| kind.to_str());
+    match (kind, own.parent()) {
+        (Some("service"), Some(slice)) => vec![slice.join(TREE_UNIT)],
+        (Some("scope"), _) => vec![own.to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+fn is_delegated(dir: &Path) -> bool {
     let mut value = [0_u8; 8];
-    let delegated = ["user.delegate", "trusted.delegate"]
+    ["user.delegate", "trusted.delegate"]
         .iter()
-        .any(|name| matches!(rustix::fs::getxattr(&dir, *name, &mut value), Ok(n) if value[..n] == *b"1"));
-    // A unit of ours must not be its own tree: only a scope, whose process can be moved into a leaf.
-    (delegated && path.ends_with(".scope")).then_some(dir)
+        .any(|name| matches!(rustix::fs::getxattr(dir, *name, &mut value), Ok(n) if value[..n] == *b"1"))
+}
+
+/// Why a tree cannot be held.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// No cgroup v2, or none of ours.
+    #[error("this process is in no cgroup v2 tree; `helmd --hold-tree` is what {TREE_UNIT} runs")]
+    NoTree,
+    /// The holder's own leaf.
+    #[error("the holder's leaf {path} cannot be made: {source}. Is `Delegate=yes` in {TREE_UNIT}?")]
+    Leaf {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What `helm-tree.service` runs: goes into a leaf of its own, so that the unit's cgroup can be an inner node, and stays
+/// until it is ended. systemd takes a unit's cgroup away with its last process.
+///
+/// # Errors
+/// There is no tree, or it cannot be written to.
+pub fn hold_tree() -> Result<std::convert::Infallible, HoldError> {
+    let mount = mount_of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let path = mount.and_then(|mount| own(&mount)).ok_or(HoldError::NoTree)?.join("holder");
+    let enter = fs::create_dir_all(&path)
+        .and_then(|()| fs::write(path.join("cgroup.procs"), std::process::id().to_string()));
+    enter.map_err(|source| HoldError::Leaf { path, source })?;
+    crate::systemd::ready();
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Makes `keepers/`, moves ourselves out of the inner node where we are in it, and enables what is there.
@@ -109,5 +162,14 @@ mod tests {
                     31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_of(text), Some(PathBuf::from("/sys/fs/cgroup/unified")));
         assert_eq!(mount_of("1 2 0:1 / /proc rw - proc proc rw\n"), None);
+    }
+
+    #[test]
+    fn the_tree_is_never_helmds_own_unit() {
+        let beside = candidates(Path::new("/c/user@7.service/app.slice/helmd.service"));
+        assert_eq!(beside, [PathBuf::from("/c/user@7.service/app.slice/helm-tree.service")]);
+        let scope = Path::new("/c/user@7.service/app.slice/run-u1.scope");
+        assert_eq!(candidates(scope), [scope.to_owned()]);
+        assert_eq!(candidates(Path::new("/c/user.slice")), Vec::<PathBuf>::new());
     }
 }

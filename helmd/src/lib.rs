@@ -24,6 +24,7 @@ pub mod rpc;
 pub mod sample;
 pub mod store;
 pub mod supervisor;
+pub mod systemd;
 pub mod tool;
 pub mod wishes;
 pub mod work;

@@ -31,6 +31,9 @@ struct Cli {
     /// Leave the terminal's session: it may end without us.
     #[arg(long)]
     detach: bool,
+    /// Hold the cgroup tree of the services (what helm-tree.service runs).
+    #[arg(long, hide = true)]
+    hold_tree: bool,
     #[command(subcommand)]
     work: Option<Work>,
 }
@@ -51,7 +54,10 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
-    let Cli { home, check, json, default_mode, foreground, detach, work } = Cli::parse();
+    let Cli { home, check, json, default_mode, foreground, detach, hold_tree, work } = Cli::parse();
+    if hold_tree {
+        return app::hold_tree();
+    }
     if let Some(Work::Db(tool)) = work {
         return tool::run(&home, tool);
     }

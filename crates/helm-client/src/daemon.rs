@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval, timeout};
 use crate::connect::Client;
 use crate::error::ClientError;
 use crate::home::{Home, Presence};
+use crate::unit::Units;
 
 /// Adoption of many services on a busy machine included.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -52,9 +53,12 @@ pub async fn ensure(home: &Home) -> Result<(Client, bool), ClientError> {
     }
 }
 
-/// Starts helmd in a session of its own and waits until it answers. helmd says `ready` on its standard output, or what
-/// is wrong on its standard error, and lets go of both.
+/// Starts helmd and waits until it answers: by its unit where one is installed for the home, else in a session of its own,
+/// where helmd says `ready` on its standard output, or what is wrong on its standard error, and lets go of both.
 async fn start(home: &Home) -> Result<(), ClientError> {
+    if let Some(units) = Units::of(home) {
+        return units.start().await;
+    }
     let program = find("helmd")?;
     // With --detach helmd makes a session of its own, so that the end of a terminal is nothing to it.
     let mut child = Command::new(&program)

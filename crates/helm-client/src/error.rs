@@ -57,6 +57,14 @@ pub enum ClientError {
     /// helmd could not be started.
     #[error("helmd could not be started: {0}")]
     Start(String),
+    /// systemd did not do what it was asked.
+    #[error("`{words}` failed: {why}. What helmd said: journalctl --user -u helmd, and logs/helmd.log")]
+    Unit {
+        /// The command.
+        words: String,
+        /// What systemctl said.
+        why: String,
+    },
 }
 
 /// The machine-readable part of a refusal.
@@ -84,7 +92,7 @@ impl ClientError {
                 true
             }
             Self::Refused { reason, .. } => *reason == Reason::Leaving,
-            Self::Home(_) | Self::Denied { .. } | Self::Start(_) => false,
+            Self::Home(_) | Self::Denied { .. } | Self::Start(_) | Self::Unit { .. } => false,
         }
     }
 

@@ -12,6 +12,7 @@ pub mod resume;
 pub mod store;
 pub mod stream;
 pub mod tool;
+pub mod unit;
 
 pub use connect::Client;
 pub use error::{ClientError, Reason};

@@ -203,6 +203,26 @@ pub fn redirect(fd: impl AsFd, target: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), target) })
 }
 
+/// Takes a listening socket that this process was started with, by its number (sd_listen_fds(3)). Call it once a number.
+pub fn inherited_socket(number: RawFd) -> io::Result<OwnedFd> {
+    let (mut listens, mut size): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: both pointers are to live values, and the size is that of the first one.
+    check(unsafe {
+        libc::getsockopt(
+            number,
+            libc::SOL_SOCKET,
+            libc::SO_ACCEPTCONN,
+            (&raw mut listens).cast(),
+            &raw mut size,
+        )
+    })?;
+    if number <= 2 || listens == 0 {
+        return Err(io::Error::other("it is no listening socket"));
+    }
+    // SAFETY: the number was handed over at exec, so that nothing in this process owns it yet; the caller asks once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Takes descriptor 0 if it is a socket: the connection that helmd gives to a new keeper.
 pub fn socket_at_stdin() -> Option<OwnedFd> {
     // SAFETY: stat is a plain C struct, all zeros are valid; fcntl makes a new descriptor, which nobody else owns.

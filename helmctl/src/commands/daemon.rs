@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use helm_client::unit::Units;
 use helm_client::{Client, ClientError, Home, Presence, daemon};
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -37,7 +38,13 @@ async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
         return say(printer, home, false, &format!("helmd is not running for {}", home.path().display()))
             .await;
     }
-    Client::of(home).await?.shutdown().await?;
+    // Left by itself, it would be started again by its unit.
+    if let Some(units) = Units::of(home) {
+        units.stop().await?;
+    }
+    if matches!(home.presence()?, Presence::Running(_)) {
+        Client::of(home).await?.shutdown().await?;
+    }
     let until = Instant::now() + LEAVE_WITHIN;
     let mut look = interval(Duration::from_millis(20));
     while matches!(home.presence()?, Presence::Running(_)) {

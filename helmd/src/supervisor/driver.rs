@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::perform::Performer;
 use super::{ASK_QUEUE, Accepted, AskError, FleetView, Pursuit, Request, Supervisor};
 use crate::clock;
+use crate::systemd::Watchdog;
 use crate::wishes::{self, WishWriter};
 
 /// News taken in before the status is published again and requests get their turn.
@@ -48,6 +49,7 @@ pub struct Driver {
     asks: mpsc::Receiver<Request>,
     news: NewsReceiver,
     view: watch::Sender<Arc<FleetView>>,
+    watchdog: Watchdog,
     stop: CancellationToken,
 }
 
@@ -86,6 +88,7 @@ impl Driver {
             asks: asked,
             news,
             view,
+            watchdog: Watchdog::of_systemd(),
             stop,
         };
         (driver, Supervisor { asks, view: seen })
@@ -110,6 +113,7 @@ impl Driver {
                 () = self.stop.cancelled() => break,
                 Some((name, news)) = self.news.recv() => self.take_news(name, news),
                 () = until(deadline) => self.step(Event::Tick),
+                () = self.watchdog.hungry() => self.watchdog.feed(),
                 written = written(&mut saving) => if let Some(done) = saving.take() { self.recorded(done, written) },
                 Some(request) = self.asks.recv(), if saving.is_none() => saving = self.admit(request),
             }
