@@ -121,7 +121,7 @@ write_units() {
     systemctl --user daemon-reload
 }
 
-installed_home() { sed -n 's/^X-HelmHome=//p' "$dir/helmd.service" 2>/dev/null; }
+installed_home() { [ ! -e "$dir/helmd.service" ] || sed -n 's/^X-HelmHome=//p' "$dir/helmd.service"; }
 
 install() {
     local there

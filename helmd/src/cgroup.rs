@@ -69,6 +69,8 @@ fn mount_of(mountinfo: &str) -> Option<PathBuf> {
 
 /// The unit whose tree is for the services: it lives through every restart of helmd's own unit.
 const TREE_UNIT: &str = "helm-tree.service";
+/// Leaf of the process that keeps the unit alive.
+const HOLDER: &str = "holder";
 
 /// Our own cgroup.
 fn own(mount: &Path) -> Option<PathBuf> {
@@ -77,19 +79,20 @@ fn own(mount: &Path) -> Option<PathBuf> {
     Some(mount.join(path.trim_start_matches('/')))
 }
 
-/// The unit for the tree beside our own unit, or our own cgroup, if systemd marked it as delegated.
+/// The unit for the tree beside our own unit, where its holder could make a leaf; or our own scope, if systemd marked it as
+/// delegated (a user's manager marks no units).
 fn delegated_to_us(mount: &Path) -> Option<PathBuf> {
-    candidates(&own(mount)?).into_iter().find(|dir| is_delegated(dir))
+    let own = own(mount)?;
+    let unit = tree_beside(&own).filter(|tree| tree.join(HOLDER).is_dir());
+    // A unit of ours must not be its own tree: only a scope, whose process can be moved into a leaf.
+    let scope =
+        || (own.extension().is_some_and(|kind| kind == "scope") && is_delegated(&own)).then(|| own.clone());
+    unit.or_else(scope)
 }
 
-/// Where the tree may be. A unit of ours must not be its own tree: only a scope, whose process can be moved into a leaf.
-fn candidates(own: &Path) -> Vec<PathBuf> {
-    let kind = own.extension().and_then(|kind| kind.to_str());
-    match (kind, own.parent()) {
-        (Some("service"), Some(slice)) => vec![slice.join(TREE_UNIT)],
-        (Some("scope"), _) => vec![own.to_owned()],
-        _ => Vec::new(),
-    }
+/// Where the tree of a helmd is that runs as a unit.
+fn tree_beside(own: &Path) -> Option<PathBuf> {
+    own.extension().filter(|kind| *kind == "service").and_then(|_| Some(own.parent()?.join(TREE_UNIT)))
 }
 
 fn is_delegated(dir: &Path) -> bool {
@@ -122,7 +125,7 @@ pub enum HoldError {
 /// There is no tree, or it cannot be written to.
 pub fn hold_tree() -> Result<std::convert::Infallible, HoldError> {
     let mount = mount_of(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
-    let path = mount.and_then(|mount| own(&mount)).ok_or(HoldError::NoTree)?.join("holder");
+    let path = mount.and_then(|mount| own(&mount)).ok_or(HoldError::NoTree)?.join(HOLDER);
     let enter = fs::create_dir_all(&path)
         .and_then(|()| fs::write(path.join("cgroup.procs"), std::process::id().to_string()));
     enter.map_err(|source| HoldError::Leaf { path, source })?;
@@ -166,10 +169,8 @@ mod tests {
 
     #[test]
     fn the_tree_is_never_helmds_own_unit() {
-        let beside = candidates(Path::new("/c/user@7.service/app.slice/helmd.service"));
-        assert_eq!(beside, [PathBuf::from("/c/user@7.service/app.slice/helm-tree.service")]);
-        let scope = Path::new("/c/user@7.service/app.slice/run-u1.scope");
-        assert_eq!(candidates(scope), [scope.to_owned()]);
-        assert_eq!(candidates(Path::new("/c/user.slice")), Vec::<PathBuf>::new());
+        let beside = tree_beside(Path::new("/c/user@7.service/app.slice/helmd.service"));
+        assert_eq!(beside, Some(PathBuf::from("/c/user@7.service/app.slice/helm-tree.service")));
+        assert_eq!(tree_beside(Path::new("/c/user@7.service/app.slice/run-u1.scope")), None);
     }
 }

@@ -44,7 +44,10 @@ impl Client {
         match home.presence()? {
             Presence::Running(Some(info)) => Self::to(&info).await,
             Presence::Running(None) => Err(ClientError::Starting { home: home.path().to_owned() }),
-            Presence::Absent => Err(ClientError::NotRunning { home: home.path().to_owned() }),
+            // systemd may listen for one that is not there (helmd.socket): the first connection starts it.
+            Presence::Absent => Self::at(&home.socket())
+                .await
+                .map_err(|_| ClientError::NotRunning { home: home.path().to_owned() }),
         }
     }
 

@@ -73,6 +73,11 @@ impl Home {
         &self.0
     }
 
+    /// Where helmd listens, unless a peer group is configured.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join("instance/run/helmd.sock")
+    }
+
     fn group_socket(&self) -> PathBuf {
         self.0.join("sock/helmd.sock")
     }

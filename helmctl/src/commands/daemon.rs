@@ -34,13 +34,14 @@ async fn start(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
 }
 
 async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
-    if matches!(home.presence()?, Presence::Absent) {
+    // Left by itself, it would be started again by its unit, or by the next client through its socket.
+    let units = Units::of(home);
+    if let Some(units) = &units {
+        units.stop().await?;
+    }
+    if units.is_none() && matches!(home.presence()?, Presence::Absent) {
         return say(printer, home, false, &format!("helmd is not running for {}", home.path().display()))
             .await;
-    }
-    // Left by itself, it would be started again by its unit.
-    if let Some(units) = Units::of(home) {
-        units.stop().await?;
     }
     if matches!(home.presence()?, Presence::Running(_)) {
         Client::of(home).await?.shutdown().await?;

@@ -166,7 +166,7 @@ second_boot() {
     cat /var/newest
     touch /run/helm-goes-on
     sync
-    echo "CUT THE POWER" >/dev/console
+    echo CUT-THE-POWER >/dev/console
     sleep 600
 }
 
