@@ -21,7 +21,7 @@ pub(super) async fn run(home: &Home, args: LogsArgs, printer: &mut Printer) -> R
         None => show::run(home, args, printer).await,
         Some(LogsVerb::Stats { what }) => stats::run(home, what, printer).await,
         Some(LogsVerb::Export(export)) => export::run(home, export).await,
-        Some(LogsVerb::Verify { anchors }) => verify::run(home, anchors, printer).await,
+        Some(LogsVerb::Verify(args)) => verify::run(home, args, printer).await,
         Some(LogsVerb::Explain { file, rule }) => explain(&file, &rule, printer),
         Some(LogsVerb::Context { id, entries }) => context(home, id, entries, printer).await,
     }
