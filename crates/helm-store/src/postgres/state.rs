@@ -31,14 +31,16 @@ pub(super) async fn classes(shared: &Shared, instance: Instance) -> Result<Vec<C
         .await
 }
 
+/// instance, class, number, head, open
+type EndRow = (i16, String, i64, Vec<u8>, Option<i64>);
+
 /// Of all helmds that write here, and of what was taken over.
 pub(super) async fn ends(shared: &Shared) -> Result<Vec<End>, EngineError> {
-    let rows: Vec<(i16, String, i64, Vec<u8>, Option<i64>)> =
-        sqlx::query_as("SELECT instance, class, number, head, open FROM class_state")
-            .fetch_all(&shared.readers)
-            .await
-            .map_err(|e| shared.fault("reading where the log ends", e))?;
-    let end = |(instance, class, number, bytes, open): (i16, String, i64, Vec<u8>, Option<i64>)| {
+    let rows: Vec<EndRow> = sqlx::query_as("SELECT instance, class, number, head, open FROM class_state")
+        .fetch_all(&shared.readers)
+        .await
+        .map_err(|e| shared.fault("reading where the log ends", e))?;
+    let end = |(instance, class, number, bytes, open): EndRow| {
         Ok(End {
             instance: Instance(instance.cast_unsigned()),
             class: Class(class),
