@@ -93,10 +93,9 @@ impl ContextIs {
     pub fn holds(&self, context: &serde_json::Value) -> bool {
         let reached =
             |names: Vec<String>| names.iter().try_fold(context, |value, name| value.as_object()?.get(name));
-        self.readings().into_iter().filter_map(reached).any(|value| match value.as_str() {
-            Some(text) => text == self.value,
-            None => value.to_string() == self.value,
-        })
+        let text =
+            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.readings().into_iter().filter_map(reached).any(|value| text(value) == self.value)
     }
 }
 
