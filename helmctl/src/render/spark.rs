@@ -83,7 +83,7 @@ pub(crate) fn columns(points: &[(i64, f64)], from: i64, to: i64, width: usize) -
 fn usual_distance(points: &[(i64, f64)]) -> i64 {
     let mut all: Vec<i64> = points.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect();
     all.sort_unstable();
-    all.get(all.len() / 2).copied().unwrap_or(0)
+    all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -101,18 +101,11 @@ mod tests {
 
     #[test]
     fn columns_are_times_and_gaps_stay() {
-        let points = [(0, 1.0), (4, 3.0), (25, 5.0), (40, 9.0)];
-        assert_eq!(columns(&points, 0, 40, 4), [Some(2.0), None, Some(5.0), None]);
+        let points = [(0, 1.0), (1, 3.0), (25, 5.0), (26, 9.0), (40, 9.0)];
+        assert_eq!(columns(&points, 0, 40, 4), [Some(2.0), None, Some(7.0), None]);
         let few = [(0, 1.0), (10, 2.0), (20, 3.0), (70, 4.0)];
-        let one = |value| vec![Some(value); 2];
-        let gap = vec![None; 9];
-        assert_eq!(
-            columns(&few, 0, 80, 16),
-            [one(1.0), one(2.0), vec![Some(3.0)], gap, one(4.0)].concat()[..15]
-                .iter()
-                .copied()
-                .chain([None])
-                .collect::<Vec<_>>()
-        );
+        let want: Vec<Option<f64>> =
+            "11223---------4-".chars().map(|c| c.to_digit(10).map(f64::from)).collect();
+        assert_eq!(columns(&few, 0, 80, 16), want);
     }
 }
