@@ -12,6 +12,7 @@ mod external;
 mod layering;
 mod lifecycle;
 mod logs;
+mod logs_cli;
 mod metrics;
 mod order;
 mod probes;
