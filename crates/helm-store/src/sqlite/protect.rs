@@ -1,7 +1,7 @@
 //! Whether the triggers that refuse to alter entries are in every file of the log, as they were made.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -42,7 +42,7 @@ fn judged(mut bare: Vec<String>) -> Protection {
     Protection::Broken { tables: bare, how: how.to_owned() }
 }
 
-async fn triggers_in(path: &PathBuf) -> Result<BTreeSet<Trigger>, EngineError> {
+async fn triggers_in(path: &Path) -> Result<BTreeSet<Trigger>, EngineError> {
     let mut connection = connect::reader(path).await?;
     let found = triggers(&mut connection).await;
     // What was only read needs no farewell.
