@@ -96,7 +96,8 @@ pub enum Refusal {
 
 /// Plans `ask`. Changes nothing by itself: the wishes are recorded first, then handed to the fleet.
 pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Result<Plan, Refusal> {
-    let planner = Planner { fleet, default_mode };
+    let as_wanted = matches!(ask, Ask::Up { as_wanted: true, .. });
+    let planner = Planner { fleet, default_mode, as_wanted };
     match ask {
         Ask::Start { names, mode } => Ok(planner.start(&planner.configured(names)?, *mode, true, wishes)),
         Ask::Stop { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
@@ -130,6 +131,8 @@ const UP: Goal = Goal::Up { fresh_since: None, if_installed: false };
 struct Planner<'a> {
     fleet: &'a Fleet,
     default_mode: Mode,
+    /// What an operator stopped stays so, also where others need it: they wait, and say for whom.
+    as_wanted: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -201,7 +204,11 @@ impl<'a> Planner<'a> {
         let mut also = Vec::new();
         for name in self.needed(whom) {
             let status = self.status(&name);
-            let wanted = wishes.services.get(&name).is_some_and(|wish| wish.run);
+            let wish = wishes.services.get(&name);
+            if self.as_wanted && wish.is_some_and(|wish| !wish.run) {
+                continue;
+            }
+            let wanted = wish.is_some_and(|wish| wish.run);
             if !wanted && status.is_none_or(|status| status.state != State::External) {
                 self.want(&name, mode, false, &mut wishes);
             }

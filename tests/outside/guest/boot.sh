@@ -32,7 +32,7 @@ running() { local name; for name in "$@"; do is "$name" state running || return 
 # Pid and start time of each running service and its keeper's tree: the same text means that nothing was restarted.
 identity() {
     local name pid
-    for name in catalogue orders shop ticker archive; do
+    for name in catalogue orders shop ticker; do
         pid=$(field $name pid)
         echo "$name $pid $(cut -d' ' -f22 "/proc/$pid/stat")"
     done
@@ -71,11 +71,11 @@ P
 installed() {
     echo "== installed by scripts/install_autostart.sh"
     as_op /opt/helm/scripts/install_autostart.sh --yes --home "$home"
-    until_true 180 "the demo is up" running catalogue orders shop ticker archive
+    until_true 180 "the demo is up" running catalogue orders shop ticker
     # Asked for by hand, and kept over the reboot: one in another mode, some stopped.
     ctl restart shop --mode development --timeout 120
-    ctl stop hog mailer --timeout 60
-    until_true 120 "the demo is up again" running catalogue orders shop ticker archive
+    ctl stop hog archive --timeout 60
+    until_true 120 "the demo is up again" running catalogue orders shop ticker
     ctl daemon status
     ctl daemon status | grep -q 'controllers: cpu memory pids' || fail "no controllers"
     before=$(identity)
@@ -122,8 +122,8 @@ services_unit() {
     user stop helm-services
     in_reverse
     user start helm-services
-    until_true 180 "what was wanted runs" running catalogue orders shop ticker archive
-    is mailer state stopped || fail "what the operator had stopped was started"
+    until_true 180 "what was wanted runs" running catalogue orders shop ticker
+    is archive state stopped || fail "what the operator had stopped was started"
     is shop mode development || fail "the mode was not kept"
 }
 # The exits of the three, newest first: shop before orders before catalogue.
@@ -154,8 +154,8 @@ newest() { ctl logs ticker -n 1 --json | python3 -c 'import json,sys,re; print(r
 
 second_boot() {
     echo "== after the reboot"
-    until_true 180 "what was wanted is up by itself" running catalogue orders shop ticker archive
-    is mailer state stopped || fail "what the operator had stopped was started"
+    until_true 180 "what was wanted is up by itself" running catalogue orders shop ticker
+    is archive state stopped || fail "what the operator had stopped was started"
     is shop mode development || fail "the mode was not kept"
     in_reverse
     journalctl -b -1 --no-pager -o cat _SYSTEMD_USER_UNIT=helm-services.service | tail -12
@@ -172,7 +172,7 @@ second_boot() {
 
 third_boot() {
     echo "== after the power cut"
-    until_true 180 "what was wanted is up by itself" running catalogue orders shop ticker archive
+    until_true 180 "what was wanted is up by itself" running catalogue orders shop ticker
     ctl logs verify
     local id
     id=$(python3 -c 'import json; print(json.load(open("/var/newest"))["id"])')

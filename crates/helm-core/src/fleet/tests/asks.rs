@@ -88,6 +88,16 @@ fn what_is_completed_is_done_again_only_by_name() {
 }
 
 #[test]
+fn up_as_wanted_leaves_alone_what_others_need_as_well() {
+    let other = needs(svc("other"), &[("needed", Condition::Started)]);
+    let mut s = Script::new([svc("needed"), other]);
+    s.stop("needed");
+    s.ask(Ask::Up { names: vec![], mode: None, as_wanted: true }).expect(&[]);
+    assert_eq!(s.status("other").state, State::Blocked);
+    s.up().expect(&["start needed#1"]);
+}
+
+#[test]
 fn up_as_wanted_leaves_alone_what_was_stopped() {
     let mut s = Script::new([svc("asked"), svc("stopped"), svc("never")]);
     s.start("asked").started("asked").stop("stopped").down().died("asked", Exit::Signal(15)).done_so_far();
