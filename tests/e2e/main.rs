@@ -15,6 +15,7 @@ mod logs;
 mod metrics;
 mod order;
 mod probes;
+mod reload;
 mod restart;
 mod resume;
 mod scarce;

@@ -25,11 +25,17 @@ impl Interrupt {
 pub(super) struct Following<F: Feed> {
     stream: Resuming<F>,
     interrupt: Interrupt,
+    quiet: bool,
 }
 
 impl<F: Feed> Following<F> {
     pub(super) fn new(stream: Resuming<F>) -> Result<Self, Failure> {
-        Ok(Self { stream, interrupt: Interrupt::watch()? })
+        Ok(Self { stream, interrupt: Interrupt::watch()?, quiet: false })
+    }
+
+    /// One of which a break is to be expected: nothing is said of it.
+    pub(super) fn quietly(stream: Resuming<F>) -> Result<Self, Failure> {
+        Ok(Self { quiet: true, ..Self::new(stream)? })
     }
 
     /// The next message; `None` after Ctrl+C. Says once that helmd is away, and once that it is back.
@@ -41,6 +47,7 @@ impl<F: Feed> Following<F> {
             };
             match news.transpose()? {
                 Some(News::Message(message)) => return Ok(Some(message)),
+                Some(News::Away | News::Back) if self.quiet => {}
                 Some(News::Away) => note("helmd is not reachable; waiting"),
                 Some(News::Back) => note("reconnected"),
                 None => return Ok(None),
