@@ -6,6 +6,7 @@ pub(crate) mod json_config;
 pub(crate) mod json_db;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod log_entry;
 pub(crate) mod log_stats;
 pub(crate) mod metrics;
 pub(crate) mod plan;
