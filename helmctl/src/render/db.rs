@@ -20,10 +20,21 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
         ("state", state),
         ("instance", s.instance.to_string()),
         ("entries", format!("{} in {} partition(s), {}", s.entries, s.partitions.len(), size(s.bytes))),
-        ("protected", format!("by {}", s.protection)),
+        ("protected", protected(&s.protection)),
         ("waiting", format!("{} sent batch(es), {}", s.queued_appends, size(s.queued_bytes))),
     ] {
         let _ = writeln!(text, "{name:9} {value}");
+    }
+    for host in s.hosts.iter().filter(|host| host.instance != s.instance) {
+        let _ = writeln!(
+            text,
+            "{:9} {} on {}, {}; started {}",
+            "shared",
+            host.instance,
+            safe(&host.host),
+            safe(&host.home),
+            local_to_second(host.seen)
+        );
     }
     if !s.partitions.is_empty() {
         let head = format!(
@@ -48,6 +59,14 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
         let _ = writeln!(text, "{}", styled(WARN, &warning(advice)));
     }
     text
+}
+
+fn protected(by: &str) -> String {
+    match by {
+        "broken" => styled(BAD, "no more: triggers are gone, see below"),
+        "roles" | "triggers" => format!("by {by}"),
+        other => safe(other),
+    }
 }
 
 fn partition(p: &PartitionInfo) -> String {

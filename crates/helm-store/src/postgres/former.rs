@@ -5,6 +5,7 @@
 //! last id that is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use crate::partition::{Class, Contents, Seal};
 
 /// Rows of one transaction.
 const BATCH: i64 = 5000;
+/// Rows that are here.
+const TAKEN: &str = "SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24";
 /// Key of the lock in the database ("form" in ASCII): one helmd takes over, the others let it.
 const LOCK: i64 = 0x666f_726d;
 const MINUTE: i64 = 60_000_000_000;
@@ -45,6 +48,22 @@ pub enum Former {
 }
 
 impl PgEngine {
+    /// How many rows of the Python Helm are here, while they are being taken over; `None`: it is done, or there are none.
+    pub async fn taking_over(&self) -> Result<Option<u64>, EngineError> {
+        let fault = |e| self.shared.fault("asking for the rows of the Python Helm", e);
+        let under_way: bool = sqlx::query_scalar(
+            "SELECT to_regclass('log_entries_python') IS NOT NULL AND NOT EXISTS (SELECT 1 FROM former)",
+        )
+        .fetch_one(&self.shared.readers)
+        .await
+        .map_err(fault)?;
+        if !under_way {
+            return Ok(None);
+        }
+        let rows: i64 = sqlx::query_scalar(TAKEN).fetch_one(&self.shared.readers).await.map_err(fault)?;
+        Ok(Some(rows.cast_unsigned()))
+    }
+
     /// Takes over the rows of the Python Helm, in batches, until all are here or `stop` is cancelled. To be called at every start, beside
     /// everything else: it may take minutes, is gone on with after a kill, and does nothing once it is complete. Afterwards the operator may
     /// drop `log_entries_python`.
@@ -151,8 +170,9 @@ impl<'a> Taker<'a> {
         // The columns by text: whatever was done to their types by hand, they can be read.
         let rows: Vec<PythonRow> = sqlx::query_as(
             r#"SELECT id::bigint AS id,
-                      CASE WHEN isfinite("timestamp") THEN (extract(epoch FROM "timestamp") * 1000000)::bigint ELSE 0 END AS micros,
-                      service_name::text AS service, level::text AS level, message::text AS message, context::text AS context,
+                      CASE WHEN "timestamp" > '1678-01-01' AND "timestamp" < '2262-01-01'
+                           THEN (extract(epoch FROM "timestamp") * 1000000)::bigint END AS micros,
+                      "timestamp"::text AS stamp, service_name::text AS service, level::text AS level, message::text AS message, context::text AS context,
                       trace_id::text AS trace, user_id::text AS user_id, hostname::text AS hostname, process_id::int AS process
                FROM log_entries_python WHERE id > $1 ORDER BY id LIMIT $2"#,
         )
@@ -185,7 +205,10 @@ impl<'a> Taker<'a> {
         batch: Vec<(EntryId, NewEntry)>,
     ) -> Result<(), EngineError> {
         let shared = self.shared;
-        let first = batch.first().map_or(0, |(_, body)| body.at).max(self.arrived);
+        let now = now();
+        // What says that it comes from the future tells nothing of when it came, and must not be kept until then.
+        let came = |body: &NewEntry| if body.at <= now { body.at } else { i64::MIN };
+        let first = batch.first().map_or(0, |(_, body)| came(body)).max(self.arrived);
         if self.open != Some(partition) {
             self.roll(partition, first).await?;
         }
@@ -199,7 +222,7 @@ impl<'a> Taker<'a> {
             };
             *counts.entry(count).or_insert(0) += 1;
             self.contents.add(&body);
-            self.arrived = self.arrived.max(body.at);
+            self.arrived = self.arrived.max(came(&body));
             self.last = id.0;
             entries.push(Entry { id, digest: self.chain.push(id, &body).short(), body });
         }
@@ -226,9 +249,9 @@ impl<'a> Taker<'a> {
     /// Seals the open partition and opens the next.
     async fn roll(&mut self, next: PartitionId, opened: i64) -> Result<(), EngineError> {
         let fault = |e| self.shared.fault("opening a partition", e);
+        let seal = self.seal();
         let mut step = self.connection.begin().await.map_err(fault)?;
         if let Some(open) = self.open {
-            let seal = Seal { closed: self.arrived, head: self.chain.head() };
             state::end(self.shared, &mut step, open, seal).await?;
         }
         sqlx::query("SELECT helm_open_partition($1, $2, $3, $4)")
@@ -244,21 +267,28 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
+    /// Where the open partition ends: when its last row came, as far as its rows tell.
+    fn seal(&self) -> Seal {
+        let now = now();
+        let tells = self.contents.at.is_some_and(|(low, _)| low <= now);
+        let closed = if tells { self.arrived } else { self.arrived.max(now) };
+        Seal { closed, head: self.chain.head() }
+    }
+
     async fn total(&mut self) -> Result<u64, EngineError> {
-        let rows: i64 =
-            sqlx::query_scalar("SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24")
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(|e| self.shared.fault("counting what was taken over", e))?;
+        let rows: i64 = sqlx::query_scalar(TAKEN)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|e| self.shared.fault("counting what was taken over", e))?;
         Ok(rows.cast_unsigned())
     }
 
     /// Seals the last partition, and proves by counting that nothing is missing.
     async fn end(&mut self) -> Result<(), EngineError> {
         let fault = |e| self.shared.fault("ending the taking over", e);
+        let seal = self.seal();
         let mut step = self.connection.begin().await.map_err(fault)?;
         if let Some(open) = self.open {
-            let seal = Seal { closed: self.arrived, head: self.chain.head() };
             state::end(self.shared, &mut step, open, seal).await?;
         }
         let (theirs, ours): (i64, i64) = sqlx::query_as(
@@ -287,6 +317,12 @@ impl<'a> Taker<'a> {
     }
 }
 
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
 async fn contents_of(connection: &mut PgConnection, open: PartitionId) -> Result<Contents, sqlx::Error> {
     let (rows, bytes, low, high): (i32, i64, Option<i64>, Option<i64>) =
         sqlx::query_as("SELECT rows, bytes, at_low, at_high FROM partition WHERE id = $1")
@@ -298,10 +334,11 @@ async fn contents_of(connection: &mut PgConnection, open: PartitionId) -> Result
     Ok(Contents { rows: rows.cast_unsigned(), bytes: bytes.cast_unsigned(), at: low.zip(high), ..contents })
 }
 
-/// id, microseconds, service, level, message, context, trace, user, hostname, process
+/// id, microseconds (where nanoseconds since 1970 can say them), time as text, service, level, message, context, trace, user, hostname, process
 type PythonRow = (
     i64,
-    i64,
+    Option<i64>,
+    String,
     String,
     String,
     String,
@@ -313,11 +350,18 @@ type PythonRow = (
 );
 
 fn entry(row: PythonRow) -> (EntryId, NewEntry) {
-    let (id, micros, service, word, message, context, trace, user, hostname, process) = row;
-    let at = micros.saturating_mul(1000);
-    let (level, context, flags) = match fold(&word) {
+    let (id, micros, stamp, service, word, message, context, trace, user, hostname, process) = row;
+    let (level, context, mut flags) = match fold(&word) {
         Some(level) => (level, context, 0),
-        None => (Level::Info, with_original(context, &word), flag::REPAIRED),
+        None => (Level::Info, with_original(context, "original_level", &word), flag::REPAIRED),
+    };
+    let (at, context) = match micros {
+        Some(micros) => (micros.saturating_mul(1000), context),
+        // Infinite, or centuries away.
+        None => {
+            flags |= flag::REPAIRED;
+            (0, with_original(context, "original_timestamp", &stamp))
+        }
     };
     let body = NewEntry {
         service,
@@ -351,15 +395,15 @@ fn fold(word: &str) -> Option<Level> {
     })
 }
 
-/// The context with the word that is no level. A context that is no object is kept under `context`.
-fn with_original(context: Option<String>, word: &str) -> Option<String> {
+/// The context with what could not be kept as it was. A context that is no object is kept under `context`.
+fn with_original(context: Option<String>, key: &str, original: &str) -> Option<String> {
     let value = context.and_then(|context| serde_json::from_str::<serde_json::Value>(&context).ok());
     let mut object = match value {
         None | Some(serde_json::Value::Null) => serde_json::Map::new(),
         Some(serde_json::Value::Object(object)) => object,
         Some(other) => serde_json::Map::from_iter([("context".to_owned(), other)]),
     };
-    object.insert("original_level".to_owned(), word.into());
+    object.insert(key.to_owned(), original.into());
     Some(serde_json::Value::Object(object).to_string())
 }
 
@@ -375,8 +419,9 @@ mod tests {
             assert_eq!(fold(word), Some(level));
         }
         assert_eq!(fold("LOUD"), None);
-        assert_eq!(with_original(None, "LOUD").unwrap(), r#"{"original_level":"LOUD"}"#);
-        let kept = with_original(Some("[1]".into()), "x").unwrap();
+        let with_level = |context, word| with_original(context, "original_level", word).unwrap();
+        assert_eq!(with_level(None, "LOUD"), r#"{"original_level":"LOUD"}"#);
+        let kept = with_level(Some("[1]".into()), "x");
         assert_eq!(kept, r#"{"context":[1],"original_level":"x"}"#);
     }
 }
