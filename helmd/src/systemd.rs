@@ -2,26 +2,18 @@
 //! supervisor's own loop feeds. Without systemd all of it is nothing.
 
 use std::io;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::{Instant, sleep_until};
 
-/// The socket that systemd listens at for us (`helmd.socket`), if there is one.
+/// What systemd listens at for us (`helmd.socket`), if it does. Once, before anything else is opened.
 ///
 /// # Errors
-/// What was handed over is no listening Unix socket with a path.
-pub fn listener() -> io::Result<Option<(UnixListener, PathBuf)>> {
-    let Some(number) = sd_notify::listen_fds()?.next() else { return Ok(None) };
-    let listener = UnixListener::from(helm_shim::sys::inherited_socket(number)?);
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    match address.as_pathname() {
-        Some(path) => Ok(Some((listener, path.to_owned()))),
-        None => Err(io::Error::other("it has no path: ListenStream must name one")),
-    }
+/// What systemd left cannot be taken over.
+pub fn listener() -> io::Result<Option<OwnedFd>> {
+    sd_notify::listen_fds()?.next().map(helm_shim::sys::inherited).transpose()
 }
 
 /// helmd answers.

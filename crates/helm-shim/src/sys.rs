@@ -203,23 +203,12 @@ pub fn redirect(fd: impl AsFd, target: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), target) })
 }
 
-/// Takes a listening socket that this process was started with, by its number (sd_listen_fds(3)). Call it once a number.
-pub fn inherited_socket(number: RawFd) -> io::Result<OwnedFd> {
-    let (mut listens, mut size): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
-    // SAFETY: both pointers are to live values, and the size is that of the first one.
-    check(unsafe {
-        libc::getsockopt(
-            number,
-            libc::SOL_SOCKET,
-            libc::SO_ACCEPTCONN,
-            (&raw mut listens).cast(),
-            &raw mut size,
-        )
-    })?;
-    if number <= 2 || listens == 0 {
-        return Err(io::Error::other("it is no listening socket"));
-    }
-    // SAFETY: the number was handed over at exec, so that nothing in this process owns it yet; the caller asks once.
+/// Takes over a descriptor that a former program of this process, or systemd, left open under this number. It is not left to children.
+/// Called once for each number, before anything else is opened: then nobody else in this process owns it.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only; it fails where nothing is open under that number.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and the former program, which owned it, is gone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

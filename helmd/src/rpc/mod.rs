@@ -37,6 +37,7 @@ use tonic::service::interceptor::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use crate::app::replace::Successor;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config as files;
@@ -111,6 +112,8 @@ pub struct Api {
     pub leave: Leave,
     /// Applies configurations.
     pub reloads: Reloads,
+    /// The program that may take the place of this one.
+    pub successor: Successor,
 }
 
 impl Api {
@@ -292,10 +295,14 @@ impl Helm for Api {
         Ok(self.stream(|sink| operate::resume(fleet, pursuits, wait, sink)))
     }
 
-    async fn reexec(&self, _: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
-        Err(Status::unimplemented(
-            "this helmd cannot be replaced in place yet: helmctl daemon stop && helmctl daemon start (services stay)",
-        ))
+    async fn reexec(&self, request: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
+        let program = self.successor.program.display().to_string();
+        let version = self.successor.check().await.map_err(|why| {
+            reason::not_taken(&format!("the program on disk is not taken, helmd goes on as it is: {why}"))
+        })?;
+        tracing::info!("asked by {} to give way to {program} ({version}); services stay", by(&request));
+        self.leave.to(Then::Replace);
+        Ok(Response::new(ReexecResponse { program, version }))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {
