@@ -101,11 +101,11 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn service(&self, name: &str) -> bool {
+    pub(crate) fn service(&self, name: &str) -> bool {
         self.services.is_empty() || self.services.iter().any(|service| service == name)
     }
 
-    fn level(&self, level: Level) -> bool {
+    pub(crate) fn level(&self, level: Level) -> bool {
         self.levels.is_none_or(|levels| levels.has(level))
     }
 }

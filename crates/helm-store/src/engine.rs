@@ -123,6 +123,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn get(&self, id: EntryId) -> Answer<'_, Option<Entry>>;
     /// Counts of one partition, minutes from `from` (inclusive) to `to` (exclusive), by minute.
     fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>>;
+    /// The counts of a finished partition as [`crate::packed::Packed`] has them; `None` where none are kept: then [`LogEngine::counts`] has them.
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>>;
     /// All entries of a partition in the order of ids, in pieces of bounded size; the reading ends when the receiver is dropped.
     fn rows(&self, partition: PartitionId, from: u32) -> Rows;
     /// Bytes on disk of one partition.

@@ -2,7 +2,7 @@
 //!
 //! The counts per minute say where entries of a service and level are. A page is taken from these minutes of these services, by the index on service
 //! and time, newest first: few at a time where they are many, more each time that the page is not full. A filter that the counts cannot see
-//! through (texts, context) gets two tries of that kind, for what is common; what is rare is then looked for in all the rest at once, which the
+//! through (texts, context) gets one try of that kind, for what is common; what is rare is then looked for in all the rest at once, which the
 //! server may do in parallel. Every statement has bounds in time: without them the planner may read everything.
 
 use sqlx::{Postgres, QueryBuilder};
@@ -16,8 +16,8 @@ use crate::query::{Cursor, Order};
 const MINUTE: i64 = 60_000_000_000;
 /// Counts that are read at once.
 const CELLS: i64 = 512;
-/// Entries that are looked at first, and then, where counts do not tell how many of them are wanted; after that, all others.
-const TRIES: [i64; 2] = [5_000, 50_000];
+/// Entries that are looked at first where counts do not tell how many of them are wanted; after that, all others.
+const TRIES: [i64; 1] = [5_000];
 
 /// Where to look.
 enum Place {

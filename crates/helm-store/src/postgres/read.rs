@@ -54,6 +54,15 @@ pub(super) async fn counts(
         .collect()
 }
 
+/// The counts of a finished partition, packed; `None` where it was finished before there was such a thing.
+pub(super) async fn packed(shared: &Shared, partition: PartitionId) -> Result<Option<Vec<u8>>, EngineError> {
+    sqlx::query_scalar("SELECT bytes FROM packed_counts WHERE partition = $1")
+        .bind(key(partition))
+        .fetch_optional(&shared.readers)
+        .await
+        .map_err(|e| shared.fault("reading counts", e))
+}
+
 /// Reads a partition to its end, or until nobody listens. A page at a time: no connection is held while the receiver thinks.
 pub(super) fn rows(shared: Arc<Shared>, partition: PartitionId, from: u32) -> Rows {
     let (pieces, receiver) = mpsc::channel(1);

@@ -10,6 +10,7 @@
 //! The newest file of a class is the open one. A new file is made whole under another name before the old one is sealed, so that a crash in
 //! between leaves two files of which the older is sealed when the store is next opened, from what the newer knows.
 
+mod checkpoint;
 mod class;
 mod commit;
 mod condition;
@@ -184,7 +185,15 @@ impl SqliteEngine {
         let Some(writer) = self.writer(&commit.class) else {
             return Err(refuse(format!("the class `{}` has no open partition", commit.class.0)));
         };
-        writer.lock().await.commit(commit).await
+        let due = {
+            let mut writer = writer.lock().await;
+            writer.commit(commit).await?;
+            writer.backlog().is_due()
+        };
+        if due {
+            self.tasks.spawn(checkpoint::run(writer));
+        }
+        Ok(())
     }
 
     async fn take_away(&self, partition: PartitionId) -> Result<(), EngineError> {
@@ -270,6 +279,15 @@ impl LogEngine for SqliteEngine {
             match self.segment(partition) {
                 Some(segment) => read::counts(&self.readers, &segment, from, to).await,
                 None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::packed(&self.readers, &segment).await,
+                None => Ok(None),
             }
         })
     }

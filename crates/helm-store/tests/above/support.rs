@@ -252,6 +252,10 @@ impl LogEngine for Memory {
         }))
     }
 
+    fn packed(&self, _: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn rows(&self, partition: PartitionId, from: u32) -> Rows {
         let rows = self.read(|world| world.partitions.get(&partition).map(|p| p.rows.clone()));
         let (send, receive) = mpsc::channel(2);
