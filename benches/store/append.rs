@@ -12,13 +12,11 @@ use helm_store::writer::WriterHandle;
 use crate::figures::{Times, grouped, median};
 use crate::limits::{self, Bare};
 use crate::report::{Row, progress};
-use crate::site::{Ground, Site, append, now};
+use crate::site::{Ground, Site, append, append_to, now};
 use crate::{Engine, Plan, Result, lines};
 
 const BATCH: usize = 1000;
 const ROUNDS: usize = 5;
-/// What is measured goes into classes of its own: the filled one stays as it is known.
-const CLASS: &str = "batches";
 const COLUMNS: &str = "id, at, seen, digest, service, flags, process_id, level, source, stream, message, plain, context, trace_id, user_id, hostname";
 
 /// Batches of 1,000, one after the other, each a commit; by turns with the limit, so that both meet the same noise.
@@ -35,7 +33,7 @@ pub(crate) async fn batches(site: &Site, dir: &Path, plan: &Plan) -> Result<Vec<
         let begun = Instant::now();
         let mut first = None;
         for batch in batches {
-            let receipt = append(&site.writer, CLASS, batch).await?;
+            let receipt = append(&site.writer, batch).await?;
             first = first.or(receipt.ids.map(|ids| ids.0));
         }
         ours.push(per_round as f64 / begun.elapsed().as_secs_f64());
@@ -78,8 +76,8 @@ impl Peer {
             Ground::Sqlite(_) => Ok(Peer::Bare(Bare::start(&crate::bins()?, &dir.join("bare.db"))?)),
             Ground::Postgres(url) => {
                 // One entry in each: then both partitions are there.
-                let helm = append(&site.writer, CLASS, vec![lines::line(0, now())]).await?;
-                let other = append(&site.writer, "limit", vec![lines::line(0, now())]).await?;
+                let helm = append(&site.writer, vec![lines::line(0, now())]).await?;
+                let other = append_to(&site.writer, "limit", vec![lines::line(0, now())]).await?;
                 let partition = |ids: Option<(EntryId, EntryId)>| {
                     let first = ids.and_then(|(first, _)| first.partition());
                     first.map(|partition| partition.ids().0.0).ok_or("nothing was kept")
@@ -158,9 +156,9 @@ async fn flood(writer: &WriterHandle, clients: usize, time: Duration) -> Result<
         tasks.spawn(async move {
             let mut times = Vec::new();
             while begun.elapsed() < time {
-                let entry = lines::line(next.fetch_add(1, Ordering::Relaxed), now());
+                let entry = lines::line(lines::OTHERS + next.fetch_add(1, Ordering::Relaxed), now());
                 let asked = Instant::now();
-                append(&writer, "clients", vec![entry]).await?;
+                append(&writer, vec![entry]).await?;
                 times.push(asked.elapsed());
             }
             Ok::<_, crate::Error>(times)
@@ -175,13 +173,13 @@ async fn flood(writer: &WriterHandle, clients: usize, time: Duration) -> Result<
 
 /// Appends of 100 entries every 20 ms until `stop`: what they take while something else is done.
 pub(crate) async fn beside(writer: WriterHandle, stop: tokio_util::sync::CancellationToken) -> Result<Times> {
-    let (mut times, mut next) = (Vec::new(), 0);
+    let (mut times, mut next) = (Vec::new(), lines::OTHERS);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         let batch = (next..next + 100).map(|n| lines::line(n, now())).collect();
         next += 100;
         let asked = Instant::now();
-        append(&writer, "beside", batch).await?;
+        append(&writer, batch).await?;
         times.push(asked.elapsed());
     }
     Ok(Times::of(times))

@@ -1,22 +1,23 @@
 //! Fills a store with entries whose number is known, and looks on the way whether it becomes slower.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use helm_store::query::{Filter, Order, Page};
+
+use serde::{Deserialize, Serialize};
 
 use crate::figures::{Times, grouped};
 use crate::report::{Row, progress};
 use crate::site::{Site, append, now};
 use crate::{Plan, Result, lines};
 
-/// The class of the known entries.
-pub(crate) const CLASS: &str = "default";
 const MILLION: u64 = 1_000_000;
 /// Appends are timed in batches of this size.
 const BATCH: u64 = 1000;
 
 /// The known entries: the `n`th came at `begin + n * STEP`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Filled {
     pub(crate) begin: i64,
     pub(crate) rows: u64,
@@ -27,17 +28,25 @@ impl Filled {
         self.begin + n.cast_signed() * lines::STEP
     }
 
+    /// What an earlier run noted, or nothing yet.
+    fn known(note: &Path, plan: &Plan) -> Result<Self> {
+        let minute = 60_000_000_000;
+        let begin = (now() - plan.rows.cast_signed() * lines::STEP).div_euclid(minute) * minute;
+        match std::fs::read(note) {
+            Ok(text) => Ok(serde_json::from_slice(&text)?),
+            Err(_) => Ok(Self { begin, rows: 0 }),
+        }
+    }
+
     pub(crate) fn end(&self) -> i64 {
         self.at(self.rows)
     }
 }
 
 /// Fills up to the rows that are wanted; a store that has some goes on from there. Rows: what an append and the first page cost at some sizes.
-pub(crate) async fn fill(site: &Site, plan: &Plan) -> Result<(Filled, Vec<Row>)> {
-    let minute = 60_000_000_000;
-    let fresh = (now() - plan.rows.cast_signed() * lines::STEP).div_euclid(minute) * minute;
-    let begin = site.begin(CLASS).unwrap_or(fresh);
-    let mut filled = Filled { begin, rows: site.rows(CLASS) };
+pub(crate) async fn fill(site: &Site, dir: &Path, plan: &Plan) -> Result<(Filled, Vec<Row>)> {
+    let note = dir.join(format!("{}.filled", site.engine));
+    let mut filled = Filled::known(&note, plan)?;
     let (mut rows, begun, had) = (Vec::new(), Instant::now(), filled.rows);
     while filled.rows < plan.rows {
         let look = [1, 5, 10, 20].map(|n| n * MILLION).into_iter().find(|at| *at > filled.rows);
@@ -46,6 +55,7 @@ pub(crate) async fn fill(site: &Site, plan: &Plan) -> Result<(Filled, Vec<Row>)>
         let timed = to.saturating_sub(200 * BATCH).max(filled.rows);
         quickly(site, &mut filled, timed).await?;
         let times = slowly(site, &mut filled, to).await?;
+        std::fs::write(&note, serde_json::to_vec(&filled)?)?;
         if look == Some(to) {
             rows.push(growth(site, &filled, &times).await?);
         }
@@ -67,7 +77,7 @@ fn batch(filled: &Filled, many: u64) -> Vec<helm_store::entry::NewEntry> {
 async fn quickly(site: &Site, filled: &mut Filled, to: u64) -> Result<()> {
     while filled.rows < to {
         let many = (5 * BATCH).min(to - filled.rows);
-        append(&site.writer, CLASS, batch(filled, many)).await?;
+        append(&site.writer, batch(filled, many)).await?;
         filled.rows += many;
         if filled.rows.is_multiple_of(MILLION) {
             progress(&format!("{}: {} entries", site.engine, grouped(filled.rows as f64)));
@@ -82,7 +92,7 @@ async fn slowly(site: &Site, filled: &mut Filled, to: u64) -> Result<Times> {
         let entries = batch(filled, BATCH.min(to - filled.rows));
         let many = entries.len() as u64;
         let asked = Instant::now();
-        append(&site.writer, CLASS, entries).await?;
+        append(&site.writer, entries).await?;
         times.push(asked.elapsed());
         filled.rows += many;
     }
@@ -117,7 +127,7 @@ pub(crate) async fn disk(site: &Site) -> Result<Vec<Row>> {
     let mut said = Vec::new();
     let manifest = site.writer.live().manifest();
     for (what, sealed) in [("sealed and indexed", true), ("open", false)] {
-        let of = manifest.values().filter(|p| p.class.0 == CLASS && p.seal.is_some() == sealed);
+        let of = manifest.values().filter(|p| p.seal.is_some() == sealed);
         let (mut bytes, mut rows, mut weight) = (0, 0_u64, 0);
         for partition in of {
             bytes += site.log.disk(partition.id).await?;

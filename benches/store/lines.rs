@@ -9,6 +9,9 @@ pub(crate) const SERVICES: u64 = 37;
 /// One of so many entries from the beginning of each hundred thousand on holds a needle that no other has.
 pub(crate) const NEEDLES: u64 = 200_000;
 
+/// Numbers from here on are those of entries that nobody asks for later.
+pub(crate) const OTHERS: u64 = 1 << 40;
+
 /// A number as good as random, always the same for `n` (splitmix64).
 pub(crate) fn mixed(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use helm_store::partition::Class;
 use helm_store::retention::{self, Disk, Policies, Policy};
 
 use crate::figures::grouped;
-use crate::fill::CLASS;
 use crate::reads::while_appending;
 use crate::report::Row;
 use crate::site::{Ground, Site, bytes_in, now, pause};
@@ -23,8 +21,7 @@ pub(crate) async fn retention(site: &Site, dir: &std::path::Path) -> Result<Vec<
     for what in ["by bytes", "by age"] {
         let commit = limits::disk(dir, 200)?;
         let policy = policy(site, what).await?;
-        let policies =
-            Policies { default: Policy::default(), classes: [(Class(CLASS.to_owned()), policy)].into() };
+        let policies = Policies { default: policy, ..Policies::default() };
         let partitions = site.log.partitions().await?;
         let own = site.log.instance();
         let removals = retention::decide(&partitions, own, &policies, Disk::default(), now());
@@ -63,7 +60,7 @@ pub(crate) async fn retention(site: &Site, dir: &std::path::Path) -> Result<Vec<
 
 async fn policy(site: &Site, what: &str) -> Result<Policy> {
     let partitions = site.log.partitions().await?;
-    let own = partitions.iter().filter(|p| p.class.0 == CLASS);
+    let own = partitions.iter();
     if what == "by bytes" {
         let bytes: u64 = own.map(retention::size).sum();
         return Ok(Policy { age: None, bytes: Some(bytes * 3 / 4), yields: true });

@@ -16,6 +16,7 @@ use helm_store::writer::{Append, Health, Receipt, Writer, WriterHandle, WriterOp
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::psql;
 use crate::{Engine, Result};
 
 /// Where a store lies.
@@ -31,6 +32,32 @@ impl Ground {
             Ground::Sqlite(_) => Engine::Sqlite,
             Ground::Postgres(_) => Engine::Postgres,
         }
+    }
+
+    /// An empty one on the same disk.
+    pub(crate) fn scratch(&self, dir: &Path) -> Result<Ground> {
+        match self {
+            Ground::Sqlite(_) => Ok(Ground::Sqlite(tempfile::tempdir_in(dir)?.keep())),
+            Ground::Postgres(url) => {
+                let name = format!("helm_scratch_{}", std::process::id());
+                psql(url, &format!("CREATE DATABASE {name}"))?;
+                let (server, _) = url.rsplit_once('/').ok_or("the connection string names no database")?;
+                Ok(Ground::Postgres(format!("{server}/{name}")))
+            }
+        }
+    }
+
+    /// Takes away what `scratch` made.
+    pub(crate) fn clear(&self, beside: &Ground) -> Result<()> {
+        match (self, beside) {
+            (Ground::Sqlite(dir), _) => std::fs::remove_dir_all(dir)?,
+            (Ground::Postgres(url), Ground::Postgres(other)) => {
+                let (_, name) = url.rsplit_once('/').ok_or("the connection string names no database")?;
+                psql(other, &format!("DROP DATABASE {name}"))?;
+            }
+            (Ground::Postgres(_), Ground::Sqlite(_)) => {}
+        }
+        Ok(())
     }
 }
 
@@ -97,22 +124,15 @@ impl Site {
         }
         Ok(())
     }
-
-    /// Entries of a class.
-    pub(crate) fn rows(&self, class: &str) -> u64 {
-        let manifest = self.writer.live().manifest();
-        manifest.values().filter(|p| p.class.0 == class).map(|p| u64::from(p.contents.rows)).sum()
-    }
-
-    /// The earliest time of a class's entries.
-    pub(crate) fn begin(&self, class: &str) -> Option<i64> {
-        let manifest = self.writer.live().manifest();
-        manifest.values().filter(|p| p.class.0 == class).filter_map(|p| p.contents.at).map(|at| at.0).min()
-    }
 }
 
-/// Puts `entries` into `class`, and waits for the commit.
-pub(crate) async fn append(writer: &WriterHandle, class: &str, entries: Vec<NewEntry>) -> Result<Receipt> {
+/// Keeps `entries`; answers after the commit.
+pub(crate) async fn append(writer: &WriterHandle, entries: Vec<NewEntry>) -> Result<Receipt> {
+    append_to(writer, Class::DEFAULT, entries).await
+}
+
+/// The same in another class.
+pub(crate) async fn append_to(writer: &WriterHandle, class: &str, entries: Vec<NewEntry>) -> Result<Receipt> {
     let class = Class(class.to_owned());
     Ok(writer.append(Append { class, entries, cursors: Vec::new(), once: None, queue: None }).await?)
 }
