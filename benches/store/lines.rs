@@ -3,7 +3,7 @@
 use helm_store::entry::{Level, NewEntry, Source};
 
 /// Entries come so far apart that a million of them fill a day.
-pub(crate) const STEP: i64 = 86_400_000_000;
+pub(crate) const STEP: i64 = 86_400_000;
 /// Services.
 pub(crate) const SERVICES: u64 = 37;
 /// One of so many entries from the beginning of each hundred thousand on holds a needle that no other has.

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -90,8 +91,8 @@ pub struct Scan {
 pub struct Count {
     /// Minutes since 1970.
     pub minute: i64,
-    /// Name of the service.
-    pub service: String,
+    /// Name of the service; shared, for there are many thousands of counts.
+    pub service: Arc<str>,
     /// Level.
     pub level: crate::entry::Level,
     /// Entries.

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::counts::Wanted;
+use crate::counts::{Sums, Wanted};
 use crate::engine::Count;
 use crate::entry::Level;
 use crate::partition::{PerLevel, level_slot};
@@ -74,6 +74,24 @@ impl Packed {
     pub fn visit(&self, wanted: &Wanted<'_>, from: i64, to: i64, mut take: impl FnMut(i64, &str, &PerLevel)) {
         let services: Vec<bool> = self.names.iter().map(|name| wanted.service(name)).collect();
         let levels: [u64; 5] = Level::ALL.map(|level| u64::from(wanted.level(level)));
+        self.unpack(from, to, |minute, service, mut counts| {
+            if services[service] {
+                counts.iter_mut().zip(levels).for_each(|(count, keep)| *count *= keep);
+                take(minute, &self.names[service], &counts);
+            }
+        });
+    }
+
+    /// Gives the sums of the minutes `from` (inclusive) to `to` (exclusive) whose service and level are wanted to `take`: service, counts by
+    /// level (0 where the level is not wanted).
+    pub fn sums(&self, wanted: &Wanted<'_>, from: i64, to: i64, take: impl FnMut(&str, &PerLevel)) {
+        let mut sums = Sums::new(self.names.len());
+        self.unpack(from, to, |_, service, counts| sums.add(service, &counts));
+        sums.give(&self.names, wanted, take);
+    }
+
+    /// Gives every count of some minutes: minute, number of the service, counts by level.
+    fn unpack(&self, from: i64, to: i64, mut take: impl FnMut(i64, usize, PerLevel)) {
         let near = self.places.iter().skip(1).take_while(|(before, _)| *before < from).count();
         let Some((mut minute, place)) = self.places.get(near).copied() else { return };
         let mut at = Bytes { bytes: &self.bytes, at: place };
@@ -83,10 +101,8 @@ impl Packed {
             let Some(next) = at.minute(first, minute).filter(|next| *next < to) else { return };
             (minute, first) = (next, false);
             let whole = at.services(|service, counts| {
-                if minute >= from && services.get(service) == Some(&true) {
-                    let mut kept = counts;
-                    kept.iter_mut().zip(levels).for_each(|(count, keep)| *count *= keep);
-                    take(minute, &self.names[service], &kept);
+                if minute >= from && service < self.names.len() {
+                    take(minute, service, counts);
                 }
                 Some(())
             });
@@ -98,11 +114,11 @@ impl Packed {
 }
 
 fn pack(counts: &[Count]) -> Vec<u8> {
-    let mut names: BTreeMap<&str, usize> = counts.iter().map(|count| (count.service.as_str(), 0)).collect();
+    let mut names: BTreeMap<&str, usize> = counts.iter().map(|count| (&*count.service, 0)).collect();
     names.values_mut().enumerate().for_each(|(number, name)| *name = number);
     let mut minutes: BTreeMap<i64, BTreeMap<usize, PerLevel>> = BTreeMap::new();
     for count in counts {
-        let Some(name) = names.get(count.service.as_str()) else { continue };
+        let Some(name) = names.get(&*count.service) else { continue };
         let levels = minutes.entry(count.minute).or_default().entry(*name).or_default();
         levels[level_slot(count.level)] += count.count;
     }
@@ -219,7 +235,12 @@ mod tests {
             let n = 1 + draw(most);
             *all.entry((minute * minute * minute, format!("service-{}", draw(40)), level)).or_default() += n;
         }
-        let count = |((minute, service, level), count)| Count { minute, service, level, count };
+        let count = |((minute, service, level), count): ((_, String, _), _)| Count {
+            minute,
+            service: service.into(),
+            level,
+            count,
+        };
         all.into_iter().map(count).collect()
     }
 
@@ -232,6 +253,12 @@ mod tests {
             }
         });
         seen
+    }
+
+    fn keep(sums: &mut BTreeMap<String, PerLevel>, service: &str, sum: &PerLevel) {
+        if sum.iter().any(|count| *count > 0) {
+            sums.insert(service.to_owned(), *sum);
+        }
     }
 
     #[test]
@@ -250,6 +277,15 @@ mod tests {
                     let wanted = Wanted { services, levels };
                     let expected = seen(|take| plain.visit(&wanted, from, to, take));
                     assert_eq!(seen(|take| packed.visit(&wanted, from, to, take)), expected, "seed {seed}");
+                    let mut sums: BTreeMap<String, PerLevel> = BTreeMap::new();
+                    for ((_, service), counts) in &expected {
+                        let sum = sums.entry(service.clone()).or_default();
+                        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                    }
+                    let (mut of_plain, mut of_packed) = (BTreeMap::new(), BTreeMap::new());
+                    plain.sums(&wanted, from, to, |service, sum| keep(&mut of_plain, service, sum));
+                    packed.sums(&wanted, from, to, |service, sum| keep(&mut of_packed, service, sum));
+                    assert_eq!((&of_plain, &of_packed), (&sums, &sums), "seed {seed}");
                 }
             }
         }

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn what_was_used_longest_ago_goes_first() {
         let id = |number| PartitionId { instance: Instance(1), number };
-        let count = |minute| Count { minute, service: "core".to_owned(), level: Level::Info, count: 1 };
+        let count = |minute| Count { minute, service: "core".into(), level: Level::Info, count: 1 };
         let minutes = Arc::new(Packed::of(&(0..200_000).map(count).collect::<Vec<_>>()));
         let fits = u32::try_from(BYTES / minutes.weight()).unwrap();
         assert!(fits >= 1);

@@ -12,10 +12,10 @@ use super::walk::Step;
 use super::{ReadError, Reader};
 use crate::counts::{MINUTE, Wanted, minute_of, minute_start};
 use crate::engine::EngineError;
+use crate::id::EntryId;
 use crate::packed::Packed;
 use crate::partition::{Partition, PerLevel, level_slot};
 use crate::query::{Cursor, Filter, Order};
-use crate::{entry::Level, id::EntryId};
 
 /// Most buckets of a histogram.
 const BUCKETS: i64 = 10_000;
@@ -84,11 +84,20 @@ impl Reader {
         let least = step.max(span / BUCKETS).max(1);
         let step = least.saturating_add(MINUTE - 1) / MINUTE * MINUTE;
         let mut buckets: BTreeMap<i64, PerLevel> = BTreeMap::new();
+        // Many counts in a row are of one bucket.
+        let mut latest = (i64::MIN, PerLevel::default());
         let exact = self
             .count(&filter, Grain::Minute, |at, _, counts| {
-                add(buckets.entry(at.div_euclid(step)).or_default(), counts);
+                let bucket = at.div_euclid(step);
+                if bucket != latest.0 {
+                    add(buckets.entry(latest.0).or_default(), &latest.1);
+                    latest = (bucket, PerLevel::default());
+                }
+                add(&mut latest.1, counts);
             })
             .await?;
+        add(buckets.entry(latest.0).or_default(), &latest.1);
+        buckets.remove(&i64::MIN);
         let buckets =
             buckets.into_iter().map(|(at, counts)| Bucket { from: at.saturating_mul(step), counts });
         Ok(Histogram { step, buckets: buckets.collect(), exact })
@@ -282,21 +291,6 @@ impl Reader {
             Order::Oldest => Cursor { at: low.saturating_sub(1), id: EntryId(i64::MAX) },
         };
         Ok((Some(edge), left))
-    }
-}
-
-impl Wanted<'_> {
-    /// The counts of a service as far as they are wanted.
-    fn of(&self, service: &str, counts: &PerLevel) -> Option<PerLevel> {
-        (self.services.is_empty() || self.services.iter().any(|name| name == service)).then(|| {
-            let mut kept = *counts;
-            for level in Level::ALL {
-                if self.levels.is_some_and(|levels| !levels.has(level)) {
-                    kept[level_slot(level)] = 0;
-                }
-            }
-            kept
-        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::class::Writer;
@@ -16,8 +16,9 @@ use super::segment::Segment;
 use crate::commit::Commit;
 use crate::engine::EngineError;
 
-/// Bytes that commits may have put into the log before it is moved; as far as they can be told from outside.
-const DUE: u64 = 16 << 20;
+/// Bytes that commits may have put into the log before it is moved; as far as they can be told from outside. Few: the disk that syncs what is moved
+/// keeps commits waiting meanwhile.
+const DUE: u64 = 4 << 20;
 /// A rest of so many pages is moved while commits wait.
 const REST: i64 = 64;
 /// Looks for so small a rest; on a disk that is slower than the commits the last one is as large as it is.
@@ -51,27 +52,38 @@ impl Backlog {
 
 /// Moves the log of an open segment. What fails is tried again when the next bytes are due; until then the log is merely longer.
 pub(super) async fn run(writer: Arc<Mutex<Writer>>) {
-    let segment = writer.lock().await.segment().clone();
-    if let Err(error) = beside(&segment).await {
-        tracing::warn!(%error, "the write-ahead log could not be moved; this is tried again");
-    }
+    let (segment, mover) = {
+        let mut writer = writer.lock().await;
+        (writer.segment().clone(), writer.mover.take())
+    };
+    let moved = beside(&segment, mover).await;
     let mut writer = writer.lock().await;
     // A new partition has a log of its own, and closing the one before has moved that.
-    if Arc::ptr_eq(writer.segment(), &segment)
-        && let Err(error) = writer.move_log().await
-    {
-        tracing::warn!(%error, "the rest of the write-ahead log could not be moved; this is tried again");
+    if Arc::ptr_eq(writer.segment(), &segment) {
+        let rest = writer.move_log().await;
+        match moved.and_then(|mover| rest.map(|()| mover)) {
+            Ok(mover) => writer.mover = Some(mover),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log could not be moved; this is tried again");
+            }
+        }
     }
     writer.backlog().moved();
 }
 
-/// While commits go on.
-async fn beside(segment: &Arc<Segment>) -> Result<(), EngineError> {
+/// While commits go on. Returns the connection, for the next time.
+async fn beside(
+    segment: &Arc<Segment>,
+    mover: Option<SqliteConnection>,
+) -> Result<SqliteConnection, EngineError> {
     let _using = segment.using.clone().read_owned().await;
-    let mut connection = connect::mover(&segment.path).await?;
+    let mut mover = match mover {
+        Some(mover) => mover,
+        None => connect::mover(&segment.path).await?,
+    };
     let mut before = 0;
     for _ in 0..ROUNDS {
-        let moved = checkpoint(&mut connection)
+        let moved = checkpoint(&mut mover)
             .await
             .map_err(|e| engine_error("could not move the write-ahead log", &segment.path, e))?;
         if moved - before <= REST {
@@ -79,9 +91,7 @@ async fn beside(segment: &Arc<Segment>) -> Result<(), EngineError> {
         }
         before = moved;
     }
-    // Whatever the farewell says, the pages are where they belong.
-    drop(connection.close().await);
-    Ok(())
+    Ok(mover)
 }
 
 /// Moves what no reader holds back; pages of the log that are moved now.

@@ -24,6 +24,8 @@ pub(super) struct Writer {
     /// A transaction was begun and it is not known what became of it: what is known of the partition may be out of date.
     unsure: bool,
     backlog: Backlog,
+    /// The connection that moves the write-ahead log, between two times.
+    pub(super) mover: Option<SqliteConnection>,
 }
 
 struct Live {
@@ -35,7 +37,7 @@ struct Live {
 impl Writer {
     /// Goes on in a segment that is there.
     pub(super) fn of(segment: Arc<Segment>) -> Self {
-        Self { segment, live: None, unsure: false, backlog: Backlog::default() }
+        Self { segment, live: None, unsure: false, backlog: Backlog::default(), mover: None }
     }
 
     /// Makes the file of a new partition, after the one that is sealed with it.
@@ -150,6 +152,10 @@ impl Writer {
     }
 
     pub(super) async fn close(&mut self) -> Result<(), EngineError> {
+        if let Some(mover) = self.mover.take() {
+            // It holds nothing that could be lost.
+            drop(mover.close().await);
+        }
         match self.live.take() {
             Some(live) => live
                 .connection

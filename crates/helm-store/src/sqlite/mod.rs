@@ -15,6 +15,7 @@ mod class;
 mod commit;
 mod condition;
 mod connect;
+mod dissolve;
 pub(crate) mod error;
 pub(crate) mod files;
 mod finish;
@@ -202,10 +203,11 @@ impl SqliteEngine {
             return Err(refuse(format!("partition {partition} is open: only sealed ones are taken away")));
         }
         let path = segment.path.clone();
-        files::off(move || files::remove(&path)).await?;
+        let gone = files::off(move || files::set_apart(&path)).await?;
         segment.retired.store(true, std::sync::atomic::Ordering::Release);
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
+        self.tasks.spawn(dissolve::run(gone, segment.using.clone()));
         Ok(())
     }
 }

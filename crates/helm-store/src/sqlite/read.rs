@@ -1,5 +1,6 @@
 //! Reading one segment: by row, by count, whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteRow;
@@ -94,23 +95,37 @@ pub(super) async fn counts_from(
     from: i64,
     to: i64,
 ) -> Result<Vec<Count>, EngineError> {
-    let rows = sqlx::query_as::<_, (i64, String, u8, i64)>(
-        "SELECT c.minute, s.name, c.level, c.n FROM count c CROSS JOIN service s ON s.id = c.service \
-         WHERE c.minute >= ? AND c.minute < ? ORDER BY c.minute",
+    let failed = |e| failed(segment, e);
+    let names: HashMap<i64, Arc<str>> = sqlx::query_as::<_, (i64, String)>("SELECT id, name FROM service")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .map(|(id, name)| (id, name.into()))
+        .collect();
+    let rows = sqlx::query_as::<_, (i64, i64, u8, i64)>(
+        "SELECT minute, service, level, n FROM count WHERE minute >= ? AND minute < ? ORDER BY minute",
     )
     .bind(from)
     .bind(to)
     .fetch_all(connection)
     .await
-    .map_err(|e| failed(segment, e))?;
-    rows.into_iter()
-        .map(|(minute, service, level, n)| {
-            let level = Level::from_number(level).ok_or_else(|| {
-                EngineError::Damaged(format!("a count in `{}` has the level {level}", segment.path.display()))
-            })?;
-            Ok(Count { minute, service, level, count: n.cast_unsigned() })
-        })
-        .collect()
+    .map_err(failed)?;
+    let count = |(minute, service, level, n): (i64, i64, u8, i64)| match (
+        names.get(&service),
+        Level::from_number(level),
+    ) {
+        (Some(name), Some(level)) => {
+            Ok(Count { minute, service: name.clone(), level, count: n.cast_unsigned() })
+        }
+        _ => {
+            let place = segment.path.display();
+            Err(EngineError::Damaged(format!(
+                "a count in `{place}` has the service {service} and the level {level}"
+            )))
+        }
+    };
+    rows.into_iter().map(count).collect()
 }
 
 /// The counts of a finished segment, packed; `None` in one that was finished before there was such a thing.

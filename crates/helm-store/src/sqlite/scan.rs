@@ -198,13 +198,15 @@ impl Page<'_> {
         }
         let Some((at, row)) = self.last_of_near(keys, &stretch, near).await? else { return Ok(()) };
         stretch.go_on(at, row);
-        let Some((first, last)) = self.rows_between(&stretch).await? else { return Ok(()) };
+        let Some((first, last, all)) = self.rows_between(&stretch).await? else { return Ok(()) };
         let worth = u64::try_from((last - first) / LOOKUP).unwrap_or(0);
-        if many > worth && self.has_more_than(worth, keys, &stretch).await? {
-            self.pass(&stretch, first, last).await
-        } else {
-            self.walk(keys, &stretch, None).await
-        }
+        let dense = match keys {
+            Keys::Time => all.cast_unsigned() > worth,
+            Keys::Services(_) | Keys::Grave(_) => {
+                many > worth && self.has_more_than(worth, keys, &stretch).await?
+            }
+        };
+        if dense { self.pass(&stretch, first, last).await } else { self.walk(keys, &stretch, None).await }
     }
 
     /// Passes through the rows `first` to `last`.
@@ -237,14 +239,15 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// The lowest and the highest row of a stretch.
-    async fn rows_between(&mut self, stretch: &Stretch) -> Result<Option<(i64, i64)>, EngineError> {
-        let mut sql = QueryBuilder::new("SELECT min(row), max(row) FROM entry INDEXED BY entry_at WHERE 1");
+    /// The lowest and the highest row of a stretch, and how many there are.
+    async fn rows_between(&mut self, stretch: &Stretch) -> Result<Option<(i64, i64, i64)>, EngineError> {
+        let mut sql =
+            QueryBuilder::new("SELECT min(row), max(row), count(*) FROM entry INDEXED BY entry_at WHERE 1");
         stretch.push(&mut sql, "");
         let failed = |e| failed(self.segment, e);
-        let (first, last): (Option<i64>, Option<i64>) =
+        let (first, last, all): (Option<i64>, Option<i64>, i64) =
             sql.build_query_as().persistent(false).fetch_one(self.reader.ask()?).await.map_err(failed)?;
-        Ok(first.zip(last))
+        Ok(first.zip(last).map(|(first, last)| (first, last, all)))
     }
 
     /// The place where the first walk ended; `None` where it came to the end.

@@ -244,7 +244,7 @@ impl LogEngine for Memory {
             counts
                 .map(|((minute, service, level), count)| Count {
                     minute: *minute,
-                    service: service.clone(),
+                    service: service.as_str().into(),
                     level: *level,
                     count: *count,
                 })
