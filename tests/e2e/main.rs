@@ -9,17 +9,23 @@ mod capture;
 mod cli;
 mod edited;
 mod external;
+mod immutable;
 mod layering;
 mod lifecycle;
 mod logs;
+mod logs_cli;
 mod metrics;
 mod order;
 mod probes;
+mod reload;
 mod restart;
 mod resume;
 mod scarce;
 mod shapes;
+mod shared;
 mod store;
+mod takeover;
+mod tamper;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {

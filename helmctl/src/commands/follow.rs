@@ -21,15 +21,46 @@ impl Interrupt {
     }
 }
 
+/// Every signal by which somebody wants us to end; watched before there is something to clean up.
+pub(super) struct Ending([Signal; 3]);
+
+impl Ending {
+    pub(super) fn watch() -> Result<Self, Failure> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    pub(super) async fn told(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
 /// A stream that is printed line by line.
 pub(super) struct Following<F: Feed> {
     stream: Resuming<F>,
     interrupt: Interrupt,
+    quiet: bool,
 }
 
 impl<F: Feed> Following<F> {
     pub(super) fn new(stream: Resuming<F>) -> Result<Self, Failure> {
-        Ok(Self { stream, interrupt: Interrupt::watch()? })
+        Ok(Self { stream, interrupt: Interrupt::watch()?, quiet: false })
+    }
+
+    /// One of which a break is to be expected: nothing is said of it.
+    pub(super) fn quietly(stream: Resuming<F>) -> Result<Self, Failure> {
+        Ok(Self { quiet: true, ..Self::new(stream)? })
+    }
+
+    /// Ctrl+C, while something else is waited for.
+    pub(super) async fn interrupted(&mut self) {
+        self.interrupt.pressed().await;
     }
 
     /// The next message; `None` after Ctrl+C. Says once that helmd is away, and once that it is back.
@@ -41,6 +72,7 @@ impl<F: Feed> Following<F> {
             };
             match news.transpose()? {
                 Some(News::Message(message)) => return Ok(Some(message)),
+                Some(News::Away | News::Back) if self.quiet => {}
                 Some(News::Away) => note("helmd is not reachable; waiting"),
                 Some(News::Back) => note("reconnected"),
                 None => return Ok(None),

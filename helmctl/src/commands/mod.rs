@@ -10,6 +10,7 @@ mod logs;
 mod metrics;
 mod operate;
 mod output;
+mod reload;
 mod retention;
 mod status;
 
@@ -18,7 +19,7 @@ use helm_client::{Client, Home, daemon as daemon_of};
 use helm_proto::Timestamp;
 use helm_proto::v1::{EventsRequest, OutputRequest};
 
-use crate::cli::{Cli, ConfigVerb, LogsVerb, Verb};
+use crate::cli::{Cli, LogsVerb, Verb};
 use crate::failure::Failure;
 use crate::render::Printer;
 use crate::when;
@@ -35,28 +36,28 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         Verb::Up { names, as_wanted, mode, wait } => {
             let mut client = connect_or_start(&home).await?;
             alerts(&mut client).await?;
-            operate::up(&client, names, as_wanted, mode, &wait, printer).await
+            operate::up(&home, &client, names, as_wanted, mode, &wait, printer).await
         }
         Verb::Start { names, mode, wait } => {
             let mut client = connect_or_start(&home).await?;
             alerts(&mut client).await?;
-            operate::start(&client, names, mode, &wait, printer).await
+            operate::start(&home, &client, names, mode, &wait, printer).await
         }
         // A stop is carried out also where it cannot be written down: what that means is known behind it.
         Verb::Down { names, wait } => {
             let mut client = Client::of(&home).await?;
-            operate::down(&client, names, &wait, printer).await?;
+            operate::down(&home, &client, names, &wait, printer).await?;
             alerts(&mut client).await.map(drop)
         }
         Verb::Stop { names, wait } => {
             let mut client = Client::of(&home).await?;
-            operate::stop(&client, names, &wait, printer).await?;
+            operate::stop(&home, &client, names, &wait, printer).await?;
             alerts(&mut client).await.map(drop)
         }
         Verb::Restart { names, mode, wait } => {
             let mut client = Client::of(&home).await?;
             alerts(&mut client).await?;
-            operate::restart(&client, names, mode, &wait, printer).await
+            operate::restart(&home, &client, names, mode, &wait, printer).await
         }
         Verb::Status { names, watch: false } => {
             status::once(&mut Client::of(&home).await?, names, printer).await
@@ -73,40 +74,38 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             }
         }
         Verb::Events { names, last, follow, since, until } => {
-            let now = jiff::Timestamp::now();
-            let request = EventsRequest {
-                names,
-                last: Some(last.unwrap_or(if since.is_some() { ALL_EVENTS } else { LAST_EVENTS })),
-                since: time(since.as_deref(), now)?.map(timestamp),
-                until: time(until.as_deref(), now)?.map(timestamp),
-                ..Default::default()
-            };
+            let range = range(since.as_deref(), until.as_deref())?;
+            let [since, until] = range.map(|at| at.map(timestamp));
+            let request = EventsRequest { names, since, until, ..Default::default() };
             if follow {
-                events::follow(&home, request, printer).await
+                events::follow(&home, request, last, printer).await
             } else {
-                events::past(&home, request, printer).await
+                events::past(&home, request, last, printer).await
             }
         }
         Verb::Logs(args) => logs::run(&home, *args, printer).await,
         Verb::Metrics { name, since, until, metric } => {
-            let now = jiff::Timestamp::now();
-            let (since, until) = (time(since.as_deref(), now)?, time(until.as_deref(), now)?);
+            let [since, until] = range(since.as_deref(), until.as_deref())?;
             let asked = metrics::Asked { name, metric, since, until };
             metrics::run(&mut Client::of(&home).await?, asked, printer).await
         }
         Verb::Db(verb) => db::run(&home, verb, printer).await,
         Verb::Retention(verb) => retention::run(&home, verb, printer).await,
-        Verb::Config(ConfigVerb::Check) => config::check(&home, printer).await,
+        Verb::Plan { reach } => reload::plan(&home, reach, printer).await,
+        Verb::Reload { dry_run: true, reach, .. } => reload::plan(&home, reach, printer).await,
+        Verb::Reload { dry_run: false, reach, gate } => reload::reload(&home, reach, gate, printer).await,
+        Verb::Config(verb) => config::run(&home, verb, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
     }
 }
 
-/// Events that are shown where nothing else was said, and those that a range of time holds at most.
-const LAST_EVENTS: u32 = 50;
-const ALL_EVENTS: u32 = 10_000;
-
-fn time(text: Option<&str>, now: jiff::Timestamp) -> Result<Option<jiff::Timestamp>, Failure> {
-    text.map(|text| when::parse(text, now)).transpose().map_err(Failure::Usage)
+/// A range of time as it was typed. One that holds nothing is refused, or said.
+fn range(since: Option<&str>, until: Option<&str>) -> Result<[Option<jiff::Timestamp>; 2], Failure> {
+    let now = jiff::Timestamp::now();
+    let [since, until] = [since, until].map(|text| text.map(|text| when::parse(text, now)).transpose());
+    let (since, until) = (since.map_err(Failure::Usage)?, until.map_err(Failure::Usage)?);
+    when::holds_something(since, until, now).map_err(Failure::Usage)?;
+    Ok([since, until])
 }
 
 fn timestamp(at: jiff::Timestamp) -> Timestamp {

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keep;
 pub mod lag;
 mod open;
+mod others;
 pub mod own;
 pub mod place;
 mod queue;
@@ -109,6 +110,8 @@ impl Store {
         let store = Self { state, queue, stored: lag::Stored::default() };
         let waits = queue::run(home.clone(), store.clone(), tell_queue, tasks.clone(), stop.clone());
         tasks.spawn(waits);
+        let (looking, leave) = (store.clone(), stop.clone());
+        tasks.spawn(async move { leave.run_until_cancelled(others::watch(looking)).await });
         let keep = tasks.clone();
         tasks.spawn(async move { open::until_open(home, roll, tell, keep, stop).await });
         store
@@ -170,6 +173,18 @@ impl Store {
             Err(_) => Err("the database has not been read yet".to_owned()),
             Ok(Ok(Health::Stalled { why, .. })) if opened.writer.live().manifest().is_empty() => Err(why),
             Ok(_) => Ok(opened),
+        }
+    }
+
+    /// Closes it, when everything that uses it has ended.
+    pub async fn close(&self) {
+        if let State::Open(opened) = self.state()
+            && let Err(e) = opened.engine.close().await
+        {
+            tracing::warn!(
+                "the store was not closed; the next start finishes its journals: {}",
+                in_words(&e)
+            );
         }
     }
 

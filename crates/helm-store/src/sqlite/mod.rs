@@ -1,6 +1,7 @@
 //! SQLite: a file a partition.
 //!
 //! ```text
+//!  DIR/reserve                    room that is given up where the disk is full and something must go
 //!  DIR/lock                       held while a helmd uses the store
 //!  DIR/main.db                    number of the instance; metrics, states, events
 //!  DIR/log/NNNNNNNN-CLASS.db      one partition with everything that changes together with its entries
@@ -24,6 +25,7 @@ mod main_file;
 pub(crate) mod migrate;
 mod numbers;
 mod open;
+mod protect;
 mod read;
 mod scan;
 mod segment;
@@ -41,9 +43,11 @@ use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use class::Writer;
 use connect::Readers;
 use main_file::MainFile;
+pub use protect::protection;
 use segment::Segment;
 
 /// Pieces of `rows` that wait to be taken.
@@ -92,20 +96,6 @@ impl SqliteEngine {
         &self.notes
     }
 
-    /// Waits for what still reads, and closes the files that are written. The journal then has nothing left to do.
-    pub async fn close(&self) -> Result<(), EngineError> {
-        self.tasks.close();
-        self.tasks.wait().await;
-        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
-        for segment in self.all() {
-            self.readers.forget(&segment).await;
-        }
-        for writer in writers.into_values() {
-            writer.lock().await.close().await?;
-        }
-        self.main.close().await
-    }
-
     fn all(&self) -> Vec<Arc<Segment>> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -123,6 +113,19 @@ impl SqliteEngine {
 
     fn writer(&self, class: &Class) -> Option<Arc<tokio::sync::Mutex<Writer>>> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).get(class).cloned()
+    }
+
+    async fn end(&self) -> Result<(), EngineError> {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
+        for segment in self.all() {
+            self.readers.forget(&segment).await;
+        }
+        for writer in writers.into_values() {
+            writer.lock().await.close().await?;
+        }
+        self.main.close().await
     }
 
     async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
@@ -207,8 +210,20 @@ impl SqliteEngine {
         segment.retired.store(true, std::sync::atomic::Ordering::Release);
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
-        self.tasks.spawn(dissolve::run(gone, segment.using.clone()));
+        let dir = self.dir();
+        self.tasks.spawn(async move {
+            dissolve::run(gone, segment.using.clone()).await;
+            files::off(move || {
+                files::hold_back(&dir);
+                Ok(())
+            })
+            .await
+        });
         Ok(())
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.log.parent().unwrap_or(&self.log).to_owned()
     }
 }
 
@@ -236,6 +251,15 @@ impl LogEngine for SqliteEngine {
         })
     }
 
+    fn examine(&self, partition: PartitionId) -> Answer<'_, Option<String>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::examine(&self.readers, &segment).await,
+                None => Ok(None),
+            }
+        })
+    }
+
     fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()> {
         Box::pin(self.begin(new, seal))
     }
@@ -255,6 +279,11 @@ impl LogEngine for SqliteEngine {
 
     fn remove<'a>(&'a self, partition: PartitionId, _class: &'a Class) -> Answer<'a, ()> {
         Box::pin(self.take_away(partition))
+    }
+
+    fn make_room(&self) -> Answer<'_, ()> {
+        let dir = self.dir();
+        Box::pin(files::off(move || files::make_room(&dir)))
     }
 
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
@@ -307,5 +336,13 @@ impl LogEngine for SqliteEngine {
             let Some(segment) = self.segment(partition) else { return Ok(0) };
             files::off(move || Ok(files::size(&segment.path))).await
         })
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        Box::pin(async { protect::protection(&self.dir()).await })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(self.end())
     }
 }
