@@ -120,7 +120,7 @@ impl Site {
         self.work.await?;
         match self.kind {
             Kind::Sqlite(engine) => engine.close().await?,
-            Kind::Postgres(engine) => engine.close().await,
+            Kind::Postgres(engine) => engine.close().await?,
         }
         Ok(())
     }
