@@ -118,11 +118,7 @@ pub(crate) enum LogsVerb {
     /// Write entries to a file or to standard output, oldest first, however many
     Export(ExportArgs),
     /// Prove that nothing was altered, inserted or removed; exit code 1 if something was
-    Verify {
-        /// A line that an earlier run printed: proves that nothing was cut off since
-        #[arg(long = "anchor", value_name = "ANCHOR", num_args = 1..)]
-        anchors: Vec<String>,
-    },
+    Verify(VerifyArgs),
     /// How lines of a file would be read, and why; needs no helmd
     Explain {
         /// The file; `-`: standard input
@@ -141,6 +137,16 @@ pub(crate) enum LogsVerb {
         #[command(flatten)]
         how: How,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Print where the chains end, to be kept elsewhere: it proves later that nothing was cut off since
+    #[arg(long)]
+    pub(crate) anchor: bool,
+    /// A file that an earlier `--anchor` wrote; `-`: standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -302,18 +302,30 @@ fn tampered(home: &Home, sql: &str) -> Said {
 fn whoever_alters_or_removes_an_entry_is_found_out() {
     let home = idle();
     block_on(append(&home, batch("audited", &["first", "second", "third"]))).unwrap();
-    let said = home.ctl(&["logs", "verify"]).code(0).says("none altered");
-    let anchor = said.out.lines().find(|line| line.contains("/default/")).expect("an anchor").to_owned();
+    home.ctl(&["logs", "verify"]).code(0).says("none altered").says("--anchor");
+    let ends = home.ctl(&["logs", "verify", "--anchor"]).code(0);
+    assert!(
+        ends.out.lines().all(|line| line.starts_with("# ") || line.contains("/default/")),
+        "{}",
+        ends.out
+    );
+    home.write("ends", &ends.out);
+    let (ends, nonsense) =
+        (home.path("ends").display().to_string(), home.path("nonsense").display().to_string());
     block_on(append(&home, batch("audited", &["fourth"]))).unwrap();
-    home.ctl(&["logs", "verify", "--anchor", &anchor]).code(0);
-    home.ctl(&["logs", "verify", "--anchor", "nonsense"]).code(2).says("is no anchor");
+    home.ctl(&["logs", "verify", "--against", &ends]).code(0).says("nothing was cut off");
+    home.write("nonsense", "nonsense\n");
+    home.ctl(&["logs", "verify", "--against", &nonsense]).code(2).says("is no anchor");
+    home.write("nonsense", "# nothing\n");
+    home.ctl(&["logs", "verify", "--against", &nonsense]).code(1).says("holds no anchor");
+    home.ctl(&["logs", "verify", "--against", "/no/such/file"]).code(1).says("cannot be read");
     let second = logged(&home, &["--grep", "second"], 1)[0]["id"].to_string();
     let said = tampered(&home, "UPDATE ENTRY SET message = 'forged' WHERE message = 'second'").code(1);
     assert!(said.out.contains(&second) && said.out.contains("altered"), "{}", said.out);
     let said = tampered(&home, "UPDATE ENTRY SET message = 'second' WHERE message = 'forged'").code(0);
     assert!(said.out.contains("none altered"), "{}", said.out);
     let said = tampered(&home, "DELETE FROM ENTRY WHERE message = 'second'").code(1);
-    assert!(said.out.contains(&second) && said.out.contains("missing"), "{}", said.out);
+    assert!(said.out.contains(&second) && said.out.contains("removed"), "{}", said.out);
 }
 
 #[test]

@@ -62,6 +62,13 @@ pub(crate) fn local_nanos(at: i64) -> String {
     local(&Timestamp { seconds: at.div_euclid(1_000_000_000), nanos })
 }
 
+/// `2026-01-31 14:03:07 +01:00`: for what is read on another day, or elsewhere.
+pub(crate) fn local_date(at: i64) -> String {
+    let moment = jiff::Timestamp::from_nanosecond(i128::from(at));
+    let form = "%Y-%m-%d %H:%M:%S %:z";
+    moment.map_or_else(|_| String::new(), |t| t.to_zoned(TimeZone::system()).strftime(form).to_string())
+}
+
 /// `14:00` in the local zone.
 pub(crate) fn hour(at: i64) -> String {
     local_form(at, "%H:%M")

@@ -27,7 +27,7 @@ pub(super) async fn run(home: &Home, args: LogsArgs, printer: &mut Printer) -> R
         Some(LogsVerb::Show { id }) => one(home, id, printer).await,
         Some(LogsVerb::Stats { what }) => stats::run(home, what, printer).await,
         Some(LogsVerb::Export(export)) => export::run(home, export, printer.wants_json()).await,
-        Some(LogsVerb::Verify { anchors }) => verify::run(home, anchors, printer).await,
+        Some(LogsVerb::Verify(args)) => verify::run(home, args, printer).await,
         Some(LogsVerb::Explain { file, rule }) => explain(&file, &rule, printer),
         Some(LogsVerb::Context { id, entries, how }) => context(home, id, entries, how, printer).await,
     }

@@ -268,15 +268,13 @@ fn outcome(report: &Report) -> VerifyOutcome {
         .unproved
         .iter()
         .map(|anchor| format!("anchor {anchor}: retention has removed what it proved, on record"));
+    // What does not fit must not be what is proved from now on.
+    let ends = report.chains.iter().filter_map(|chain| chain.end.as_ref()).filter(|_| report.ok());
     VerifyOutcome {
         ok: report.ok(),
         findings: report.faults.iter().map(ToString::to_string).collect(),
-        anchors: report
-            .chains
-            .iter()
-            .filter_map(|chain| chain.end.as_ref())
-            .map(ToString::to_string)
-            .collect(),
+        anchors: ends.map(ToString::to_string).collect(),
         removed: removed.chain(unproved).collect(),
+        faults: report.faults.iter().map(convert::verify_fault).collect(),
     }
 }
