@@ -33,11 +33,11 @@ use crate::probe::{self, Prober, Probes};
 use crate::reaper::Reaper;
 use crate::rpc::{self, Api, Facts};
 use crate::sample::{Sampler, Sampling};
-use crate::store::Store;
 use crate::store::capture::Capture;
 use crate::store::history::History;
 use crate::store::keep::{Retention, Rules};
 use crate::store::own::Lines;
+use crate::store::{Store, Tuning};
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::wishes::{self, WishFile};
@@ -219,8 +219,10 @@ async fn run(
 
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
-    let roll = RollPolicy { rows: world.config.settings.partition_rows, ..RollPolicy::default() };
-    let store = Store::start(home.clone(), roll, &tasks, stop.clone());
+    let settings = &world.config.settings;
+    let roll = RollPolicy { rows: settings.partition_rows, ..RollPolicy::default() };
+    let tuning = Tuning { roll, trigrams: settings.trigrams };
+    let store = Store::start(home.clone(), tuning, &tasks, stop.clone());
     let retention = Retention::new(Rules::of(&world.config.settings));
     retention.start(store.clone(), &tasks, stop.clone());
     lines.start(store.clone(), &tasks, stop.clone());

@@ -841,7 +841,7 @@ fn settings(text: &str, expected: &[&str]) -> Option<Settings> {
 fn helm_conf() {
     let seed = "[database]\nconnection_string = postgresql://u:p%40x@h/db\n\n[database_credentials]\ndb_host = localhost\n";
     assert_eq!(settings(seed, &[]), Some(Settings::default()));
-    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\npartition_rows = 5000\n[retention]\naudit = 400d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
+    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\npartition_rows = 5000\ntrigrams = yes\n[retention]\naudit = 400d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
     let want = Settings {
         peer_group: Some("ops".into()),
         start_cap: 4,
@@ -851,6 +851,7 @@ fn helm_conf() {
         events_kept: 500,
         free_floor: 2 << 30,
         partition_rows: 5000,
+        trigrams: true,
         retention: BTreeMap::from([
             ("default".into(), Keep::default()),
             ("audit".into(), Keep { age: Some(Duration::from_secs(400 * 86_400)), bytes: None }),
