@@ -7,7 +7,11 @@ use std::process::{Command, Stdio};
 use harness::home::{Home, Said, fixture};
 use harness::postgres::Cluster;
 use harness::wait::{eventually, until};
+use harness::watch::block_on;
+use helm_proto::v1::AppendRequest;
 use serde_json::{Value, json};
+
+use crate::logs::{append, batch};
 
 const SMALL: &str = "; by hand\n[helm]\npartition_rows = 1000\n\n[metrics]\nraw=2d\n";
 
@@ -71,7 +75,20 @@ fn retention_is_tried_set_and_carried_out_and_what_went_is_on_record() {
     for bad in [&["retention", "set", "default", "soon"][..], &["retention", "dry-run", "Bad Class=1d"][..]] {
         assert_ne!(home.ctl(bad).code, 0);
     }
+    let spoken = home.ctl(&["--json", "retention", "dry-run", "default", "1K"]).code(0).json();
+    assert_eq!(spoken["removals"], tried["removals"], "the words of set are taken, too");
+    for (rule, why) in [("90", "90d for days, or 90G"), ("forever 5G", "contradict"), ("0G", "out of range")]
+    {
+        home.ctl(&["retention", "set", "default", rule]).code(2).says(why);
+        home.ctl(&["retention", "dry-run", &format!("default={rule}")]).code(2).says(why);
+    }
     assert_eq!(home.read("instance/helm.conf"), SMALL, "nothing was written");
+    home.ctl(&["retention", "dry-run", "audit=forever"]).code(0).says("no service belongs to class audit");
+    home.ctl(&["retention", "show"]).code(0).says("less than a day old");
+    // No sender can say that a removal is on record already.
+    let taken = AppendRequest { idempotency_key: "\u{1}removed-1.0".into(), ..batch("chatty", &["x"]) };
+    let refused = block_on(append(&home, taken)).unwrap_err().to_string();
+    assert!(refused.contains("control characters"), "{refused}");
 
     home.ctl(&["retention", "set", "default", "90d", "1K"]).code(0).says("90d");
     assert_eq!(home.read("instance/helm.conf"), format!("{SMALL}\n[retention]\ndefault = 90d 1K\n"));
@@ -292,11 +309,37 @@ fn db_move_brings_the_log_to_postgresql_with_its_ids_and_chain() {
     });
     home.write("admin", &format!("postgresql://postgres:postgres@127.0.0.1:{}/postgres\n", cluster.port));
     let admin = home.path("admin").display().to_string();
-    home.ctl(&["db", "move"]).code(1).says("daemon stop");
-    home.ctl(&["daemon", "stop"]).code(0);
-    home.ctl(&["db", "move"]).code(1).says("db init");
+    // What is missing is told before anything need be stopped.
+    home.ctl(&["db", "move"]).code(1).says("first helmctl db init");
     init(&home, &cluster, &["--admin-url-file", &admin], "").code(0);
-    home.ctl(&["db", "move"]).code(0).says("read back and proved");
+    let said =
+        home.ctl(&["db", "move"]).code(1).says("log, numbers, states and events go from").says("daemon stop");
+    assert!(!said.err.contains("proved") && !said.out.contains("proved"), "{}{}", said.out, said.err);
+    let numbers = |home: &Home| {
+        let said = home.ctl(&["--json", "metrics", "chatty", "--metric", "restarts", "--since", "1h"]);
+        if said.code == 0 { said.json()[0]["points"].as_array().map_or(0, Vec::len) } else { 0 }
+    };
+    eventually("numbers are there", || match numbers(&home) {
+        0 => Err(home.ctl(&["metrics", "chatty"]).out),
+        _ => Ok(()),
+    });
+    home.ctl(&["daemon", "stop"]).code(0);
+    let event = home.read("instance/events.jsonl").lines().next().unwrap().to_owned();
+    // Killed on the way: the same command goes on with it.
+    let mut killed =
+        home.helmctl(&["db", "move"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = std::io::BufRead::lines(std::io::BufReader::new(killed.stderr.take().unwrap()));
+    assert!(told.map_while(Result::ok).any(|line| line.contains("partitions, ")), "it says how far it is");
+    harness::procs::children(killed.id()).into_iter().for_each(harness::procs::Process::kill);
+    killed.wait().unwrap();
+    let moved = home.ctl(&["db", "move"]).code(0).says("read back and proved").says("helmctl daemon start");
+    assert!(moved.err.contains("series of numbers"), "{}", moved.err);
+    let sql = |statement: &str| {
+        cluster.sql("postgres", "postgres", "helm_db", statement).code(0).out.trim().to_owned()
+    };
+    assert_ne!(sql("SELECT count(*) FROM metric_block"), "0");
+    let first: Value = serde_json::from_str(&event).unwrap();
+    assert_eq!(sql(&format!("SELECT count(*) FROM event WHERE id = {}", first["id"])), "1", "{event}");
     let aside: Vec<String> = fs::read_dir(home.path("instance/store"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

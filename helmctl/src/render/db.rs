@@ -27,6 +27,17 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
     ] {
         let _ = writeln!(text, "{name:9} {value}");
     }
+    for host in s.hosts.iter().filter(|host| host.instance != s.instance) {
+        let _ = writeln!(
+            text,
+            "{:9} {} on {}, {}; started {}",
+            "shared",
+            host.instance,
+            safe(&host.host),
+            safe(&host.home),
+            local_to_second(host.seen)
+        );
+    }
     if !s.partitions.is_empty() {
         let head = format!(
             "\n{:12}  {:12}  {:>9}  {:>8}  {:19}  CLOSED",
@@ -77,6 +88,9 @@ pub(crate) fn retention(r: &RetentionResponse, dry_run: bool) -> String {
     }
     if r.free_floor > 0 {
         let _ = writeln!(text, "free on its disk: {}, at least {} is left", size(r.free), size(r.free_floor));
+    }
+    for note in &r.notes {
+        let _ = writeln!(text, "{}", styled(WARN, &warning(note)));
     }
     if !dry_run {
         return text;
@@ -131,8 +145,13 @@ mod tests {
             forecast: "f".into(),
             ..Default::default()
         };
-        let response =
-            RetentionResponse { classes: vec![class], removals: vec![removal], free_floor: 0, free: 0 };
+        let response = RetentionResponse {
+            classes: vec![class],
+            removals: vec![removal],
+            free_floor: 0,
+            free: 0,
+            notes: Vec::new(),
+        };
         let text = retention(&response, true);
         assert!(text.contains("1 partition(s) with 5 entries would go") && text.contains("90d"), "{text}");
         assert!(!retention(&response, false).contains("would go"));

@@ -178,7 +178,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, sheet: impl Into<Sheet>)
             get("uptime_seconds"),
         );
     }
-    for line in super::wrapped(&host(all), width) {
+    for line in host(all).iter().flat_map(|host| super::wrapped(host, width)) {
         let _ = writeln!(text, "{line}");
     }
     let how = match source {
@@ -190,7 +190,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, sheet: impl Into<Sheet>)
 }
 
 /// The host in a sentence, as far as it is known.
-fn host(all: &[MetricSeries]) -> String {
+fn host(all: &[MetricSeries]) -> Option<String> {
     let series = |metric: &str, disk: &str| {
         let tag = |s: &MetricSeries| s.tags.get("disk").map_or("", String::as_str) == disk;
         all.iter().find(|s| s.service == "host" && s.metric == metric && tag(s))
@@ -223,7 +223,8 @@ fn host(all: &[MetricSeries]) -> String {
         )
     }));
     words.push(get("uptime_seconds").map(|up| format!("up {up}")));
-    format!("host: {}", words.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    (!words.is_empty()).then(|| format!("host: {}", words.join(", ")))
 }
 
 #[cfg(test)]

@@ -38,14 +38,15 @@ use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
 pub use fault::Asker;
-pub use protect::{Protection, harden};
-pub use register::Registration;
+pub use protect::harden;
+pub use register::{Registered, Registration};
 
 use crate::commit::{ClassState, Commit, End};
 use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use connect::Writer;
 use names::Names;
 
@@ -92,9 +93,14 @@ impl PgEngine {
         &self.shared.options
     }
 
-    /// What keeps entries from being altered, and what is missing.
-    pub async fn protection(&self) -> Result<Protection, EngineError> {
-        protect::protection(&self.shared).await
+    /// All helmds that share the database, by number.
+    pub async fn registered(&self) -> Result<Vec<Registered>, EngineError> {
+        register::registered(&self.shared).await
+    }
+
+    /// What others than this helmd have there: partitions and entries. Changes when somebody else has written.
+    pub async fn others(&self) -> Result<(i64, i64), EngineError> {
+        register::others(&self.shared, self.instance).await
     }
 
     /// Version of the server, as `150018`.
@@ -240,6 +246,10 @@ impl LogEngine for PgEngine {
 
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
         Box::pin(state::disk(&self.shared, partition))
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        Box::pin(protect::protection(&self.shared))
     }
 
     fn close(&self) -> Answer<'_, ()> {
