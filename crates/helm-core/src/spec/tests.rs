@@ -864,7 +864,7 @@ fn helm_conf() {
         "[retention]\nAudit = 1d\ndebug = soon\n[metrics]\nraw = 1s\nhour = 2d\n",
         &[
             "helm.conf:2:1: retention: `Audit` cannot name a class of retention",
-            "helm.conf:3:9: retention.debug: must be a time, a size, or both, not `soon` (like 90d, 20G, 90d 20G, or forever)",
+            "helm.conf:3:9: retention.debug: must be a time, a size, or both, not `soon` (`soon` is neither a time nor a size: say 90d, 20G, \"90d 20G\" or forever)",
             "helm.conf:5:7: metrics.raw: must be a time from 1h to 36525d, not `1s`",
             "helm.conf:6:1: metrics.hour: is not a field that Helm knows (did you mean `hours`?)",
         ],
