@@ -26,6 +26,7 @@ use crate::home::{Home, replace_durably};
 use crate::store::keep::{self, Rules};
 use crate::store::place::Place;
 use crate::store::{Opened, State, in_words, lag};
+use crate::versions::{Author, Versions};
 use crate::{clock, ini, work};
 
 /// A database that does not answer in this time is not waited for: the status tells what is known without it.
@@ -75,7 +76,8 @@ impl StoreRpc for Api {
         let SetRetentionRequest { class, rule } = request.into_inner();
         let (class, keep) = (class_name(&class)?, keep_of(&rule)?);
         let (home, name) = (self.facts.home.clone(), class.clone());
-        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string())).await;
+        let author = Author { by: who.clone(), why: format!("retention of {name} set to {keep}") };
+        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string(), author)).await;
         written.map_err(|e| {
             reason::not_recorded(&format!("instance/helm.conf cannot be written, nothing was changed: {e}"))
         })?;
@@ -94,22 +96,27 @@ fn class_name(text: &str) -> Result<String> {
 
 fn keep_of(text: &str) -> Result<Keep> {
     let unquoted = text.trim().trim_matches('"');
-    Keep::parse(unquoted)
-        .map_err(|why| reason::bad_request(&format!("`{unquoted}` cannot be kept by: {why}")))
+    Keep::parse(unquoted).map_err(|why| reason::bad_request(&why.to_string()))
 }
 
 /// Two that set rules at the same time must not lose one of them.
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// One key of `[retention]`; everything else of the file stays as it is.
-fn write_rule(home: &Home, class: &str, rule: &str) -> std::io::Result<()> {
+fn write_rule(home: &Home, class: &str, rule: &str, author: Author) -> std::io::Result<()> {
     let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = home.instance().join("helm.conf");
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read?,
     };
-    replace_durably(&path, ini::set(&text, "retention", class, rule).as_bytes(), 0o600)
+    let edit = |text: &str| ini::set(text, "retention", class, rule);
+    replace_durably(&path, edit(&text).as_bytes(), 0o600)?;
+    // The file says it already; that there is no way back to it is no reason to refuse it.
+    Versions::of(home).amend(author, edit).or_else(|e| {
+        tracing::warn!("the rule of retention could not be kept in instance/config-history: {e}");
+        Ok(())
+    })
 }
 
 impl Api {
@@ -212,7 +219,7 @@ fn retained(class: Class, policy: Policy, found: Option<Forecast>) -> RetentionC
 /// "12 MiB a day: kept 90 days, grows to 1080 MiB"
 fn in_words_of(forecast: &Forecast) -> String {
     if forecast.young {
-        return "less than a day old: nothing can be said yet".to_owned();
+        return "too young to tell".to_owned();
     }
     let days = |age: i64| match age / DAY {
         0 => format!("{} h", age / (DAY / 24)),
@@ -302,6 +309,9 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
 /// What protects the log; what to do better goes to `advice`.
 async fn look(opened: &Opened, advice: &mut Vec<String>, hosts: &mut Vec<HostInfo>) -> String {
     if let Some(postgres) = &opened.postgres {
+        if let Ok(Some(rows)) = postgres.taking_over().await {
+            advice.push(format!("the log of the Python Helm is being taken over: {rows} entries are here"));
+        }
         match postgres.registered().await {
             Ok(registered) => hosts.extend(registered.into_iter().map(host_info)),
             Err(e) => advice.push(format!("who shares it cannot be read: {}", in_words(&e))),
