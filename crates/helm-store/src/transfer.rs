@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::chain::{Chain, Head};
-use crate::commit::{ClassState, Commit, CountKey, Once};
+use crate::commit::{ClassState, Commit, CountKey};
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, flag};
 use crate::id::{Instance, PartitionId};
@@ -197,7 +197,8 @@ impl Work<'_> {
             contents,
             counts,
             cursors: BTreeMap::new(),
-            once: Vec::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
             queue: None,
         }
     }
@@ -225,10 +226,8 @@ impl Work<'_> {
         let (class, contents) = (&state.class, last.contents.clone());
         let mut commit = self.commit(class, last.id, Vec::new(), state.head, arrived, contents);
         commit.cursors = state.cursors.clone();
-        let sequence =
-            |(sender, number): (&String, &u64)| Once::Sequence { sender: sender.clone(), number: *number };
-        commit.once = state.senders.iter().map(sequence).collect();
-        commit.once.extend(state.keys.iter().cloned().map(Once::Key));
+        commit.senders = state.senders.clone();
+        commit.keys = state.keys.iter().map(|(key, _)| key.clone()).collect();
         commit.queue = Some(state.queue).filter(|queue| *queue > 0);
         self.to.commit(&commit).await?;
         self.numbers.insert(class.clone(), commit.number);

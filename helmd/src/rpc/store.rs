@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use helm_core::name::ServiceName;
+use helm_core::name;
 use helm_core::spec::Keep;
 use helm_core::time::Wall;
 use helm_proto::reason;
@@ -85,10 +85,7 @@ impl StoreRpc for Api {
 }
 
 fn class_name(text: &str) -> Result<String> {
-    let name = ServiceName::new(text.trim());
-    name.map(|name| name.to_string()).map_err(|_| {
-        reason::bad_request(&format!("`{text}` cannot name a class: use 1 to 50 of a-z, 0-9, `_` and `-`"))
-    })
+    name::class(text.trim()).map(str::to_owned).map_err(|e| reason::bad_request(&e.to_string()))
 }
 
 fn keep_of(text: &str) -> Result<Keep> {

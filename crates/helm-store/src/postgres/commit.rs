@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::{Connection, PgConnection};
 
 use super::{Shared, encode, key, table};
-use crate::commit::{Commit, Once};
+use crate::commit::Commit;
 use crate::engine::EngineError;
 
-const CALL: &str = "SELECT helm_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+const CALL: &str = "SELECT helm_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 
 pub(super) async fn commit(shared: &Shared, commit: &Commit) -> Result<(), EngineError> {
     let services: BTreeSet<&str> = commit
@@ -70,16 +70,9 @@ async fn call(
         levels.push(i16::from(count.level.number()));
         counts.push(n.cast_signed());
     }
-    let (mut senders, mut sequences, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-    for once in &commit.once {
-        match once {
-            Once::Sequence { sender, number } => {
-                senders.push(sender.as_str());
-                sequences.push(number.cast_signed());
-            }
-            Once::Key(key) => keys.push(key.as_str()),
-        }
-    }
+    let senders: Vec<&str> = commit.senders.keys().map(String::as_str).collect();
+    let sequences: Vec<i64> = commit.senders.values().map(|numbers| numbers.last.cast_signed()).collect();
+    let windows: Vec<i64> = commit.senders.values().map(|numbers| numbers.window.cast_signed()).collect();
     let cursors: Vec<&str> = commit.cursors.keys().map(String::as_str).collect();
     let segments: Vec<i64> = commit.cursors.values().map(|at| at.segment.cast_signed()).collect();
     let offsets: Vec<i64> = commit.cursors.values().map(|at| at.offset.cast_signed()).collect();
@@ -104,7 +97,8 @@ async fn call(
         .bind(offsets)
         .bind(senders)
         .bind(sequences)
-        .bind(keys)
+        .bind(windows)
+        .bind(&commit.keys)
         .fetch_one(connection)
         .await
 }

@@ -12,6 +12,7 @@ use super::{AGAIN, QueueOptions, QueueStatus};
 use crate::commit::Once;
 use crate::engine::EngineError;
 use crate::entry::NewEntry;
+use crate::once::{Numbers, Seen};
 use crate::partition::Class;
 use crate::writer::{Append, AppendError};
 
@@ -43,27 +44,32 @@ pub(super) struct Keeper {
     known: Known,
 }
 
-/// What makes repetitions harmless of all that waits, with the positions.
+/// What makes repetitions harmless of all that waits, with the positions. Of a class: a batch with entries of several is an append in each.
 #[derive(Debug, Default)]
 struct Known {
-    senders: HashMap<(Class, String), (u64, u64)>,
+    senders: HashMap<(Class, String), (Numbers, u64)>,
     keys: HashMap<(Class, String), u64>,
 }
 
 impl Known {
-    fn has(&self, class: &Class, once: &Once) -> bool {
+    fn seen(&self, class: &Class, once: &Once) -> Seen {
         match once {
             Once::Sequence { sender, number } => {
-                self.senders.get(&(class.clone(), sender.clone())).is_some_and(|(last, _)| number <= last)
+                let numbers = self.senders.get(&(class.clone(), sender.clone()));
+                numbers.map_or(Seen::No, |(numbers, _)| numbers.seen(*number))
             }
-            Once::Key(key) => self.keys.contains_key(&(class.clone(), key.clone())),
+            Once::Key(key) if self.keys.contains_key(&(class.clone(), key.clone())) => Seen::Kept,
+            Once::Key(_) => Seen::No,
         }
     }
 
     fn add(&mut self, class: &Class, once: &Once, position: u64) {
         match once {
             Once::Sequence { sender, number } => {
-                self.senders.insert((class.clone(), sender.clone()), (*number, position));
+                let first = (Numbers::first(*number, 0), position);
+                let known = self.senders.entry((class.clone(), sender.clone())).or_insert(first);
+                known.0.add(*number, 0);
+                known.1 = position;
             }
             Once::Key(key) => {
                 self.keys.insert((class.clone(), key.clone()), position);
@@ -141,9 +147,14 @@ impl Keeper {
         let mut coming = Known::default();
         for push in pushes {
             let Append { class, entries, once, .. } = &push.append;
-            let known = |once: &Once| self.known.has(class, once) || coming.has(class, once);
-            if once.as_ref().is_some_and(known) {
+            let known = |once: &Once| [&self.known, &coming].map(|known| known.seen(class, once));
+            let seen = once.as_ref().map_or([Seen::No; 2], known);
+            if seen.contains(&Seen::Kept) {
                 again.push(push);
+                continue;
+            }
+            if let Some(Once::Sequence { number, .. }) = once.as_ref().filter(|_| seen.contains(&Seen::Unknown)) {
+                let _ = push.answer.send(Err(AppendError::Below { number: *number }));
                 continue;
             }
             let weight = (ROW + entries.iter().map(NewEntry::weight).sum::<usize>()) as u64;

@@ -7,14 +7,9 @@ use std::sync::{Arc, LazyLock};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, SqliteConnection};
 
-use crate::commit::{Commit, Once};
+use crate::commit::Commit;
 use crate::engine::EngineError;
 use crate::entry::Entry;
-
-/// A day: how long keys are remembered, nanoseconds.
-const DAY: i64 = 86_400 * 1_000_000_000;
-/// Keys that are remembered at most.
-const KEYS: i64 = 100_000;
 
 /// Why a transaction was not carried out.
 pub(super) enum Refused {
@@ -88,8 +83,10 @@ static CURSORS: LazyLock<Many> = LazyLock::new(|| {
     let head = "INSERT OR REPLACE INTO cursor (service, segment, position)";
     Many::new(head, 3, "", &[64, 16, 4, 1])
 });
-static SENDERS: LazyLock<Many> =
-    LazyLock::new(|| Many::new("INSERT OR REPLACE INTO sender (name, number, kept)", 3, "", &[64, 16, 4, 1]));
+static SENDERS: LazyLock<Many> = LazyLock::new(|| {
+    let head = "INSERT OR REPLACE INTO sender (name, number, seen, kept)";
+    Many::new(head, 4, "", &[64, 16, 4, 1])
+});
 static KEYS_KEPT: LazyLock<Many> =
     LazyLock::new(|| Many::new("INSERT OR REPLACE INTO key (key, kept)", 2, "", &[64, 16, 4, 1]));
 
@@ -190,7 +187,7 @@ fn bind(to: &mut SqliteArguments, entry: &Entry, service: i64) -> Result<(), sql
     to.add(entry.digest)
 }
 
-/// Cursors, and what senders sent.
+/// Cursors, and what senders sent. What need no longer be remembered goes with the partition: the next one begins without it.
 async fn remember(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {
     let cursors: Vec<_> = commit.cursors.iter().collect();
     CURSORS
@@ -200,36 +197,19 @@ async fn remember(connection: &mut SqliteConnection, commit: &Commit) -> Result<
             to.add(position.offset.cast_signed())
         })
         .await?;
-    let (mut senders, mut keys) = (Vec::new(), Vec::new());
-    for once in &commit.once {
-        match once {
-            Once::Sequence { sender, number } => senders.push((sender, number)),
-            Once::Key(key) => keys.push(key),
-        }
-    }
+    let senders: Vec<_> = commit.senders.iter().collect();
     SENDERS
-        .run(connection, &senders, |to, (sender, number)| {
+        .run(connection, &senders, |to, (sender, numbers)| {
             to.add(sender.as_str())?;
-            to.add(number.cast_signed())?;
-            to.add(commit.arrived)
+            to.add(numbers.last.cast_signed())?;
+            to.add(numbers.window.cast_signed())?;
+            to.add(numbers.at)
         })
         .await?;
-    if keys.is_empty() {
-        return Ok(());
-    }
     KEYS_KEPT
-        .run(connection, &keys, |to, key| {
+        .run(connection, &commit.keys, |to, key| {
             to.add(key.as_str())?;
             to.add(commit.arrived)
         })
-        .await?;
-    sqlx::query("DELETE FROM key WHERE kept < ?")
-        .bind(commit.arrived - DAY)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("DELETE FROM key WHERE kept <= (SELECT kept FROM key ORDER BY kept DESC LIMIT 1 OFFSET ?)")
-        .bind(KEYS)
-        .execute(connection)
-        .await?;
-    Ok(())
+        .await
 }

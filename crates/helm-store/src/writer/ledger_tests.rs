@@ -97,8 +97,8 @@ fn a_repetition_writes_nothing_also_within_one_group() {
     let twice = |answers: &[Result<Receipt, AppendError>]| -> Vec<bool> {
         answers.iter().map(|a| a.as_ref().unwrap().duplicate).collect()
     };
-    assert_eq!(twice(&answers), [false, true, false, true, false, true, false, true]);
-    assert_eq!(rows(&commits), [(0, 4)]);
+    assert_eq!(twice(&answers), [false, true, false, false, false, true, false, true]);
+    assert_eq!(rows(&commits), [(0, 5)]);
     let (commits, answers) = run(&mut ledger, group(), 0);
     assert!(commits.is_empty() && twice(&answers).into_iter().all(|d| d));
 }
@@ -150,18 +150,33 @@ fn a_cursor_is_committed_without_entries() {
 }
 
 #[test]
-fn keys_are_forgotten_after_a_day() {
-    let mut keys = Keys::default();
-    keys.add("a".into(), 0);
-    keys.add("b".into(), KEY_AGE);
-    assert!(keys.has("a"));
-    keys.add("c".into(), KEY_AGE + 1);
-    assert!(!keys.has("a") && keys.has("b"));
+fn a_commit_names_each_sender_once() {
+    let (commits, _) = run(&mut ledger(), vec![sequence(1), sequence(2), sequence(5)], 0);
+    let all: Vec<_> = commits.iter().flat_map(|commit| &commit.senders).collect();
+    assert_eq!(all, [(&"s".to_owned(), &Numbers { last: 5, window: 0b11001, at: 0 })]);
 }
 
 #[test]
-fn a_commit_names_each_sender_once() {
-    let (commits, _) = run(&mut ledger(), vec![sequence(1), sequence(2), sequence(5)], 0);
-    let all: Vec<&Once> = commits.iter().flat_map(|commit| &commit.once).collect();
-    assert_eq!(all, [&Once::Sequence { sender: "s".into(), number: 5 }]);
+fn what_is_too_far_below_is_refused_unless_it_was_acknowledged() {
+    let mut ledger = ledger();
+    run(&mut ledger, vec![sequence(100)], 0);
+    let (_, answers) = run(&mut ledger, vec![sequence(37), sequence(36)], 0);
+    assert!(!answers[0].as_ref().unwrap().duplicate, "within the window it is known that it was not kept");
+    assert_eq!(answers[1], Err(AppendError::Below { number: 36 }));
+    let part = Part { entries: 1, once: Some(Once::Sequence { sender: "s".into(), number: 20 }) };
+    let queued = Append { queue: Some(Queued { position: 9, parts: vec![part] }), ..append(&["x"]) };
+    let (commits, _) = run(&mut ledger, vec![queued], 0);
+    assert_eq!(commits[0].entries.len(), 1);
+}
+
+#[test]
+fn a_sender_that_is_silent_for_a_month_is_forgotten_when_a_partition_begins() {
+    let mut ledger = Ledger::load(Instance(3), RollPolicy { age: 1, ..ROLL }, Vec::new(), &[]);
+    run(&mut ledger, vec![sequence(100)], 0);
+    run(&mut ledger, vec![append(&["a"])], SENDER_AGE);
+    let (_, answers) = run(&mut ledger, vec![sequence(100)], SENDER_AGE);
+    assert!(answers[0].as_ref().unwrap().duplicate);
+    run(&mut ledger, vec![append(&["a"])], SENDER_AGE + 1);
+    let (_, answers) = run(&mut ledger, vec![sequence(1)], SENDER_AGE + 1);
+    assert!(!answers[0].as_ref().unwrap().duplicate);
 }

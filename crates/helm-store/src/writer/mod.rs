@@ -30,7 +30,7 @@ use crate::partition::{Class, RollPolicy};
 /// Entries in one append.
 pub const APPEND_ROWS: usize = 10_000;
 /// Classes of one instance.
-pub const CLASSES: usize = 64;
+pub use helm_core::name::CLASSES;
 
 /// What is to be kept, all of it or nothing.
 #[derive(Debug, Clone)]
@@ -127,6 +127,20 @@ pub enum AppendError {
     Senders {
         /// The limit.
         most: usize,
+    },
+    /// Too many keys at once.
+    #[error("{most} keys of the last ten minutes are remembered, and no more fit: send slower, or number the batches")]
+    Keys {
+        /// The limit.
+        most: usize,
+    },
+    /// A batch far below the last one of its sender.
+    #[error(
+        "batch {number} is 64 or more below the last one of this sender: whether it was kept is no longer known; give new batches higher numbers, or the sender another name"
+    )]
+    Below {
+        /// Its number.
+        number: u64,
     },
     /// The database refuses it for good.
     #[error("not kept, {0}")]
@@ -355,6 +369,5 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 
 /// Names of classes are parts of file names.
 pub(crate) fn class_can_be(class: &Class) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    (1..=32).contains(&class.0.len()) && class.0.bytes().all(fits)
+    helm_core::name::class(&class.0).is_ok()
 }

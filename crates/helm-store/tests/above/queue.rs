@@ -182,6 +182,26 @@ async fn what_there_is_no_room_for_is_refused_at_the_door() {
 }
 
 #[tokio::test]
+async fn of_two_batches_under_way_neither_is_lost_when_the_later_one_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    let writer = Running::start(&engine, options(100));
+    writer.handle.append(numbered(2)).await.unwrap();
+    writer.end().await;
+    // The writer had no time for the first one; it is acknowledged here.
+    assert!(!waiting.keep(numbered(1)).await);
+    assert!(!waiting.keep(numbered(70)).await);
+    assert!(!waiting.keep(numbered(69)).await);
+    assert!(waiting.keep(numbered(69)).await);
+    let far = waiting.queue.keep(numbered(5), None).await.unwrap_err();
+    assert_eq!(far, AppendError::Below { number: 5 });
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine), ["2", "1", "70", "69"]);
+    waiting.end().await;
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("queue.db"), vec![7; 8192]).unwrap();

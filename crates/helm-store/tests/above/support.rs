@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use helm_store::commit::{ClassState, Commit, Once};
+use helm_store::commit::{ClassState, Commit};
 use helm_store::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use helm_store::entry::{Entry, Level, NewEntry, Source, flag};
 use helm_store::id::{EntryId, Instance, PartitionId};
@@ -160,14 +160,8 @@ impl LogEngine for Memory {
                 state.arrived = commit.arrived;
                 state.cursors.extend(commit.cursors.clone());
                 state.queue = commit.queue.unwrap_or(state.queue);
-                for once in &commit.once {
-                    match once {
-                        Once::Sequence { sender, number } => {
-                            state.senders.insert(sender.clone(), *number);
-                        }
-                        Once::Key(key) => state.keys.push(key.clone()),
-                    }
-                }
+                state.senders.extend(commit.senders.clone());
+                state.keys.extend(commit.keys.iter().map(|key| (key.clone(), commit.arrived)));
                 let stored = world.partitions.get_mut(&commit.partition).unwrap();
                 assert!(stored.partition.seal.is_none(), "a sealed partition takes nothing");
                 assert_eq!(state.open, Some(commit.partition));

@@ -56,6 +56,7 @@ macro_rules! conformance {
             commits::classes_are_written_side_by_side,
             commits::what_is_needed_to_go_on_is_there_after_a_reopen,
             commits::what_is_needed_to_go_on_moves_into_the_next_partition,
+            commits::what_is_old_is_forgotten_behind_a_change_of_partition,
             commits::a_class_without_entries_can_be_gone_on_with,
             partitions::partitions_say_what_they_hold,
             partitions::a_partition_begins_once,

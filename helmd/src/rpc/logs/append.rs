@@ -170,7 +170,11 @@ fn status(error: &NotKept) -> Status {
         NotKept::Refused(AppendError::Closed) => reason::leaving(&words),
         NotKept::Refused(AppendError::Failed(_)) => Status::internal(words),
         NotKept::Refused(
-            AppendError::TooLarge { .. } | AppendError::Class(_) | AppendError::Senders { .. },
+            AppendError::TooLarge { .. }
+            | AppendError::Class(_)
+            | AppendError::Senders { .. }
+            | AppendError::Keys { .. }
+            | AppendError::Below { .. },
         ) => reason::bad_request(&words),
     }
 }
