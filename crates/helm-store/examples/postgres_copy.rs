@@ -108,7 +108,8 @@ impl Writer {
             counts,
             entries,
             cursors: BTreeMap::new(),
-            once: Vec::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
             queue: None,
         }
     }

@@ -886,9 +886,8 @@ fn helm_conf() {
 
 #[test]
 fn classes_of_retention_are_bounded() {
-    let class = |name: &str| {
-        format!(r#"{{"a": {{"path": "..", "command": ["x"], "log": {{"class": "{name}"}}}}}}"#)
-    };
+    let class =
+        |name: &str| format!(r#"{{"a": {{"path": "..", "command": ["x"], "log": {{"class": "{name}"}}}}}}"#);
     good(&class(&"x".repeat(32)));
     let long = format!("services.json:1:56: services.a.log.class: `{}", "x".repeat(33));
     check(&class(&"x".repeat(33)), &[&long]);
@@ -897,7 +896,10 @@ fn classes_of_retention_are_bounded() {
         format!("{{{}}}", (0..count).map(one).collect::<Vec<_>>().join(",\n"))
     };
     good(&many(63));
-    check(&many(64), &["services.json:64:57: services.s63.log.class: `c63` is one class of retention too many"]);
+    check(
+        &many(64),
+        &["services.json:64:57: services.s63.log.class: `c63` is one class of retention too many"],
+    );
 }
 
 #[test]

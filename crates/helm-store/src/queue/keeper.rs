@@ -153,7 +153,9 @@ impl Keeper {
                 again.push(push);
                 continue;
             }
-            if let Some(Once::Sequence { number, .. }) = once.as_ref().filter(|_| seen.contains(&Seen::Unknown)) {
+            if let Some(Once::Sequence { number, .. }) =
+                once.as_ref().filter(|_| seen.contains(&Seen::Unknown))
+            {
                 let _ = push.answer.send(Err(AppendError::Below { number: *number }));
                 continue;
             }

@@ -168,8 +168,7 @@ pub(super) async fn state(
         .await?;
     let seen = seen(connection, "main").await?;
     let senders = AssertSqlSafe(format!("SELECT name, number, {seen}, kept FROM sender"));
-    let senders: Vec<(String, i64, i64, i64)> =
-        sqlx::query_as(senders).fetch_all(&mut *connection).await?;
+    let senders: Vec<(String, i64, i64, i64)> = sqlx::query_as(senders).fetch_all(&mut *connection).await?;
     let mut keys: Vec<(String, i64)> =
         sqlx::query_as("SELECT key, kept FROM key ORDER BY kept DESC, key DESC LIMIT ?")
             .bind(most(KEYS))

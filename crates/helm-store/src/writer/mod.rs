@@ -129,7 +129,9 @@ pub enum AppendError {
         most: usize,
     },
     /// Too many keys at once.
-    #[error("{most} keys of the last ten minutes are remembered, and no more fit: send slower, or number the batches")]
+    #[error(
+        "{most} keys of the last ten minutes are remembered, and no more fit: send slower, or number the batches"
+    )]
     Keys {
         /// The limit.
         most: usize,

@@ -110,8 +110,7 @@ impl Script {
     /// The same, at this time.
     pub(crate) async fn roll_at(&mut self, number: u32, opened: i64) -> Partition {
         let seal = Seal { closed: START + 3600 * SECOND, head: self.head };
-        let next =
-            Partition { opened, ..partition(&self.engine, &self.open.class.0, number, self.head) };
+        let next = Partition { opened, ..partition(&self.engine, &self.open.class.0, number, self.head) };
         self.engine.open_partition(&next, Some((self.open.id, seal))).await.unwrap();
         let mut sealed = std::mem::replace(&mut self.open, next);
         sealed.seal = Some(seal);
