@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod once;
 pub mod partition;
 pub mod postgres;
+pub mod protection;
 pub mod query;
 pub mod queue;
 pub mod reader;
