@@ -21,7 +21,9 @@ mod restart;
 mod resume;
 mod scarce;
 mod shapes;
+mod shared;
 mod store;
+mod takeover;
 mod tamper;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.

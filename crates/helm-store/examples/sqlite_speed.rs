@@ -103,7 +103,8 @@ impl Maker {
             counts,
             entries,
             cursors: BTreeMap::new(),
-            once: Vec::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
             queue: None,
         }
     }

@@ -34,8 +34,13 @@ pub const ALL: [Migration; 4] = [
     },
     Migration {
         version: 4,
+<<<<<<< HEAD
         name: "once",
         sql: include_str!("../../../../migrations/postgres/0004_once.sql"),
+=======
+        name: "python",
+        sql: include_str!("../../../../migrations/postgres/0004_python.sql"),
+>>>>>>> main
     },
 ];
 
