@@ -21,17 +21,19 @@ pub type Manifest = BTreeMap<PartitionId, Arc<Partition>>;
 /// Last entry of each class.
 pub type Places = BTreeMap<Class, EntryId>;
 
-/// What one commit added.
+/// What followers are told.
 #[derive(Debug, Clone)]
-pub struct News {
-    /// To which class.
-    pub class: Class,
-    /// In the order of ids.
-    pub entries: Arc<[Entry]>,
+pub enum News {
+    /// What one commit added to a class, in the order of ids.
+    Added(Class, Arc<[Entry]>),
+    /// There is more, to be read from the database: a commit too large to be kept for whoever is slow, or one that somebody else carried out.
+    Look,
 }
 
-/// Batches that a follower may lag behind. A batch has at most 4 MiB, and is gone once all have it.
+/// News that a follower may lag behind.
 const NEWS: usize = 16;
+/// Weight of a commit that is kept for them, bytes.
+const KEPT: usize = 512 << 10;
 
 /// A partition that the database has no dear indexes of: what stands in for them.
 #[derive(Debug)]
@@ -133,7 +135,19 @@ impl Live {
             .map(|(id, minutes)| (id, Part { hot: Hot::from(rows(&id)), early: None, minutes }))
             .collect();
         *self.parts.write().unwrap_or_else(PoisonError::into_inner) = parts;
-        *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(manifest);
+        let former = {
+            let mut held = self.manifest.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, Arc::new(manifest))
+        };
+        // At the beginning nobody has missed anything.
+        if !former.is_empty() {
+            self.tell(News::Look);
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody follows: nothing to do.
+        let _ = self.news.send(news);
     }
 
     /// Takes over what other helmds wrote into the same database.
@@ -180,8 +194,8 @@ impl Live {
             manifest.insert(partition.id, partition);
         });
         if !entries.is_empty() {
-            // Nobody follows: nothing to do.
-            let _ = self.news.send(News { class, entries: entries.into() });
+            let weight: usize = entries.iter().map(|entry| entry.body.weight()).sum();
+            self.tell(if weight > KEPT { News::Look } else { News::Added(class, entries.into()) });
         }
     }
 

@@ -95,6 +95,11 @@ impl PgEngine {
         &self.shared.options
     }
 
+    /// Closed partitions of an instance that [`LogEngine::finish`] has not been called for.
+    pub async fn unfinished(&self, instance: Instance) -> Result<Vec<PartitionId>, EngineError> {
+        state::unfinished(&self.shared, instance).await
+    }
+
     /// Version of the server, as `150018`.
     pub async fn server_version(&self) -> Result<i32, EngineError> {
         self.shared.version().await

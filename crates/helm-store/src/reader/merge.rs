@@ -17,7 +17,7 @@ use crate::query::{Cursor, Filter, Order};
 
 /// Entries in the first piece of a partition, and in the largest.
 const PIECE: (u32, u32) = (128, 2048);
-/// Weight of a piece, from the partition's average.
+/// Weight of a piece, from the partition's average and the piece before.
 const PIECE_BYTES: u64 = 4 << 20;
 /// More rows than these are not looked up one by one.
 const LOOKUP: usize = 20_000;
@@ -191,7 +191,7 @@ impl Merge {
         let stream = &mut self.open[at];
         stream.done = found.len() < scan.limit as usize;
         stream.after = found.last().map(Cursor::of).or(stream.after);
-        stream.piece = (stream.piece * 2).min(stream.most);
+        stream.piece = (stream.piece * 2).min(stream.most).min(fitting(&found));
         stream.buffer.extend(found.into_iter().filter(|entry| self.matcher.wants(entry)));
         Ok(())
     }
@@ -210,6 +210,13 @@ impl Stream {
         let step = if order == Order::Newest { 1 } else { -1 };
         Cursor { at: entry.body.at, id: EntryId(entry.id.0 + step) }
     }
+}
+
+/// How many more like these weigh as much as a piece may: one service's entries may be far from the partition's average.
+fn fitting(found: &[Entry]) -> u32 {
+    let weight: usize = found.iter().map(|entry| entry.body.weight()).sum();
+    let fits = PIECE_BYTES * found.len() as u64 / (weight as u64).max(1);
+    u32::try_from(fits).unwrap_or(u32::MAX).max(8)
 }
 
 /// Which place comes first in an order.

@@ -222,7 +222,9 @@ impl Task {
                 Ok(state) => state.and_then(|state| state.open),
                 Err(why) => return Err(self.forget(why)),
             };
-            if open == Some(new.id) {
+            // The one before is perhaps not sealed yet: until it is, it gets no indexes and never goes. Where asking again does not help, the next
+            // start seals it.
+            if open == Some(new.id) && !(seal.is_some() && error.passes()) {
                 break;
             }
             if !error.passes() {

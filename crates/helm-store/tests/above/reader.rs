@@ -253,6 +253,47 @@ async fn a_follower_that_lags_is_told_which_entries_it_missed() {
 }
 
 #[tokio::test]
+async fn a_follower_gets_what_another_writer_committed_in_between_and_what_is_large() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(1000));
+    writer.keep(vec![line("before")]).await;
+    let reader = reader(&engine, &writer);
+    let mut follow = reader.follow(Filter::default(), From::Now).unwrap();
+    let other = Running::start(&engine, options(1000));
+    other.keep(vec![line("late")]).await;
+    other.end().await;
+    // The first one finds that out, and says so to its sender.
+    while writer.handle.append(append(vec![line("next")])).await.is_err() {}
+    let large = "x".repeat(600_000);
+    writer.keep(vec![line(&large)]).await;
+    let mut got = BTreeMap::new();
+    while got.values().map(Vec::len).sum::<usize>() < 3 {
+        take(&reader, &mut follow, &mut got).await;
+    }
+    let messages: Vec<&str> = got.values().flatten().map(|entry| entry.body.message.as_str()).collect();
+    assert_eq!(messages, ["late", "next", large.as_str()]);
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn a_follower_passes_over_what_is_gone() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(1000));
+    writer.keep(vec![line("a"), line("gone")]).await;
+    engine.with(|world| world.partitions.values_mut().for_each(|stored| drop(stored.rows.pop())));
+    let reader = reader(&engine, &writer);
+    let mut follow = reader.follow(Filter::default(), From::After(Places::new())).unwrap();
+    let mut got = BTreeMap::new();
+    take(&reader, &mut follow, &mut got).await;
+    assert_eq!(writer.handle.roll(&Class::default_class()).await, Ok(true));
+    writer.keep(vec![line("b")]).await;
+    tokio::time::timeout(LONG, take(&reader, &mut follow, &mut got)).await.expect("it goes on");
+    let messages: Vec<&str> = got.values().flatten().map(|entry| entry.body.message.as_str()).collect();
+    assert_eq!(messages, ["a", "b"]);
+    writer.end().await;
+}
+
+#[tokio::test]
 async fn a_page_asks_only_the_partitions_that_can_hold_something() {
     let engine = Memory::new();
     let writer = Running::start(&engine, options(10));
