@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite
 use crate::commit::Once;
 use crate::engine::EngineError;
 use crate::entry::NewEntry;
+use crate::heavy::heavy;
 use crate::partition::Class;
 use crate::sqlite::error::{engine_error, file_error};
 use crate::sqlite::migrate::migrate;
@@ -103,7 +104,8 @@ impl QueueFile {
             let sql =
                 "INSERT INTO waiting (at, class, entries, once, weight) VALUES (?, ?, ?, ?, ?) RETURNING n";
             for row in rows {
-                let entries = serde_json::to_vec(row.entries).map_err(|e| sqlx::Error::Encode(e.into()))?;
+                let weight = usize::try_from(row.weight).unwrap_or(usize::MAX);
+                let entries = heavy(weight, || serde_json::to_vec(row.entries)).map_err(|e| sqlx::Error::Encode(e.into()))?;
                 let once = row.once.map(serde_json::to_string).transpose();
                 let n: i64 = sqlx::query_scalar(sql)
                     .bind(now)
@@ -200,7 +202,8 @@ impl QueueFile {
 }
 
 fn row(n: u64, found: &SqliteRow) -> Result<Row, sqlx::Error> {
-    let entries = parse(&found.try_get::<Vec<u8>, _>(2)?)?;
+    let body = found.try_get::<Vec<u8>, _>(2)?;
+    let entries = heavy(body.len(), || parse(&body))?;
     let once = found.try_get::<Option<String>, _>(3)?.map(|text| parse(&text)).transpose()?;
     Ok(Row { n, class: Class(found.try_get(1)?), entries, once })
 }

@@ -108,7 +108,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// `live` is that of the writer, or [`Live::load`].
+    /// `live` is that of the writer.
     pub fn new(engine: Arc<dyn LogEngine>, live: Arc<Live>) -> Self {
         Self { engine, live, cache: Arc::default() }
     }

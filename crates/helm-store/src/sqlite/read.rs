@@ -19,6 +19,7 @@ pub(super) const COLUMNS: &str = "e.row, e.at, (SELECT name FROM service WHERE i
 
 /// Entries in one piece of `rows`, and its weight as far as the piece before tells.
 const PIECE: usize = 1000;
+const FIRST: usize = 32;
 const PIECE_BYTES: usize = 4 << 20;
 
 /// Makes an entry of a row that was selected by [`COLUMNS`].
@@ -134,7 +135,7 @@ pub(super) async fn send_rows(
 ) {
     // Rows below the first were put in by hand: they are met, too.
     let mut from = if from == 0 { i64::MIN } else { i64::from(from) };
-    let mut limit = PIECE / 4;
+    let mut limit = FIRST;
     loop {
         // Nothing is lent while the other side thinks.
         let Ok(place) = to.reserve().await else { return };

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) half: bool,
     pub(crate) commits: usize,
     pub(crate) scans: usize,
+    /// Partitions that were read from their beginning to their end.
+    pub(crate) read: usize,
 }
 
 #[derive(Debug)]
@@ -256,7 +258,10 @@ impl LogEngine for Memory {
     }
 
     fn rows(&self, partition: PartitionId, from: u32) -> Rows {
-        let rows = self.read(|world| world.partitions.get(&partition).map(|p| p.rows.clone()));
+        let rows = self.read(|world| {
+            world.read += 1;
+            world.partitions.get(&partition).map(|p| p.rows.clone())
+        });
         let (send, receive) = mpsc::channel(2);
         tokio::spawn(async move {
             match rows {

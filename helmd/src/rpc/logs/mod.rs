@@ -78,7 +78,9 @@ impl Api {
 fn read_error(error: &ReadError) -> Status {
     match error {
         ReadError::Filter(error) => reason::bad_request(&error.to_string()),
-        ReadError::Engine(_) => reason::store_away(&in_words(error)),
+        ReadError::Engine(engine) if engine.passes() => reason::store_away(&in_words(error)),
+        // No waiting mends it: whoever follows ends, and says why.
+        ReadError::Engine(_) => Status::internal(in_words(error)),
     }
 }
 
