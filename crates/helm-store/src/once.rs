@@ -92,7 +92,8 @@ impl Keys {
     /// Whether `more` keys can be remembered without forgetting one too early.
     pub(crate) fn takes(&self, more: usize, now: i64) -> bool {
         let over = (self.order.len() + more).saturating_sub(KEYS);
-        let young = |(at, _): &(i64, u128)| at.saturating_add(KEY_FLOOR) > now;
+        // One from the future came while the clock was wrong: of that nobody knows the age.
+        let young = |(at, _): &(i64, u128)| *at <= now && at.saturating_add(KEY_FLOOR) > now;
         over == 0 || !self.order.get(over - 1).is_some_and(young)
     }
 

@@ -10,6 +10,7 @@
 pub mod append;
 pub mod capture;
 pub mod entry;
+mod former;
 pub mod gap;
 pub mod history;
 pub mod identity;

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::identity::Identity;
 use super::place::{self, Place};
-use super::{Opened, RETRY, State};
+use super::{Opened, RETRY, State, former};
 use crate::clock;
 use crate::home::{Home, private_dir};
 
@@ -114,13 +114,7 @@ async fn postgres(
         preferred: identity.instance,
     };
     let engine = Arc::new(PgEngine::open(options.clone(), registration).await?);
-    // Rows of a Python Helm come over in the background; a kill is resumed at the next start.
-    let (taking, stop) = (engine.clone(), stop.clone());
-    tasks.spawn(async move {
-        if let Err(e) = taking.take_over(&stop).await {
-            tracing::error!("the rows of the Python Helm are not taken over yet: {}", in_words(&e));
-        }
-    });
+    tasks.spawn(former::take_over(engine.clone(), stop.clone()));
     Ok(Engine {
         engine: engine.clone(),
         numbers: engine.clone(),

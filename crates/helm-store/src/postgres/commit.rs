@@ -10,6 +10,7 @@ use sqlx::{Connection, PgConnection};
 use super::{Shared, encode, key, table};
 use crate::commit::Commit;
 use crate::engine::EngineError;
+use crate::heavy::heavy;
 
 const CALL: &str = "SELECT helm_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 
@@ -40,7 +41,8 @@ pub(super) async fn transaction(
 ) -> Result<(), EngineError> {
     let fault = |e| shared.fault("a commit", e);
     let unnamed = |name: String| EngineError::Damaged(format!("the dictionary has no service `{name}`"));
-    let data = encode::rows(&commit.entries, services).map_err(unnamed)?;
+    let bytes = commit.entries.iter().map(|entry| entry.body.weight()).sum();
+    let data = heavy(bytes, || encode::rows(&commit.entries, services)).map_err(unnamed)?;
     let mut step = connection.begin().await.map_err(fault)?;
     if let Some(has) = call(&mut step, commit, services).await.map_err(fault)? {
         return Err(EngineError::NotNext { asked: commit.number, has: has.cast_unsigned() });

@@ -20,7 +20,7 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 4] = [
+pub const ALL: [Migration; 5] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
@@ -34,13 +34,13 @@ pub const ALL: [Migration; 4] = [
     },
     Migration {
         version: 4,
-<<<<<<< HEAD
-        name: "once",
-        sql: include_str!("../../../../migrations/postgres/0004_once.sql"),
-=======
         name: "python",
         sql: include_str!("../../../../migrations/postgres/0004_python.sql"),
->>>>>>> main
+    },
+    Migration {
+        version: 5,
+        name: "once",
+        sql: include_str!("../../../../migrations/postgres/0005_once.sql"),
     },
 ];
 

@@ -105,6 +105,11 @@ impl PgEngine {
         register::others(&self.shared, self.instance).await
     }
 
+    /// Closed partitions of an instance that [`LogEngine::finish`] has not been called for.
+    pub async fn unfinished(&self, instance: Instance) -> Result<Vec<PartitionId>, EngineError> {
+        state::unfinished(&self.shared, instance).await
+    }
+
     /// Version of the server, as `150018`.
     pub async fn server_version(&self) -> Result<i32, EngineError> {
         self.shared.version().await

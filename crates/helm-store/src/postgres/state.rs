@@ -121,7 +121,7 @@ async fn keys(
     )
     .bind(instance)
     .bind(&state.class.0)
-    .bind(state.arrived - KEY_AGE)
+    .bind(state.arrived.saturating_sub(KEY_AGE))
     .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
@@ -281,6 +281,18 @@ pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<()
     }
     forget(&mut connection, partition.instance).await.map_err(fault)?;
     connection.close().await.map_err(fault)
+}
+
+/// Closed partitions that have no dear indexes yet.
+pub(super) async fn unfinished(shared: &Shared, instance: Instance) -> Result<Vec<PartitionId>, EngineError> {
+    let keys: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM partition WHERE id >> 24 = $1 AND closed IS NOT NULL AND disk IS NULL ORDER BY id",
+    )
+    .bind(i64::from(instance.0))
+    .fetch_all(&shared.readers)
+    .await
+    .map_err(|e| shared.fault("looking for partitions without indexes", e))?;
+    keys.into_iter().map(partition_of).collect()
 }
 
 /// Forgets senders and keys that need no longer be remembered, a few thousand at a time: a commit never waits for it.

@@ -39,7 +39,7 @@ impl Queue {
 
     async fn bring(&self, writer: &WriterHandle) -> Result<Infallible, AppendError> {
         let mut position = writer.queue().await?;
-        self.forget(position).await?;
+        self.ask(|answer| Ask::Begin(position, answer)).await?;
         let (mut waits, mut health) = (self.watch(), writer.health());
         loop {
             waits.wait_for(|status| status.appends > 0).await.map_err(|_| AppendError::Closed)?;

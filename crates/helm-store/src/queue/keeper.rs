@@ -26,6 +26,8 @@ const ROW: usize = 256;
 #[derive(Debug)]
 pub(super) enum Ask {
     Push(Box<Push>),
+    /// Before anything is brought to a database that has this position.
+    Begin(u64, oneshot::Sender<Result<(), EngineError>>),
     Next(u64, oneshot::Sender<Result<Vec<Row>, EngineError>>),
     Forget(u64, oneshot::Sender<Result<(), EngineError>>),
 }
@@ -52,6 +54,14 @@ struct Known {
 }
 
 impl Known {
+    async fn of(file: &mut QueueFile) -> Result<Self, EngineError> {
+        let mut known = Known::default();
+        for (position, class, once) in file.once().await? {
+            known.add(&class, &once, position);
+        }
+        Ok(known)
+    }
+
     fn seen(&self, class: &Class, once: &Once) -> Seen {
         match once {
             Once::Sequence { sender, number } => {
@@ -87,10 +97,7 @@ impl Keeper {
     pub(super) async fn open(path: &Path) -> Result<Self, EngineError> {
         let mut file = QueueFile::open(path).await?;
         let held = file.held().await?;
-        let mut known = Known::default();
-        for (position, class, once) in file.once().await? {
-            known.add(&class, &once, position);
-        }
+        let known = Known::of(&mut file).await?;
         Ok(Self { file, held, known })
     }
 
@@ -128,9 +135,12 @@ impl Keeper {
                     }
                     self.push(pushes, &options).await;
                 }
-                Ask::Next(behind, answer) => {
+                Ask::Begin(position, answer) => {
                     // Who left does not want to know.
-                    let _ = answer.send(self.file.next(behind, GROUP).await);
+                    let _ = answer.send(self.begin(position, &gate).await);
+                }
+                Ask::Next(behind, answer) => {
+                    let _ = answer.send(self.next(behind, &gate).await);
                 }
                 Ask::Forget(position, answer) => {
                     let _ = answer.send(self.forget(position, &gate).await);
@@ -202,6 +212,22 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    async fn begin(&mut self, position: u64, gate: &Gate) -> Result<(), EngineError> {
+        if self.file.join(position).await? {
+            self.known = Known::of(&mut self.file).await?;
+        }
+        self.forget(position, gate).await
+    }
+
+    async fn next(&mut self, behind: u64, gate: &Gate) -> Result<Vec<Row>, EngineError> {
+        let rows = self.file.next(behind, GROUP).await?;
+        let held = self.file.held().await?;
+        // What was put aside waits no more.
+        gate.gone(self.held.appends.saturating_sub(held.appends));
+        self.held = held;
+        Ok(rows)
     }
 
     async fn forget(&mut self, position: u64, gate: &Gate) -> Result<(), EngineError> {

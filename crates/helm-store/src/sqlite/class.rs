@@ -44,16 +44,33 @@ impl Writer {
     ) -> Result<Self, EngineError> {
         let path = log.join(files::segment_name(new.id.number, &new.class));
         if path.exists() {
-            return Self::begun(path, new).await;
+            return Self::begun(path, new, former).await;
         }
+        Self::create(path, new, former).await
+    }
+
+    async fn create(
+        path: PathBuf,
+        new: &Partition,
+        former: Option<(PartitionId, Seal, &PathBuf)>,
+    ) -> Result<Self, EngineError> {
         let closed = former.map(|(id, seal, _)| (id, seal.closed));
         segment::create(&path, new, closed, former.map(|(_, _, path)| path.as_path())).await?;
         Ok(Self::of(Segment::new(path, new.clone(), false)))
     }
 
-    /// A call that was given up may have made the file.
-    async fn begun(path: PathBuf, new: &Partition) -> Result<Self, EngineError> {
+    /// A call that was given up or failed may have made the file: nothing was ever written into it. One that begins at another time is made anew.
+    async fn begun(
+        path: PathBuf,
+        new: &Partition,
+        former: Option<(PartitionId, Seal, &PathBuf)>,
+    ) -> Result<Self, EngineError> {
         let record = segment::load(&path).await?.record;
+        if record != *new && (Partition { opened: new.opened, ..record.clone() }) == *new {
+            let made = path.clone();
+            files::off(move || files::remove(&made)).await?;
+            return Self::create(path, new, former).await;
+        }
         if record != *new {
             return Err(refuse(format!(
                 "there is another partition {} already: `{}`",

@@ -37,8 +37,12 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
     // Where main.db was lost, the log knows.
     let drawn = instance_of_log(&listing).await.unwrap_or(instance);
     let instance = instance_of(&main, drawn, &mut notes).await?;
+    let (classes, numbers) = (BTreeMap::new(), BTreeMap::new());
     let mut opening =
-        Opening { log: log.clone(), instance, highest: listing.highest, classes: BTreeMap::new(), notes };
+        Opening { log: log.clone(), instance, highest: listing.highest, classes, numbers, notes };
+    for path in listing.strange {
+        opening.leave(&path, "has a name that Helm does not give");
+    }
     for (number, path) in listing.segments {
         opening.take(number, path).await?;
     }
@@ -142,18 +146,25 @@ struct Opening {
     instance: Instance,
     highest: Option<u32>,
     classes: BTreeMap<Class, OfClass>,
+    /// Whose each partition is.
+    numbers: BTreeMap<u32, Class>,
     notes: Vec<String>,
 }
 
 type Opened = (BTreeMap<u32, Arc<Segment>>, BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>, Vec<String>);
 
+fn has_name_of(path: &Path, record: &Partition) -> bool {
+    path.file_name().is_some_and(|name| *name == *files::segment_name(record.id.number, &record.class))
+}
+
 impl Opening {
     async fn take(&mut self, number: u32, path: PathBuf) -> Result<(), EngineError> {
         let loaded = match segment::load(&path).await {
-            Ok(loaded) if loaded.record.id.number == number => loaded,
+            Ok(loaded) if has_name_of(&path, &loaded.record) => loaded,
             Ok(loaded) => {
-                let why = format!("`{}` says that it is partition {}", path.display(), loaded.record.id);
-                return Err(refuse(format!("{why}: it was renamed or copied; move it away")));
+                let Partition { id, class, .. } = loaded.record;
+                self.leave(&path, &format!("says that it is partition {id} of class {}", class.0));
+                return Ok(());
             }
             Err(EngineError::Damaged(why)) => return self.lose(&path, &why).await,
             Err(error) => return Err(error),
@@ -166,6 +177,14 @@ impl Opening {
                 self.instance.0
             )));
         }
+        if let Some(class) = self.numbers.insert(number, loaded.record.class.clone()) {
+            return Err(refuse(format!(
+                "both class {} and class {} have a partition {number} in `{}`: one is a copy or was made by hand; move it away",
+                class.0,
+                loaded.record.class.0,
+                self.log.display()
+            )));
+        }
         let of_class = self.classes.entry(loaded.record.class.clone()).or_insert_with(OfClass::new);
         // Finished is what is read-only: the indexes come before that.
         let read_only = std::fs::metadata(&path).is_ok_and(|m| m.permissions().readonly());
@@ -174,6 +193,14 @@ impl Opening {
         of_class.segments.push(Known { segment, former, torn, head });
         of_class.lost = None;
         Ok(())
+    }
+
+    /// What is no partition of this store, whatever it is, is neither read nor touched.
+    fn leave(&mut self, path: &Path, why: &str) {
+        self.notes.push(format!(
+            "`{}` {why}: it is a copy or was renamed, and is left alone. Move it out of the directory of the log.",
+            path.display()
+        ));
     }
 
     async fn lose(&mut self, path: &Path, why: &str) -> Result<(), EngineError> {

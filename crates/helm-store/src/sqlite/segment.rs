@@ -266,9 +266,10 @@ async fn fill(
     sqlx::query("ATTACH ? AS former").bind(from).execute(&mut *connection).await?;
     sqlx::query(
         "INSERT INTO state (one, number, head, arrived, queue, rows, bytes) \
-         SELECT 1, number, ?, arrived, queue, 0, 0 FROM former.state",
+         SELECT 1, number, ?, min(arrived, ?), queue, 0, 0 FROM former.state",
     )
     .bind(&new.before.0[..])
+    .bind(new.opened)
     .execute(&mut *connection)
     .await?;
     connection.execute("INSERT INTO cursor SELECT * FROM former.cursor").await?;
@@ -278,12 +279,16 @@ async fn fill(
          ORDER BY kept DESC LIMIT ?"
     );
     sqlx::query(AssertSqlSafe(senders))
-        .bind(new.opened - SENDER_AGE)
+        .bind(new.opened.saturating_sub(SENDER_AGE))
         .bind(most(SENDERS))
         .execute(&mut *connection)
         .await?;
     let keys = "INSERT INTO key SELECT * FROM former.key WHERE kept >= ? ORDER BY kept DESC LIMIT ?";
-    sqlx::query(keys).bind(new.opened - KEY_AGE).bind(most(KEYS)).execute(&mut *connection).await?;
+    sqlx::query(keys)
+        .bind(new.opened.saturating_sub(KEY_AGE))
+        .bind(most(KEYS))
+        .execute(&mut *connection)
+        .await?;
     connection.execute("DETACH former").await?;
     Ok(())
 }

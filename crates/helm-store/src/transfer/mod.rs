@@ -10,12 +10,8 @@ use std::collections::BTreeMap;
 pub use numbers::{Brought, history, numbers};
 
 use crate::chain::{Chain, Head};
-<<<<<<< HEAD:crates/helm-store/src/transfer.rs
 use crate::commit::{ClassState, Commit, CountKey};
-=======
-use crate::commit::{ClassState, Commit, CountKey, Once};
 use crate::counts::minute_of;
->>>>>>> main:crates/helm-store/src/transfer/mod.rs
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, flag};
 use crate::id::{Instance, PartitionId};

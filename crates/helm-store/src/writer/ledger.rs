@@ -18,6 +18,8 @@ use crate::writer::{Append, AppendError, Part, Queued, Receipt, Refusal};
 pub const SERVICES: usize = 2_000;
 /// Senders with numbered batches in one class.
 pub const SENDERS: usize = 10_000;
+/// A clock that goes back by more was ahead before: times of arrival begin anew, in a new partition. Nanoseconds.
+const SET_BACK: i64 = 86_400 * 1_000_000_000;
 /// Weight of one entry; what comes is cut long before.
 const ENTRY_WEIGHT: usize = 8 << 20;
 /// Bytes of a service's name.
@@ -116,7 +118,7 @@ impl Ledger {
     pub fn plan(&self, class: &Class, appends: &mut VecDeque<Append>, now: i64) -> Step {
         let none = Book::none();
         let book = self.books.get(class).unwrap_or(&none);
-        let arrived = book.arrived.max(now);
+        let (arrived, set_back) = (book.arrives(now), book.is_ahead_of(now));
         let empty = Contents::empty();
         let mut draft = Draft::of(book);
         while let Some(append) = appends.front_mut() {
@@ -135,7 +137,7 @@ impl Ledger {
                 continue;
             }
             match &book.open {
-                Some(open) if self.roll.takes(open.opened, contents, keeps, arrived) => {
+                Some(open) if !set_back && self.roll.takes(open.opened, contents, keeps, arrived) => {
                     let Some(append) = appends.pop_front() else { break };
                     draft.take(open.id, append, refused, arrived);
                 }
@@ -151,7 +153,7 @@ impl Ledger {
     pub fn roll(&self, class: &Class, now: i64) -> Option<(Partition, Option<(PartitionId, Seal)>)> {
         let book = self.books.get(class)?;
         book.open.as_ref().filter(|open| open.contents.rows > 0)?;
-        match self.opening(class, book, book.arrived.max(now)) {
+        match self.opening(class, book, book.arrives(now)) {
             Step::Open(partition, seal) => Some((*partition, seal)),
             Step::Write(_) => None,
         }
@@ -169,7 +171,7 @@ impl Ledger {
             disk: 0,
         };
         // When its last entry arrived, not when somebody closed it: retention counts from there.
-        let closed = |open: &Partition| book.arrived.clamp(open.opened, arrived);
+        let closed = |open: &Partition| book.arrived.max(open.opened);
         let seal = book.open.as_ref().map(|open| (open.id, Seal { closed: closed(open), head: book.head }));
         Step::Open(Box::new(partition), seal)
     }
@@ -178,8 +180,8 @@ impl Ledger {
     pub fn opened(&mut self, partition: Partition) {
         self.next = self.next.max(partition.id.number + 1);
         let book = self.books.entry(partition.class.clone()).or_insert_with(Book::none);
-        book.arrived = book.arrived.max(partition.opened);
-        book.senders.retain(|_, numbers| numbers.at >= partition.opened - SENDER_AGE);
+        book.arrived = partition.opened;
+        book.senders.retain(|_, numbers| numbers.at >= partition.opened.saturating_sub(SENDER_AGE));
         book.open = Some(Arc::new(partition));
     }
 
@@ -217,6 +219,15 @@ impl Partition {
 }
 
 impl Book {
+    /// When what comes now arrives: never before what came already, unless that was a lie.
+    fn arrives(&self, now: i64) -> i64 {
+        if self.is_ahead_of(now) { now } else { self.arrived.max(now) }
+    }
+
+    fn is_ahead_of(&self, now: i64) -> bool {
+        now < self.arrived.saturating_sub(SET_BACK)
+    }
+
     fn none() -> Self {
         Self {
             number: 0,

@@ -85,6 +85,21 @@ fn a_partition_ends_by_age_and_arrival_never_goes_back() {
 }
 
 #[test]
+fn behind_a_clock_that_was_far_ahead_times_begin_anew_in_a_new_partition() {
+    let day = 86_400 * 1_000_000_000;
+    let mut ledger = Ledger::load(Instance(3), RollPolicy { age: day, ..ROLL }, Vec::new(), &[]);
+    run(&mut ledger, vec![append(&["a"])], 70 * 365 * day);
+    let now = 365 * day;
+    let (commits, _) = run(&mut ledger, vec![append(&["b"]), append(&["c"])], now);
+    assert_eq!((rows(&commits), commits[0].arrived), (vec![(1, 2)], now));
+    for passed in 1..5 {
+        let (commits, _) = run(&mut ledger, vec![append(&["d"])], now + passed * day);
+        let partition = u32::try_from(passed).unwrap() + 1;
+        assert_eq!((rows(&commits), commits[0].arrived), (vec![(partition, 1)], now + passed * day));
+    }
+}
+
+#[test]
 fn a_repetition_writes_nothing_also_within_one_group() {
     let mut ledger = ledger();
     let key = || Append { once: Some(Once::Key("k".into())), ..append(&["x"]) };

@@ -15,6 +15,7 @@ use crate::commit::{ClassState, Commit};
 use crate::counts::Minutes;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::NewEntry;
+use crate::heavy::heavy;
 use crate::id::PartitionId;
 use crate::live::Live;
 use crate::partition::{Class, Partition, Seal};
@@ -123,10 +124,12 @@ impl Task {
     /// Writes the appends of one class, in as many transactions as it takes.
     async fn write(&mut self, class: &Class, group: Vec<Pending>) {
         let ready = self.refresh(false).await;
+        let mut bytes = 0;
         let mut appends: VecDeque<Append> = VecDeque::with_capacity(group.len());
         let mut waiting = VecDeque::with_capacity(group.len());
         for pending in group {
             if !pending.claimed.swap(true, Ordering::AcqRel) {
+                bytes += pending.append.entries.iter().map(NewEntry::weight).sum::<usize>();
                 appends.push_back(pending.append);
                 waiting.push_back((pending.answer, pending._room));
             }
@@ -136,7 +139,8 @@ impl Task {
             fault = Some(AppendError::Class(class.0.clone()));
         }
         while fault.is_none() && !appends.is_empty() {
-            match self.ledger.plan(class, &mut appends, (self.options.clock)()) {
+            let now = (self.options.clock)();
+            match heavy(bytes, || self.ledger.plan(class, &mut appends, now)) {
                 Step::Open(partition, seal) => fault = self.open(*partition, seal).await.err(),
                 Step::Write(planned) => {
                     let answers = self.carry_out(*planned).await;
@@ -222,7 +226,9 @@ impl Task {
                 Ok(state) => state.and_then(|state| state.open),
                 Err(why) => return Err(self.forget(why)),
             };
-            if open == Some(new.id) {
+            // The one before is perhaps not sealed yet: until it is, it gets no indexes and never goes. Where asking again does not help, the next
+            // start seals it.
+            if open == Some(new.id) && !(seal.is_some() && error.passes()) {
                 break;
             }
             if !error.passes() {

@@ -167,6 +167,19 @@ async fn names_of_classes_cannot_leave_their_folder() {
 }
 
 #[tokio::test]
+async fn a_seal_that_failed_is_asked_for_again() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(2));
+    writer.keep(vec![line("a"), line("b")]).await;
+    engine.fail(&[Fault::HalfAway]);
+    writer.keep(vec![line("c")]).await;
+    let open = engine.with(|w| w.partitions.values().filter(|p| p.partition.seal.is_none()).count());
+    assert_eq!(open, 1);
+    chain_holds(&engine, &Class::default_class());
+    writer.end().await;
+}
+
+#[tokio::test]
 async fn a_closed_partition_is_finished_also_after_a_restart() {
     let engine = Memory::new();
     let writer = Running::start(&engine, options(2));

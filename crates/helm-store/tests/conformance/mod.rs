@@ -50,6 +50,7 @@ macro_rules! conformance {
             entries::every_shape_comes_back_to_the_byte,
             entries::entries_are_found_by_id,
             entries::rows_come_in_order_and_in_pieces,
+            entries::long_rows_come_in_small_pieces,
             entries::reading_rows_ends_when_nobody_listens,
             commits::a_commit_is_all_or_nothing_and_numbered,
             commits::two_commits_with_one_number_are_one,

@@ -102,8 +102,6 @@ BEGIN
     INSERT INTO public.partition (id, class, opened, before) VALUES (p_id, p_class, p_opened, p_before);
     -- Behind a clock that was ahead for a while and is right again, times begin anew.
     UPDATE public.class_state SET open = p_id, arrived = least(arrived, p_opened) WHERE instance = p_id >> 24 AND class = p_class;
-    UPDATE public.once_key SET at = p_opened WHERE instance = p_id >> 24 AND class = p_class AND at > p_opened;
-    UPDATE public.sender SET at = p_opened WHERE instance = p_id >> 24 AND class = p_class AND at > p_opened;
     -- Made apart and attached: readers of the parent are not held up.
     EXECUTE format('CREATE TABLE public.%I (LIKE public.entry INCLUDING ALL)', t);
     EXECUTE format('ALTER TABLE public.entry ATTACH PARTITION public.%I FOR VALUES FROM (%s) TO (%s)', t, p_id << 20, (p_id + 1) << 20);
@@ -130,7 +128,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO state FROM public.class_state WHERE instance = p_id >> 24 AND class = part.class FOR UPDATE;
-    IF state.open IS DISTINCT FROM p_id OR state.head <> p_head THEN
+    IF state.open IS DISTINCT FROM p_id OR state.head <> p_head OR p_closed < part.opened THEN
         RAISE EXCEPTION 'partition % does not end here', p_id;
     END IF;
     UPDATE public.partition SET closed = p_closed, head = p_head, services = p_services WHERE id = p_id;
