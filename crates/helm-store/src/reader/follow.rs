@@ -149,7 +149,7 @@ impl Follow {
         let wanted =
             |entry: &&Entry| known.is_none_or(|known| entry.id > known) && self.history.matcher.wants(entry);
         let entries: Vec<Entry> = added.iter().filter(wanted).cloned().collect();
-        (!entries.is_empty()).then(|| Item::Entries(class, entries))
+        (!entries.is_empty()).then_some(Item::Entries(class, entries))
     }
 
     /// What is there after the places.
