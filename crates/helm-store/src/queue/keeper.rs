@@ -14,10 +14,8 @@ use crate::engine::EngineError;
 use crate::entry::NewEntry;
 use crate::once::{Numbers, Seen};
 use crate::partition::Class;
-use crate::writer::{Append, AppendError};
+use crate::writer::{Append, AppendError, GROUP};
 
-/// Entries and bytes that go to the database in one transaction.
-const GROUP: (usize, usize) = (5_000, 4 << 20);
 /// Pushes in one commit of the file.
 const SHARED: usize = 512;
 /// What a row weighs beside its entries.

@@ -29,6 +29,8 @@ use crate::partition::{Class, RollPolicy};
 
 /// Entries in one append.
 pub const APPEND_ROWS: usize = 10_000;
+/// Entries and bytes after which a transaction takes no further append.
+pub(crate) const GROUP: (usize, usize) = (5_000, 4 << 20);
 /// Classes of one instance.
 pub use helm_core::name::CLASSES;
 

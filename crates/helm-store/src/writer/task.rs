@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Planned, Step};
-use super::{Append, AppendError, Ask, CLASSES, Health, Pending, Receipt, WriterOptions};
+use super::{Append, AppendError, Ask, CLASSES, GROUP, Health, Pending, Receipt, WriterOptions};
 use crate::commit::{ClassState, Commit};
 use crate::counts::Minutes;
 use crate::engine::{EngineError, LogEngine};
@@ -20,8 +20,6 @@ use crate::id::PartitionId;
 use crate::live::Live;
 use crate::partition::{Class, Partition, Seal};
 
-/// Entries and bytes after which a group takes no further append.
-const GROUP: (usize, usize) = (5_000, 4 << 20);
 /// Sealed partitions that may wait for their indexes.
 const FINISHING: usize = 256;
 
