@@ -84,7 +84,7 @@ fn retention_is_tried_set_and_carried_out_and_what_went_is_on_record() {
     }
     assert_eq!(home.read("instance/helm.conf"), SMALL, "nothing was written");
     home.ctl(&["retention", "dry-run", "audit=forever"]).code(0).says("no service belongs to class audit");
-    home.ctl(&["retention", "show"]).code(0).says("less than a day old");
+    home.ctl(&["retention", "show"]).code(0).says("too young to tell");
     // No sender can say that a removal is on record already.
     let taken = AppendRequest { idempotency_key: "\u{1}removed-1.0".into(), ..batch("chatty", &["x"]) };
     let refused = block_on(append(&home, taken)).unwrap_err().to_string();

@@ -20,7 +20,7 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
         ("state", state),
         ("instance", s.instance.to_string()),
         ("entries", format!("{} in {} partition(s), {}", s.entries, s.partitions.len(), size(s.bytes))),
-        ("protected", format!("by {}", s.protection)),
+        ("protected", protected(&s.protection)),
         ("waiting", format!("{} sent batch(es), {}", s.queued_appends, size(s.queued_bytes))),
     ] {
         let _ = writeln!(text, "{name:9} {value}");
@@ -59,6 +59,14 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
         let _ = writeln!(text, "{}", styled(WARN, &warning(advice)));
     }
     text
+}
+
+fn protected(by: &str) -> String {
+    match by {
+        "broken" => styled(BAD, "no more: triggers are gone, see below"),
+        "roles" | "triggers" => format!("by {by}"),
+        other => safe(other),
+    }
 }
 
 fn partition(p: &PartitionInfo) -> String {
