@@ -288,6 +288,8 @@ async fn run(
     };
     let leave = stop.clone();
     tasks.spawn(async move { leave.run_until_cancelled(history.run()).await });
+    let (leave, told, of) = (stop.clone(), journal.clone(), store.clone());
+    tasks.spawn(async move { leave.run_until_cancelled(of.tell(&told)).await });
     let socket = address::bind(&home, settings.peer_group.as_deref()).map_err(|e| StartError::Io {
         what: format!("the socket {} cannot be made", e.path.display()),
         source: e.source,

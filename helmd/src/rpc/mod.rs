@@ -160,7 +160,8 @@ impl Helm for Api {
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
         let facts = &self.facts;
         let view = self.supervisor.view();
-        let alerts: Vec<String> = facts.drift.alert().await.into_iter().chain(view.alert.clone()).collect();
+        let drift = facts.drift.alert().await.into_iter().chain(view.alert.clone());
+        let alerts: Vec<String> = drift.chain(self.store.alerts()).collect();
         let missing = facts.missing.get().into_iter().flatten();
         Ok(Response::new(InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),

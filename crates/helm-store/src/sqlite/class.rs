@@ -10,7 +10,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::commit::{self, Refused};
 use super::error::engine_error;
 use super::segment::{self, Segment};
-use super::{connect, files, migrate, refuse};
+use super::{connect, files, migrate, stale};
 use crate::commit::{ClassState, Commit};
 use crate::engine::EngineError;
 use crate::id::PartitionId;
@@ -55,7 +55,7 @@ impl Writer {
     async fn begun(path: PathBuf, new: &Partition) -> Result<Self, EngineError> {
         let record = segment::load(&path).await?.record;
         if record != *new {
-            return Err(refuse(format!(
+            return Err(stale(format!(
                 "there is another partition {} already: `{}`",
                 new.id,
                 path.display()
@@ -100,30 +100,44 @@ impl Writer {
 
     /// Carries out one transaction.
     pub(super) async fn commit(&mut self, commit: &Commit) -> Result<(), EngineError> {
+        self.run(commit, async |live| commit::commit(&mut live.connection, &mut live.services, commit).await)
+            .await?;
+        self.segment.with(|record| record.contents = commit.contents.clone());
+        Ok(())
+    }
+
+    /// Whether it would be carried out.
+    pub(super) async fn try_out(&mut self, commit: &Commit) -> Result<(), EngineError> {
+        self.run(commit, async |live| commit::try_out(&mut live.connection, &live.services, commit).await)
+            .await
+    }
+
+    async fn run(
+        &mut self,
+        commit: &Commit,
+        work: impl AsyncFnOnce(&mut Live) -> Result<(), Refused>,
+    ) -> Result<(), EngineError> {
         let open = self.segment.with(|record| record.id);
         if commit.partition != open {
             let has = self.state().await?.number;
             if commit.number <= has {
                 return Err(EngineError::NotNext { asked: commit.number, has });
             }
-            return Err(refuse(format!("partition {} is not open, {open} is", commit.partition)));
+            return Err(stale(format!("partition {} is not open, {open} is", commit.partition)));
         }
         self.live().await?;
         // Taken out while it works: a call that is given up leaves none, and the next one begins anew.
         let Some(mut live) = self.live.take() else { return Ok(()) };
         self.unsure = true;
-        match commit::commit(&mut live.connection, &mut live.services, commit).await {
-            Ok(()) => {
-                self.segment.with(|record| record.contents = commit.contents.clone());
-                (self.live, self.unsure) = (Some(live), false);
-                Ok(())
+        let answer = match work(&mut live).await {
+            Err(Refused::Failed(error)) => {
+                return Err(engine_error("could not commit", &self.segment.path, error));
             }
-            Err(Refused::NotNext(error)) => {
-                (self.live, self.unsure) = (Some(live), false);
-                Err(error)
-            }
-            Err(Refused::Failed(error)) => Err(engine_error("could not commit", &self.segment.path, error)),
-        }
+            Err(Refused::NotNext(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
+        (self.live, self.unsure) = (Some(live), false);
+        answer
     }
 
     /// Writes the end of the partition into it, and closes it.

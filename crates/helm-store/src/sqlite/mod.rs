@@ -14,6 +14,7 @@ mod class;
 mod commit;
 mod condition;
 mod connect;
+mod damage;
 pub(crate) mod error;
 pub(crate) mod files;
 mod finish;
@@ -41,6 +42,7 @@ use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
 use class::Writer;
 use connect::Readers;
+use damage::Damage;
 use main_file::MainFile;
 use segment::Segment;
 
@@ -59,7 +61,10 @@ pub struct SqliteEngine {
     readers: Arc<Readers>,
     tasks: TaskTracker,
     notes: Vec<String>,
-    _lock: File,
+    lost: Vec<String>,
+    damage: Damage,
+    /// Held until it is let go.
+    lock: Mutex<Option<File>>,
 }
 
 impl std::fmt::Debug for SqliteEngine {
@@ -85,9 +90,24 @@ impl SqliteEngine {
         open::open(dir, instance).await
     }
 
-    /// What the operator must be told of the opening: files that were damaged, a partition that was sealed afterwards.
+    /// What the operator must be told of the opening: a partition that was sealed afterwards, a class that goes on elsewhere.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Files that were damaged and moved aside at the opening, in words.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    /// Waits until a file that is written turns out to be damaged. Opened anew, the store moves it aside and goes on without.
+    pub async fn damaged(&self) -> String {
+        self.damage.first().await
+    }
+
+    /// Lets another opening have the store, whoever still reads from this one.
+    pub fn let_go(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Waits for what still reads, and closes the files that are written. The journal then has nothing left to do.
@@ -128,7 +148,9 @@ impl SqliteEngine {
             self.writers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let mut states = Vec::new();
         for writer in writers {
-            states.push(writer.lock().await.state().await?);
+            let mut writer = writer.lock().await;
+            let state = writer.state().await;
+            states.push(self.damage.note(&writer.segment().path, state).await?);
         }
         Ok(states)
     }
@@ -136,7 +158,7 @@ impl SqliteEngine {
     async fn begin(&self, new: &Partition, seal: Option<(PartitionId, Seal)>) -> Result<(), EngineError> {
         let _one_at_a_time = self.beginning.lock().await;
         if new.id.instance != self.instance {
-            return Err(refuse(format!(
+            return Err(stale(format!(
                 "this store is that of instance {}, not {}",
                 self.instance.0, new.id
             )));
@@ -155,14 +177,16 @@ impl SqliteEngine {
         }
         let Some((former, seal)) = seal.filter(|(id, _)| writer.segment().with(|record| record.id == *id))
         else {
-            return Err(refuse(format!(
+            return Err(stale(format!(
                 "partition {} of the class `{}` must be sealed when {} is opened",
                 writer.segment().record().id,
                 new.class.0,
                 new.id
             )));
         };
-        let mut next = Writer::begin(&self.log, new, Some((former, seal, &writer.segment().path))).await?;
+        let path = &writer.segment().path;
+        let begun = Writer::begin(&self.log, new, Some((former, seal, path))).await;
+        let mut next = self.damage.note(path, begun).await?;
         // From here on the new one is what the next opening goes on with.
         self.put(next.segment());
         std::mem::swap(&mut *writer, &mut next);
@@ -182,15 +206,24 @@ impl SqliteEngine {
 
     async fn carry_out(&self, commit: &Commit) -> Result<(), EngineError> {
         let Some(writer) = self.writer(&commit.class) else {
-            return Err(refuse(format!("the class `{}` has no open partition", commit.class.0)));
+            return Err(stale(format!("the class `{}` has no open partition", commit.class.0)));
         };
-        writer.lock().await.commit(commit).await
+        let mut writer = writer.lock().await;
+        let done = writer.commit(commit).await;
+        self.damage.note(&writer.segment().path, done).await
+    }
+
+    async fn attempt(&self, commit: &Commit) -> Result<(), EngineError> {
+        let Some(writer) = self.writer(&commit.class) else {
+            return Err(stale(format!("the class `{}` has no open partition", commit.class.0)));
+        };
+        writer.lock().await.try_out(commit).await
     }
 
     async fn take_away(&self, partition: PartitionId) -> Result<(), EngineError> {
         let Some(segment) = self.segment(partition) else { return Ok(()) };
         if segment.with(|record| record.seal.is_none()) {
-            return Err(refuse(format!("partition {partition} is open: only sealed ones are taken away")));
+            return Err(stale(format!("partition {partition} is open: only sealed ones are taken away")));
         }
         let path = segment.path.clone();
         files::off(move || files::remove(&path)).await?;
@@ -204,6 +237,11 @@ impl SqliteEngine {
 /// What was asked for is not what may be.
 fn refuse(what: String) -> EngineError {
     EngineError::Other { what: "refused".into(), source: what.into() }
+}
+
+/// What was asked for does not fit what is there by now.
+fn stale(what: String) -> EngineError {
+    EngineError::Stale(what)
 }
 
 impl LogEngine for SqliteEngine {
@@ -231,6 +269,10 @@ impl LogEngine for SqliteEngine {
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
         Box::pin(self.carry_out(commit))
+    }
+
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(self.attempt(commit))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::class::Writer;
 use super::connect::{self, Readers};
+use super::damage::{self, Damage};
 use super::error::engine_error;
 use super::main_file::MainFile;
 use super::segment::{self, Segment};
@@ -32,35 +33,39 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
         Ok((lock, files::list(&directory)?, main))
     })
     .await?;
-    let mut notes = Vec::new();
+    let mut lost = Vec::new();
     // Where main.db was lost, the log knows.
     let drawn = instance_of_log(&listing).await.unwrap_or(instance);
-    let instance = instance_of(&main, drawn, &mut notes).await?;
+    let instance = instance_of(&main, drawn, &mut lost).await?;
+    let (classes, notes) = (BTreeMap::new(), Vec::new());
     let mut opening =
-        Opening { log: log.clone(), instance, highest: listing.highest, classes: BTreeMap::new(), notes };
+        Opening { log: log.clone(), instance, highest: listing.highest, classes, notes, lost };
     for (number, path) in listing.segments {
         opening.take(number, path).await?;
     }
-    let (segments, writers, notes) = opening.finish().await?;
+    let Opened { segments, writers, notes, lost } = opening.finish().await?;
+    let damage = Damage::none();
     Ok(SqliteEngine {
         instance,
         log,
-        main: MainFile::at(main),
+        main: MainFile::at(main, damage.clone()),
         segments: RwLock::new(segments),
         writers: Mutex::new(writers),
         beginning: tokio::sync::Mutex::default(),
         readers: Readers::new(),
         tasks: TaskTracker::new(),
         notes,
-        _lock: lock,
+        lost,
+        damage,
+        lock: Mutex::new(Some(lock)),
     })
 }
 
 /// The instance's number: the one that is written, or `drawn` where none is.
-async fn instance_of(main: &Path, drawn: Instance, notes: &mut Vec<String>) -> Result<Instance, EngineError> {
+async fn instance_of(main: &Path, drawn: Instance, lost: &mut Vec<String>) -> Result<Instance, EngineError> {
     match read_main(main, drawn).await {
         Err(EngineError::Damaged(why)) => {
-            notes.push(set_aside(main, &why).await?);
+            lost.push(set_aside(main, &why).await?);
             let path = main.to_owned();
             files::off(move || files::make_file(&path)).await?;
             read_main(main, drawn).await
@@ -70,6 +75,7 @@ async fn instance_of(main: &Path, drawn: Instance, notes: &mut Vec<String>) -> R
 }
 
 async fn read_main(main: &Path, drawn: Instance) -> Result<Instance, EngineError> {
+    damage::look_into(main).await?;
     let mut connection = connect::writer(main, SqliteJournalMode::Wal).await?;
     migrate::migrate(&mut connection, main, migrate::MAIN).await?;
     let failed = |e| engine_error("could not read the instance's number", main, e);
@@ -126,13 +132,21 @@ struct Opening {
     highest: Option<u32>,
     classes: BTreeMap<Class, OfClass>,
     notes: Vec<String>,
+    lost: Vec<String>,
 }
 
-type Opened = (BTreeMap<u32, Arc<Segment>>, BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>, Vec<String>);
+/// What the opening came to.
+struct Opened {
+    segments: BTreeMap<u32, Arc<Segment>>,
+    writers: BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>,
+    notes: Vec<String>,
+    lost: Vec<String>,
+}
 
 impl Opening {
     async fn take(&mut self, number: u32, path: PathBuf) -> Result<(), EngineError> {
-        let loaded = match segment::load(&path).await {
+        let looked = damage::look_into(&path).await;
+        let loaded = match looked.and(segment::load(&path).await) {
             Ok(loaded) if loaded.record.id.number == number => loaded,
             Ok(loaded) => {
                 let why = format!("`{}` says that it is partition {}", path.display(), loaded.record.id);
@@ -159,7 +173,7 @@ impl Opening {
     }
 
     async fn lose(&mut self, path: &Path, why: &str) -> Result<(), EngineError> {
-        self.notes.push(set_aside(path, why).await?);
+        self.lost.push(set_aside(path, why).await?);
         // What the file says of its class cannot be trusted; its name can.
         if let Some(class) = files::segment_class(path) {
             self.classes.entry(class).or_insert_with(OfClass::new).lost = Some(path.to_owned());
@@ -172,7 +186,9 @@ impl Opening {
         for (class, of_class) in std::mem::take(&mut self.classes) {
             self.seal_what_is_left(&of_class).await?;
             let mut newest = of_class.segments.last().map(|(segment, _)| segment.clone());
-            if of_class.lost.is_some() {
+            // The newest is open, unless somebody took the open one away.
+            let ended = newest.as_ref().is_some_and(|s| s.with(|record| record.seal.is_some()));
+            if of_class.lost.is_some() || ended {
                 let fresh = self.begin_anew(&class, newest.as_ref()).await?;
                 segments.insert(fresh.with(|record| record.id.number), fresh.clone());
                 newest = Some(fresh);
@@ -184,7 +200,7 @@ impl Opening {
                 writers.insert(class, Arc::new(tokio::sync::Mutex::new(Writer::of(newest))));
             }
         }
-        Ok((segments, writers, self.notes))
+        Ok(Opened { segments, writers, notes: self.notes, lost: self.lost })
     }
 
     /// Older segments that a crash left open are sealed from what the next one knows.
@@ -245,7 +261,7 @@ impl Opening {
             Writer::of(segment.clone()).seal(seal).await?;
         }
         self.notes.push(format!(
-            "The class `{}` goes on in partition {id}. Where the damaged one stood is lost: lines that are still in the services' files are read again.",
+            "The class `{}` goes on in partition {id}. Where the lost one stood is not known: lines that are still in the services' files are read again.",
             class.0
         ));
         Ok(writer.segment().clone())

@@ -7,9 +7,11 @@
 //! ```
 //!
 //! One task writes. While a transaction is on its way the next group gathers; nothing is delayed for its sake. A transaction whose answer
-//! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed.
+//! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed. One that the
+//! database refuses is looked into (`sift`): entries that it will never take are put on record in their place, and the rest goes through.
 
 pub mod ledger;
+mod sift;
 mod task;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Once, Position};
-use crate::engine::LogEngine;
+use crate::engine::{EngineError, LogEngine};
 use crate::entry::NewEntry;
 use crate::id::EntryId;
 use crate::live::Live;
@@ -29,6 +31,8 @@ use crate::partition::{Class, RollPolicy};
 
 /// Entries in one append.
 pub const APPEND_ROWS: usize = 10_000;
+/// Bytes of a key, and of the name of a sender.
+pub const ONCE: usize = 255;
 /// Classes of one instance.
 pub const CLASSES: usize = 64;
 
@@ -128,7 +132,10 @@ pub enum AppendError {
         /// The limit.
         most: usize,
     },
-    /// The database refuses it for good.
+    /// A key or the name of a sender that no database keeps.
+    #[error("a key or the name of a sender has 1 to {ONCE} bytes, and no NUL")]
+    Once,
+    /// The local queue cannot be used.
     #[error("not kept, {0}")]
     Failed(String),
     /// The writer ends.
@@ -178,9 +185,46 @@ pub enum Health {
     Stalled {
         /// Since when, nanoseconds since 1970.
         since: i64,
+        /// In what way.
+        stall: Stall,
         /// What the database said last.
         why: String,
     },
+}
+
+/// What keeps a writer waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stall {
+    /// The database cannot be reached.
+    Away,
+    /// Its disk is full.
+    Full,
+    /// It answers, and takes nothing.
+    Refused,
+}
+
+impl Stall {
+    /// "away", "full", "refused"
+    pub fn word(self) -> &'static str {
+        match self {
+            Stall::Away => "away",
+            Stall::Full => "full",
+            Stall::Refused => "refused",
+        }
+    }
+
+    fn of(error: &EngineError) -> Self {
+        match error {
+            EngineError::Away(_) => Stall::Away,
+            EngineError::Full(_) => Stall::Full,
+            EngineError::NotNext { .. }
+            | EngineError::Newer { .. }
+            | EngineError::Denied(_)
+            | EngineError::Damaged(_)
+            | EngineError::Stale(_)
+            | EngineError::Other { .. } => Stall::Refused,
+        }
+    }
 }
 
 /// Writes through `engine` until `stop`; the future that is returned is the work, and the caller's to run.
@@ -272,6 +316,9 @@ impl WriterHandle {
         if !class_can_be(&append.class) {
             return Err(AppendError::Class(append.class.0));
         }
+        if append.once.as_ref().is_some_and(|once| !once_can_be(once)) {
+            return Err(AppendError::Once);
+        }
         let waits = !append.cursors.is_empty();
         let harmless = append.once.is_some() || append.queue.is_some();
         let turn = (!waits).then(|| Instant::now() + self.patience);
@@ -351,6 +398,12 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
         Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
         None => Some(work.await),
     }
+}
+
+/// One that the database refuses would hold up all that share its transaction.
+pub(crate) fn once_can_be(once: &Once) -> bool {
+    let (Once::Sequence { sender: name, .. } | Once::Key(name)) = once;
+    (1..=ONCE).contains(&name.len()) && !name.contains('\0')
 }
 
 /// Names of classes are parts of file names.

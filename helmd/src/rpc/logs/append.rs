@@ -83,6 +83,9 @@ fn once(request: &AppendRequest) -> Result<Option<Once>> {
     if sender.len() > ONCE || key.len() > ONCE {
         return bad(format!("the name of a sender and an idempotency key have at most {ONCE} bytes"));
     }
+    if sender.contains('\0') || key.contains('\0') {
+        return bad("the name of a sender or an idempotency key holds the character NUL".to_owned());
+    }
     match (sender.is_empty(), key.is_empty()) {
         (true, true) if request.sequence > 0 => bad("a sequence needs the name of its sender".to_owned()),
         (true, true) => Ok(None),
@@ -170,7 +173,10 @@ fn status(error: &NotKept) -> Status {
         NotKept::Refused(AppendError::Closed) => reason::leaving(&words),
         NotKept::Refused(AppendError::Failed(_)) => Status::internal(words),
         NotKept::Refused(
-            AppendError::TooLarge { .. } | AppendError::Class(_) | AppendError::Senders { .. },
+            AppendError::TooLarge { .. }
+            | AppendError::Class(_)
+            | AppendError::Once
+            | AppendError::Senders { .. },
         ) => reason::bad_request(&words),
     }
 }
