@@ -44,6 +44,7 @@ use crate::programs;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
+use crate::store::told;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
 use peer::{Admission, Incoming, Peer};
@@ -254,7 +255,9 @@ impl Helm for Api {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
         let request = request.into_inner();
-        self.known(&request.names)?;
+        // What becomes of the store is told under Helm's own name.
+        let services = request.names.iter().filter(|name| *name != told::HELM);
+        self.known(&services.cloned().collect::<Vec<_>>())?;
         let journal = self.journal.clone();
         if request.since.is_some() || request.until.is_some() || request.before.is_some() {
             let store = self.store.clone();

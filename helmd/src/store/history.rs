@@ -12,8 +12,8 @@ use helm_store::engine::EngineError;
 use helm_store::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Opened, Store};
 use super::open::in_words;
+use super::{Opened, Store};
 use crate::clock;
 use crate::journal::{Entry, Journal};
 use crate::sample::Sampler;
@@ -51,11 +51,7 @@ impl History {
         let Self { store, journal, supervisor, sampler, age } = &self;
         let work = |opened: Arc<Opened>| async move {
             let engine = &*opened.history;
-            tokio::join!(
-                events(engine, journal),
-                states(engine, supervisor, sampler),
-                forget(engine, *age),
-            );
+            tokio::join!(events(engine, journal), states(engine, supervisor, sampler), forget(engine, *age),);
         };
         store.while_open(work).await;
     }

@@ -41,7 +41,7 @@ pub(crate) use open::in_words;
 use place::Place;
 
 /// First and longest pause between two tries to open the store.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// How long somebody who asks waits for a store that is just being opened.
 const MOMENT: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use crate::journal::Journal;
 /// What is over sooner is no event: a connection that broke is made anew within it.
 const LASTS: Duration = Duration::from_secs(1);
 /// Under whose name the events are.
-const HELM: &str = "helm";
+pub const HELM: &str = "helm";
 
 /// How the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,10 @@ impl Store {
                 }
                 State::Closed { .. } => None,
             };
-            let found = Condition::of(&now, health.as_mut().map(|health| health.borrow_and_update().clone()).as_ref());
+            let found = Condition::of(
+                &now,
+                health.as_mut().map(|health| health.borrow_and_update().clone()).as_ref(),
+            );
             if found.word != told.word {
                 if found.word != "ok" {
                     sleep_until(Instant::now() + LASTS).await;

@@ -44,9 +44,8 @@ impl Queue {
         loop {
             waits.wait_for(|status| status.appends > 0).await.map_err(|_| AppendError::Closed)?;
             // A database that refuses may do so because of what is brought: only bringing it tells.
-            let well = |health: &Health| {
-                !matches!(health, Health::Stalled { stall: Stall::Away | Stall::Full, .. })
-            };
+            let well =
+                |health: &Health| !matches!(health, Health::Stalled { stall: Stall::Away | Stall::Full, .. });
             health.wait_for(well).await.map_err(|_| AppendError::Closed)?;
             let rows = self.ask(|answer| Ask::Next(position, answer)).await?;
             let Some(last) = rows.last() else {

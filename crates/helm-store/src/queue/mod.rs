@@ -26,7 +26,9 @@ use crate::engine::EngineError;
 use crate::entry::NewEntry;
 use crate::sqlite::files::set_aside;
 use crate::writer::ledger::{self, SERVICES};
-use crate::writer::{APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be, once_can_be};
+use crate::writer::{
+    APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be, once_can_be,
+};
 use gate::Gate;
 use keeper::{Ask, Keeper, Push};
 

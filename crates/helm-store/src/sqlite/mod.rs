@@ -143,6 +143,14 @@ impl SqliteEngine {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).get(class).cloned()
     }
 
+    /// A closed partition that is damaged holds up nobody: only reads in it fail.
+    async fn note_of<T>(&self, segment: &Segment, answer: Result<T, EngineError>) -> Result<T, EngineError> {
+        if segment.with(|record| record.seal.is_some()) {
+            return answer;
+        }
+        self.damage.note(&segment.path, answer).await
+    }
+
     async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
         let writers: Vec<_> =
             self.writers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
@@ -158,10 +166,7 @@ impl SqliteEngine {
     async fn begin(&self, new: &Partition, seal: Option<(PartitionId, Seal)>) -> Result<(), EngineError> {
         let _one_at_a_time = self.beginning.lock().await;
         if new.id.instance != self.instance {
-            return Err(stale(format!(
-                "this store is that of instance {}, not {}",
-                self.instance.0, new.id
-            )));
+            return Err(stale(format!("this store is that of instance {}, not {}", self.instance.0, new.id)));
         }
         let former = self.writer(&new.class);
         let Some(former) = former else {
@@ -291,7 +296,10 @@ impl LogEngine for SqliteEngine {
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
         Box::pin(async move {
             match self.segment(scan.partition) {
-                Some(segment) => scan::scan(&self.readers, &segment, scan).await,
+                Some(segment) => {
+                    let found = scan::scan(&self.readers, &segment, scan).await;
+                    self.note_of(&segment, found).await
+                }
                 None => Ok(Vec::new()),
             }
         })
@@ -301,7 +309,10 @@ impl LogEngine for SqliteEngine {
         Box::pin(async move {
             let Some(partition) = id.partition() else { return Ok(None) };
             match self.segment(partition) {
-                Some(segment) => read::get(&self.readers, &segment, partition, id.row()).await,
+                Some(segment) => {
+                    let found = read::get(&self.readers, &segment, partition, id.row()).await;
+                    self.note_of(&segment, found).await
+                }
                 None => Ok(None),
             }
         })
@@ -310,7 +321,10 @@ impl LogEngine for SqliteEngine {
     fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>> {
         Box::pin(async move {
             match self.segment(partition) {
-                Some(segment) => read::counts(&self.readers, &segment, from, to).await,
+                Some(segment) => {
+                    let counts = read::counts(&self.readers, &segment, from, to).await;
+                    self.note_of(&segment, counts).await
+                }
                 None => Ok(Vec::new()),
             }
         })

@@ -38,8 +38,7 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
     let drawn = instance_of_log(&listing).await.unwrap_or(instance);
     let instance = instance_of(&main, drawn, &mut lost).await?;
     let (classes, notes) = (BTreeMap::new(), Vec::new());
-    let mut opening =
-        Opening { log: log.clone(), instance, highest: listing.highest, classes, notes, lost };
+    let mut opening = Opening { log: log.clone(), instance, highest: listing.highest, classes, notes, lost };
     for (number, path) in listing.segments {
         opening.take(number, path).await?;
     }

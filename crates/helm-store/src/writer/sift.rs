@@ -140,7 +140,8 @@ fn record(entry: &Entry, why: &str) -> NewEntry {
 
 /// For the log of helmd.
 pub(super) fn in_words(class: &Class, poison: &BTreeMap<EntryId, String>) -> String {
-    let first = poison.first_key_value().map_or_else(String::new, |(id, why)| format!("entry {}: {why}", id.0));
+    let first =
+        poison.first_key_value().map_or_else(String::new, |(id, why)| format!("entry {}: {why}", id.0));
     format!(
         "the database does not take {} of what came for class {}; a record of each is in its place ({first})",
         poison.len(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::{Fault, Memory, Running, append, class, line, options};
 use helm_store::chain::{Chain, Head};
 use helm_store::commit::{Once, Position};
-use helm_store::partition::Class;
 use helm_store::entry::Entry;
+use helm_store::partition::Class;
 use helm_store::writer::{Append, AppendError, Health, Receipt, Stall};
 use proptest::prelude::*;
 
@@ -81,12 +81,13 @@ async fn a_database_that_refuses_is_asked_again_and_says_so() {
     let handle = writer.handle.clone();
     let captured = tokio::spawn(async move { handle.append(captured).await });
     let mut health = writer.handle.health();
-    let refused = |health: &Health| {
-        matches!(health, Health::Stalled { stall: Stall::Refused, why, .. } if why.contains("permission denied"))
-    };
+    let refused = |health: &Health| matches!(health, Health::Stalled { stall: Stall::Refused, why, .. } if why.contains("permission denied"));
     health.wait_for(refused).await.unwrap();
     let told = writer.handle.append(append(vec![line("sent")])).await.unwrap_err();
-    assert!(matches!(told, AppendError::Later { ref why, .. } if why.contains("permission denied")), "{told}");
+    assert!(
+        matches!(told, AppendError::Later { ref why, .. } if why.contains("permission denied")),
+        "{told}"
+    );
     assert!(!captured.is_finished());
     engine.with(|world| world.poison = None);
     captured.await.unwrap().unwrap();
@@ -107,7 +108,8 @@ async fn entries_that_are_refused_for_ever_are_put_on_record_and_hold_up_nobody(
         .map(|n| {
             let middle = if n == 1 || n == 5 { format!("bad \u{1}{n}") } else { format!("fine {n}") };
             let handle = writer.handle.clone();
-            let entries = vec![line(&format!("before {n}")), line(""), line(&middle), line(&format!("after {n}"))];
+            let entries =
+                vec![line(&format!("before {n}")), line(""), line(&middle), line(&format!("after {n}"))];
             let mut entries = append(entries);
             // What is refused before it comes to the database has no place in it.
             entries.entries[1].service.clear();
@@ -124,7 +126,9 @@ async fn entries_that_are_refused_for_ever_are_put_on_record_and_hold_up_nobody(
     assert_eq!(all.len(), 1 + 6 * 3);
     let records: Vec<&Entry> = all.iter().filter(|e| e.body.service == "helm").collect();
     assert_eq!(records.len(), 2, "one for each, in its place");
-    assert!(records.iter().all(|e| e.body.message.contains("permission denied") && e.body.message.is_ascii()));
+    assert!(
+        records.iter().all(|e| e.body.message.contains("permission denied") && e.body.message.is_ascii())
+    );
     assert!(records[0].body.message.contains("bad \\u{1}1"), "{}", records[0].body.message);
     assert_eq!(all.iter().filter(|e| e.body.message.starts_with("bad")).count(), 0);
     chain_holds(&engine, &Class::default_class());
