@@ -138,7 +138,7 @@ fn files_that_are_deleted_under_helmd_are_missed_and_lines_are_read_again() {
             let _ = fs::remove_file(format!("{}{suffix}", file.display()));
         }
     }
-    event(&home, &["store", "closed", "was moved or deleted"]);
+    event(&home, &["store", "damaged", "was moved or deleted"]);
     whole(&home, 500);
 }
 

@@ -10,9 +10,11 @@ mod capture;
 mod cli;
 mod edited;
 mod external;
+mod immutable;
 mod layering;
 mod lifecycle;
 mod logs;
+mod logs_cli;
 mod metrics;
 mod order;
 mod probes;
@@ -21,6 +23,7 @@ mod resume;
 mod scarce;
 mod shapes;
 mod store;
+mod tamper;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {

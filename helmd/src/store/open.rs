@@ -32,8 +32,14 @@ pub(super) async fn keep_open(
     let work = async {
         // What was damaged before is told as long as this helmd lives.
         let mut lost = Vec::new();
+        let mut damaged: Option<String> = None;
         loop {
             let Running { mut opened, engine, writer } = until_open(&home, roll, &state, &tasks, &stop).await;
+            if let Some(why) = damaged.take().filter(|_| opened.lost.is_empty()) {
+                lost.push(format!(
+                    "{why}. The store was opened anew; lines that logs/ still has are read again"
+                ));
+            }
             lost.append(&mut opened.lost);
             opened.lost.clone_from(&lost);
             let ended = opened.ended.clone();
@@ -42,7 +48,8 @@ pub(super) async fn keep_open(
             let Some(engine) = engine else { return std::future::pending().await };
             let why = engine.damaged().await;
             tracing::error!("the store is closed and opened anew: {why}");
-            state.send_replace(State::Closed { since: clock::wall().0, why: Some(why) });
+            state.send_replace(State::Closed { since: clock::wall().0, why: Some(why.clone()) });
+            damaged = Some(why);
             writer.stop.cancel();
             ended.cancel();
             writer.ended.cancelled().await;

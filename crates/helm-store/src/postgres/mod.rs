@@ -37,14 +37,15 @@ use sqlx::postgres::PgPool;
 use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
-pub use protect::{Protection, harden};
+pub use protect::harden;
 pub use register::Registration;
 
-use crate::commit::{ClassState, Commit};
+use crate::commit::{ClassState, Commit, End};
 use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use connect::Writer;
 use names::Names;
 
@@ -91,21 +92,9 @@ impl PgEngine {
         &self.shared.options
     }
 
-    /// What keeps entries from being altered, and what is missing.
-    pub async fn protection(&self) -> Result<Protection, EngineError> {
-        protect::protection(&self.shared).await
-    }
-
     /// Version of the server, as `150018`.
     pub async fn server_version(&self) -> Result<i32, EngineError> {
         self.shared.version().await
-    }
-
-    /// Ends its connections.
-    pub async fn close(&self) {
-        self.shared.writer.lock().await.take();
-        self.shared.keeper.lock().await.take();
-        self.shared.readers.close().await;
     }
 }
 
@@ -204,6 +193,10 @@ impl LogEngine for PgEngine {
         Box::pin(state::classes(&self.shared, self.instance))
     }
 
+    fn ends(&self) -> Answer<'_, Vec<End>> {
+        Box::pin(state::ends(&self.shared))
+    }
+
     fn partitions(&self) -> Answer<'_, Vec<Partition>> {
         Box::pin(state::partitions(&self.shared))
     }
@@ -246,5 +239,18 @@ impl LogEngine for PgEngine {
 
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
         Box::pin(state::disk(&self.shared, partition))
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        Box::pin(protect::protection(&self.shared))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            self.shared.writer.lock().await.take();
+            self.shared.keeper.lock().await.take();
+            self.shared.readers.close().await;
+            Ok(())
+        })
     }
 }

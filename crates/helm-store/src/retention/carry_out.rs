@@ -7,9 +7,12 @@ use crate::chain::Head;
 use crate::commit::Once;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, Level, NewEntry, Source};
-use crate::id::PartitionId;
+use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
-use crate::writer::{Append, AppendError, WriterHandle};
+use crate::writer::{Append, AppendError, Health, WriterHandle};
+
+/// Before keys of helmd's own. No sender's key holds it, or one could say that a removal is on record already.
+const OWN: char = '\u{1}';
 
 /// Whose entries the records are.
 const HELM: &str = "helm";
@@ -19,6 +22,9 @@ const HELM: &str = "helm";
 pub struct Record {
     /// Number of the partition.
     pub partition: u32,
+    /// Whose it was, where that is not the instance whose log this stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
     /// Its class.
     pub class: Class,
     /// When it was opened, nanoseconds since 1970.
@@ -42,10 +48,11 @@ struct Context {
 }
 
 impl Record {
-    /// Of a sealed partition.
-    pub fn of(partition: &Partition, seal: &Seal, reason: Reason) -> Self {
+    /// Of a sealed partition, in the log of `own`.
+    pub fn of(partition: &Partition, seal: &Seal, reason: Reason, own: Instance) -> Self {
         Self {
             partition: partition.id.number,
+            instance: Some(partition.id.instance).filter(|instance| *instance != own),
             class: partition.class.clone(),
             opened: partition.opened,
             closed: seal.closed,
@@ -123,6 +130,11 @@ pub async fn carry_out(
     now: i64,
 ) -> Result<u64, RetentionError> {
     let mut bytes = 0;
+    if !removals.is_empty() && matches!(&*writer.health().borrow(), Health::Stalled { .. }) {
+        // Perhaps the disk is full: what cannot be written keeps the record from being written as well.
+        let room = engine.make_room().await;
+        room.map_err(|source| RetentionError::Remove { partition: removals[0].partition, source })?;
+    }
     for removal in removals {
         let id = removal.partition;
         let manifest = writer.live().manifest();
@@ -132,10 +144,10 @@ pub async fn carry_out(
         };
         let append = Append {
             class: partition.class.clone(),
-            entries: vec![Record::of(partition, seal, removal.reason).entry(now)],
+            entries: vec![Record::of(partition, seal, removal.reason, engine.instance()).entry(now)],
             cursors: Vec::new(),
             // A second record after a crash would do no harm, but say the same twice.
-            once: Some(Once::Key(format!("helm-removed-{id}"))),
+            once: Some(Once::Key(format!("{OWN}removed-{id}"))),
             queue: None,
         };
         writer.append(append).await.map_err(|source| RetentionError::Record { partition: id, source })?;

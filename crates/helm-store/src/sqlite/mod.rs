@@ -1,6 +1,7 @@
 //! SQLite: a file a partition.
 //!
 //! ```text
+//!  DIR/reserve                    room that is given up where the disk is full and something must go
 //!  DIR/lock                       held while a helmd uses the store
 //!  DIR/main.db                    number of the instance; metrics, states, events
 //!  DIR/log/NNNNNNNN-CLASS.db      one partition with everything that changes together with its entries
@@ -23,6 +24,7 @@ mod main_file;
 pub(crate) mod migrate;
 mod numbers;
 mod open;
+mod protect;
 mod read;
 mod scan;
 mod segment;
@@ -40,10 +42,12 @@ use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use class::Writer;
 use connect::Readers;
 use damage::Damage;
 use main_file::MainFile;
+pub use protect::protection;
 use segment::Segment;
 
 /// Pieces of `rows` that wait to be taken.
@@ -110,20 +114,6 @@ impl SqliteEngine {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Waits for what still reads, and closes the files that are written. The journal then has nothing left to do.
-    pub async fn close(&self) -> Result<(), EngineError> {
-        self.tasks.close();
-        self.tasks.wait().await;
-        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
-        for segment in self.all() {
-            self.readers.forget(&segment).await;
-        }
-        for writer in writers.into_values() {
-            writer.lock().await.close().await?;
-        }
-        self.main.close().await
-    }
-
     fn all(&self) -> Vec<Arc<Segment>> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -149,6 +139,19 @@ impl SqliteEngine {
             return answer;
         }
         self.damage.note(&segment.path, answer).await
+    }
+
+    async fn end(&self) -> Result<(), EngineError> {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
+        for segment in self.all() {
+            self.readers.forget(&segment).await;
+        }
+        for writer in writers.into_values() {
+            writer.lock().await.close().await?;
+        }
+        self.main.close().await
     }
 
     async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
@@ -235,7 +238,16 @@ impl SqliteEngine {
         segment.retired.store(true, std::sync::atomic::Ordering::Release);
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
-        Ok(())
+        let dir = self.dir();
+        files::off(move || {
+            files::hold_back(&dir);
+            Ok(())
+        })
+        .await
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.log.parent().unwrap_or(&self.log).to_owned()
     }
 }
 
@@ -268,6 +280,15 @@ impl LogEngine for SqliteEngine {
         })
     }
 
+    fn examine(&self, partition: PartitionId) -> Answer<'_, Option<String>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::examine(&self.readers, &segment).await,
+                None => Ok(None),
+            }
+        })
+    }
+
     fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()> {
         Box::pin(self.begin(new, seal))
     }
@@ -291,6 +312,11 @@ impl LogEngine for SqliteEngine {
 
     fn remove<'a>(&'a self, partition: PartitionId, _class: &'a Class) -> Answer<'a, ()> {
         Box::pin(self.take_away(partition))
+    }
+
+    fn make_room(&self) -> Answer<'_, ()> {
+        let dir = self.dir();
+        Box::pin(files::off(move || files::make_room(&dir)))
     }
 
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
@@ -343,5 +369,13 @@ impl LogEngine for SqliteEngine {
             let Some(segment) = self.segment(partition) else { return Ok(0) };
             files::off(move || Ok(files::size(&segment.path))).await
         })
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        Box::pin(async { protect::protection(&self.dir()).await })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(self.end())
     }
 }
