@@ -206,27 +206,24 @@ impl Task {
                 Ok(()) => return Outcome::Done,
                 Err(error) => error,
             };
-            match error {
-                EngineError::NotNext { .. } => {
-                    return match self.state(&commit.class, pause).await {
-                        Some(state) => judge(commit, doubtful, state.as_ref(), &error),
-                        None => Outcome::Unclear(error.to_string()),
-                    };
-                }
-                EngineError::Stale(why) if !doubtful => {
-                    return Outcome::Not(AppendError::Later { after: Duration::from_secs(1), why });
-                }
-                EngineError::Stale(why) => return Outcome::Unclear(why),
-                _ if !doubtful && !error.passes() => return Outcome::Refused(error),
-                _ => {}
+            if let EngineError::NotNext { .. } = error {
+                return match self.state(&commit.class, pause).await {
+                    Some(state) => judge(commit, doubtful, state.as_ref(), &error),
+                    None => Outcome::Unclear(error.to_string()),
+                };
+            }
+            if let EngineError::Stale(why) = error {
+                return match doubtful {
+                    true => Outcome::Unclear(why),
+                    false => Outcome::Not(AppendError::Later { after: Duration::from_secs(1), why }),
+                };
+            }
+            if !doubtful && !error.passes() {
+                return Outcome::Refused(error);
             }
             doubtful |= error.passes();
             if !self.wait(&error, pause).await {
-                return if doubtful {
-                    Outcome::Unclear(error.to_string())
-                } else {
-                    Outcome::Not(AppendError::Closed)
-                };
+                return Outcome::Unclear(error.to_string());
             }
         }
     }
