@@ -18,11 +18,14 @@ mod logs_cli;
 mod metrics;
 mod order;
 mod probes;
+mod reload;
 mod restart;
 mod resume;
 mod scarce;
 mod shapes;
+mod shared;
 mod store;
+mod takeover;
 mod tamper;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.

@@ -9,11 +9,12 @@ use helm_core::spec::Keep;
 use helm_proto::reason;
 use helm_proto::v1::store_server::Store as StoreRpc;
 use helm_proto::v1::{
-    CaptureLag, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
+    CaptureLag, HostInfo, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
     SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
 };
 use helm_store::live::Manifest;
 use helm_store::partition::{Class, Partition};
+use helm_store::postgres::Registered;
 use helm_store::retention::{self, DAY, Forecast, Policy, Reason};
 use helm_store::writer::Health;
 use tonic::{Request, Response};
@@ -24,6 +25,7 @@ use crate::store::keep::{self, Rules};
 use crate::store::place::Place;
 use crate::store::told::stamp;
 use crate::store::{Opened, State, in_words, lag};
+use crate::versions::{Author, Versions};
 use crate::{clock, ini, work};
 
 /// A database that does not answer in this time is not waited for: the status tells what is known without it.
@@ -73,7 +75,8 @@ impl StoreRpc for Api {
         let SetRetentionRequest { class, rule } = request.into_inner();
         let (class, keep) = (class_name(&class)?, keep_of(&rule)?);
         let (home, name) = (self.facts.home.clone(), class.clone());
-        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string())).await;
+        let author = Author { by: who.clone(), why: format!("retention of {name} set to {keep}") };
+        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string(), author)).await;
         written.map_err(|e| {
             reason::not_recorded(&format!("instance/helm.conf cannot be written, nothing was changed: {e}"))
         })?;
@@ -100,14 +103,20 @@ fn keep_of(text: &str) -> Result<Keep> {
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// One key of `[retention]`; everything else of the file stays as it is.
-fn write_rule(home: &Home, class: &str, rule: &str) -> std::io::Result<()> {
+fn write_rule(home: &Home, class: &str, rule: &str, author: Author) -> std::io::Result<()> {
     let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = home.instance().join("helm.conf");
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read?,
     };
-    replace_durably(&path, ini::set(&text, "retention", class, rule).as_bytes(), 0o600)
+    let edit = |text: &str| ini::set(text, "retention", class, rule);
+    replace_durably(&path, edit(&text).as_bytes(), 0o600)?;
+    // The file says it already; that there is no way back to it is no reason to refuse it.
+    Versions::of(home).amend(author, edit).or_else(|e| {
+        tracing::warn!("the rule of retention could not be kept in instance/config-history: {e}");
+        Ok(())
+    })
 }
 
 impl Api {
@@ -247,6 +256,11 @@ fn partition_info(partition: &Partition) -> PartitionInfo {
     }
 }
 
+fn host_info(registered: Registered) -> HostInfo {
+    let Registered { instance, host, home, seen } = registered;
+    HostInfo { instance: u32::from(instance.0), host, home, seen }
+}
+
 async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     let health = opened.writer.health().borrow().clone();
     let (available, state) = match health {
@@ -263,9 +277,10 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     };
     let partitions: Vec<PartitionInfo> = manifest.values().map(|p| partition_info(p)).collect();
     let mut advice: Vec<String> = opened.lost.iter().chain(&opened.notes).cloned().collect();
+    let mut hosts = Vec::new();
     let protection = match available {
         true => {
-            let asked = tokio::time::timeout(ASKED, look(opened, &mut advice)).await;
+            let asked = tokio::time::timeout(ASKED, look(opened, &mut advice, &mut hosts)).await;
             asked.unwrap_or_else(|_| "not known: the database does not answer".to_owned())
         }
         false => "not known while the database is away".to_owned(),
@@ -282,13 +297,18 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
         partitions,
         protection,
         advice,
+        hosts,
         ..StoreStatusResponse::default()
     }
 }
 
 /// What protects the log; what to do better goes to `advice`.
-async fn look(opened: &Opened, advice: &mut Vec<String>) -> String {
+async fn look(opened: &Opened, advice: &mut Vec<String>, hosts: &mut Vec<HostInfo>) -> String {
     if let Some(postgres) = &opened.postgres {
+        match postgres.registered().await {
+            Ok(registered) => hosts.extend(registered.into_iter().map(host_info)),
+            Err(e) => advice.push(format!("who shares it cannot be read: {}", in_words(&e))),
+        }
         match postgres.advice().await {
             Ok(settings) => advice.extend(settings),
             Err(e) => advice.push(format!("its settings cannot be read: {}", in_words(&e))),

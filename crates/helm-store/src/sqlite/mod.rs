@@ -151,7 +151,9 @@ impl SqliteEngine {
         for writer in writers.into_values() {
             writer.lock().await.close().await?;
         }
-        self.main.close().await
+        let closed = self.main.close().await;
+        self.let_go();
+        closed
     }
 
     async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
