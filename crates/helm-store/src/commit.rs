@@ -74,6 +74,25 @@ pub struct Commit {
     pub queue: Option<u64>,
 }
 
+impl Commit {
+    /// The same without entries and their counts, which are dear to copy.
+    pub(crate) fn clone_without_entries(&self) -> Self {
+        Self {
+            class: self.class.clone(),
+            partition: self.partition,
+            number: self.number,
+            entries: Vec::new(),
+            head: self.head,
+            arrived: self.arrived,
+            contents: self.contents.clone(),
+            counts: BTreeMap::new(),
+            cursors: self.cursors.clone(),
+            once: self.once.clone(),
+            queue: self.queue,
+        }
+    }
+}
+
 /// What an instance needs to know to go on in one class.
 #[derive(Debug, Clone)]
 pub struct ClassState {

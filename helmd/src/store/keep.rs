@@ -82,11 +82,10 @@ impl Retention {
     pub fn start(&self, store: Store, tasks: &TaskTracker, stop: CancellationToken) {
         let rules = self.0.subscribe();
         tasks.spawn(async move {
-            let work = async {
-                if let Some(opened) = store.open().await {
-                    watch_over(&opened, rules).await;
-                }
-            };
+            let work = store.while_open(|opened| {
+                let rules = rules.clone();
+                async move { watch_over(&opened, rules).await }
+            });
             stop.run_until_cancelled(work).await;
         });
     }

@@ -240,6 +240,10 @@ impl LogEngine for PgEngine {
         Box::pin(commit::commit(&self.shared, commit))
     }
 
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(commit::try_out(&self.shared, commit))
+    }
+
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {
         Box::pin(state::finish(&self.shared, partition))
     }

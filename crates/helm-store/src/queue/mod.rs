@@ -26,7 +26,9 @@ use crate::engine::EngineError;
 use crate::entry::NewEntry;
 use crate::sqlite::files::set_aside;
 use crate::writer::ledger::{self, SERVICES};
-use crate::writer::{APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be};
+use crate::writer::{
+    APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be, once_can_be,
+};
 use gate::Gate;
 use keeper::{Ask, Keeper, Push};
 
@@ -172,6 +174,9 @@ impl Queue {
         }
         if !class_can_be(&append.class) {
             return Err(AppendError::Class(append.class.0));
+        }
+        if append.once.as_ref().is_some_and(|once| !once_can_be(once)) {
+            return Err(AppendError::Once);
         }
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.options.clock)();

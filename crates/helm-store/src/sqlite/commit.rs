@@ -97,25 +97,46 @@ pub(super) async fn commit(
     commit: &Commit,
 ) -> Result<(), Refused> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    advance(&mut transaction, commit).await?;
-    let new = name_services(&mut transaction, services, commit).await?;
+    let new = carry_out(&mut transaction, services, commit).await?;
+    transaction.commit().await?;
+    services.extend(new);
+    Ok(())
+}
+
+/// The same, taken back at the end.
+pub(super) async fn try_out(
+    connection: &mut SqliteConnection,
+    services: &HashMap<String, i64>,
+    commit: &Commit,
+) -> Result<(), Refused> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    carry_out(&mut transaction, services, commit).await?;
+    Ok(transaction.rollback().await?)
+}
+
+/// Returns the names that are new.
+async fn carry_out(
+    transaction: &mut SqliteConnection,
+    services: &HashMap<String, i64>,
+    commit: &Commit,
+) -> Result<HashMap<String, i64>, Refused> {
+    advance(transaction, commit).await?;
+    let new = name_services(transaction, services, commit).await?;
     let number = |name: &str| services.get(name).or_else(|| new.get(name)).copied().unwrap_or(0);
     ENTRIES
-        .run(&mut transaction, &commit.entries, |to, entry| bind(to, entry, number(&entry.body.service)))
+        .run(transaction, &commit.entries, |to, entry| bind(to, entry, number(&entry.body.service)))
         .await?;
     let counts: Vec<_> = commit.counts.iter().collect();
     COUNTS
-        .run(&mut transaction, &counts, |to, (key, n)| {
+        .run(transaction, &counts, |to, (key, n)| {
             to.add(key.minute)?;
             to.add(number(&key.service))?;
             to.add(key.level.number())?;
             to.add(n.cast_signed())
         })
         .await?;
-    remember(&mut transaction, commit).await?;
-    transaction.commit().await?;
-    services.extend(new);
-    Ok(())
+    remember(transaction, commit).await?;
+    Ok(new)
 }
 
 /// Moves the class's state on, if this is its next transaction.

@@ -11,8 +11,8 @@ use super::error::file_error;
 use crate::engine::EngineError;
 use crate::partition::Class;
 
-/// Files that SQLite keeps beside a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Files beside a database: SQLite's own, and the mark of one that turned bad.
+const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".suspect"];
 
 /// Runs file work where it may block.
 pub(super) async fn off<T: Send + 'static>(

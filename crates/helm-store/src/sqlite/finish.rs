@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Executor as _};
 use super::connect::{self, Readers};
 use super::error::engine_error;
 use super::segment::Segment;
-use super::{files, refuse};
+use super::{files, stale};
 use crate::engine::EngineError;
 
 /// Sorted at once, they cost a fraction of what each insert would pay for them. With the time, for pages come in its order.
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Finishes a segment. May be done again: what is done is left.
 pub(super) async fn finish(readers: &Arc<Readers>, segment: &Arc<Segment>) -> Result<(), EngineError> {
     if segment.with(|record| record.seal.is_none()) {
-        return Err(refuse(format!(
+        return Err(stale(format!(
             "`{}` is open: only sealed partitions are finished",
             segment.path.display()
         )));

@@ -109,6 +109,12 @@ impl Ledger {
         self.books.values().map(|book| book.queue).max().unwrap_or(0)
     }
 
+    /// Where the chain of a class ends, and what its open partition holds.
+    pub(super) fn end(&self, class: &Class) -> Option<(Head, Contents)> {
+        let book = self.books.get(class)?;
+        Some((book.head, book.open.as_ref()?.contents.clone()))
+    }
+
     /// The open partitions.
     pub fn open(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.books.values().filter_map(|book| book.open.as_ref())
@@ -433,7 +439,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Twins are not counted (see [`crate::counts`]).
-fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
+pub(super) fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
     let mut counts: HashMap<(i64, &str, crate::entry::Level), u64> = HashMap::new();
     for entry in entries.iter().filter(|entry| entry.body.flags & flag::TWIN == 0) {
         *counts.entry((minute_of(entry.body.at), &entry.body.service, entry.body.level)).or_default() += 1;

@@ -49,6 +49,20 @@ fn rows(commits: &[Commit]) -> Vec<(u32, usize)> {
 }
 
 #[test]
+fn a_clock_that_jumps_back_an_hour_sends_no_arrival_back_and_closes_nothing_early() {
+    let hour = 3600 * 1_000_000_000;
+    let roll = RollPolicy { age: 2 * hour, ..ROLL };
+    let mut ledger = Ledger::load(Instance(3), roll, Vec::new(), &[]);
+    let now = 100 * hour;
+    let mut arrived = Vec::new();
+    for at in [now, now - hour, now - hour + 1, now + 1] {
+        let (commits, _) = run(&mut ledger, vec![append(&["x"])], at);
+        arrived.extend(commits.iter().map(|c| (c.partition.number, c.arrived)));
+    }
+    assert_eq!(arrived, [(0, now), (0, now), (0, now), (0, now + 1)]);
+}
+
+#[test]
 fn what_waits_shares_one_transaction() {
     let (commits, answers) = run(&mut ledger(), vec![append(&["a", "b"]), append(&["c"])], 5);
     assert_eq!(rows(&commits), [(0, 3)]);

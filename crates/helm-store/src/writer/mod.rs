@@ -7,9 +7,11 @@
 //! ```
 //!
 //! One task writes. While a transaction is on its way the next group gathers; nothing is delayed for its sake. A transaction whose answer
-//! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed.
+//! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed. One that the
+//! database refuses is looked into (`sift`): entries that it will never take are put on record in their place, and the rest goes through.
 
 pub mod ledger;
+mod sift;
 mod task;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Once, Position};
-use crate::engine::LogEngine;
+use crate::engine::{EngineError, LogEngine};
 use crate::entry::NewEntry;
 use crate::id::EntryId;
 use crate::live::Live;
@@ -31,6 +33,8 @@ use crate::partition::{Class, RollPolicy};
 pub const APPEND_ROWS: usize = 10_000;
 /// Entries and bytes after which a transaction takes no further append.
 pub(crate) const GROUP: (usize, usize) = (5_000, 4 << 20);
+/// Bytes of a key, and of the name of a sender.
+pub const ONCE: usize = 255;
 /// Classes of one instance.
 pub use helm_core::name::CLASSES;
 
@@ -130,6 +134,9 @@ pub enum AppendError {
         /// The limit.
         most: usize,
     },
+    /// A key or the name of a sender that no database keeps.
+    #[error("a key or the name of a sender has 1 to {ONCE} bytes, and no NUL")]
+    Once,
     /// Too many keys at once.
     #[error(
         "{most} keys of the last ten minutes are remembered, and no more fit: send slower, or number the batches"
@@ -146,7 +153,7 @@ pub enum AppendError {
         /// Its number.
         number: u64,
     },
-    /// The database refuses it for good.
+    /// The local queue cannot be used.
     #[error("not kept, {0}")]
     Failed(String),
     /// The writer ends.
@@ -196,9 +203,46 @@ pub enum Health {
     Stalled {
         /// Since when, nanoseconds since 1970.
         since: i64,
+        /// In what way.
+        stall: Stall,
         /// What the database said last.
         why: String,
     },
+}
+
+/// What keeps a writer waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stall {
+    /// The database cannot be reached.
+    Away,
+    /// Its disk is full.
+    Full,
+    /// It answers, and takes nothing.
+    Refused,
+}
+
+impl Stall {
+    /// "away", "full", "refused"
+    pub fn word(self) -> &'static str {
+        match self {
+            Stall::Away => "away",
+            Stall::Full => "full",
+            Stall::Refused => "refused",
+        }
+    }
+
+    fn of(error: &EngineError) -> Self {
+        match error {
+            EngineError::Away(_) => Stall::Away,
+            EngineError::Full(_) => Stall::Full,
+            EngineError::NotNext { .. }
+            | EngineError::Newer { .. }
+            | EngineError::Denied(_)
+            | EngineError::Damaged(_)
+            | EngineError::Stale(_)
+            | EngineError::Other { .. } => Stall::Refused,
+        }
+    }
 }
 
 /// Writes through `engine` until `stop`; the future that is returned is the work, and the caller's to run.
@@ -290,6 +334,9 @@ impl WriterHandle {
         if !class_can_be(&append.class) {
             return Err(AppendError::Class(append.class.0));
         }
+        if append.once.as_ref().is_some_and(|once| !once_can_be(once)) {
+            return Err(AppendError::Once);
+        }
         let waits = !append.cursors.is_empty();
         let harmless = append.once.is_some() || append.queue.is_some();
         let turn = (!waits).then(|| Instant::now() + self.patience);
@@ -369,6 +416,12 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
         Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
         None => Some(work.await),
     }
+}
+
+/// One that the database refuses would hold up all that share its transaction.
+pub(crate) fn once_can_be(once: &Once) -> bool {
+    let (Once::Sequence { sender: name, .. } | Once::Key(name)) = once;
+    (1..=ONCE).contains(&name.len()) && !name.contains('\0')
 }
 
 /// Names of classes are parts of file names.

@@ -108,14 +108,15 @@ async fn a_class_whose_partition_stays_does_not_hold_up_another() {
     writer.end().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_a_record_nothing_goes() {
     let (engine, writer) = filled().await;
     let removals = decided(&writer, &engine, 1_500);
-    engine.fail(&[Fault::Refused]);
+    engine.with(|world| world.poison = Some(""));
     let error = carried(&engine, &writer, &removals, T0).await.unwrap_err();
     assert!(matches!(error, RetentionError::Record { .. }), "{error}");
     assert_eq!(engine.with(|w| w.partitions.len()), 5);
+    engine.with(|world| world.poison = None);
     // And a record alone makes no forgery: one partition more than is on record is found.
     carried(&engine, &writer, &removals[..1], T0).await.unwrap();
     engine.with(|world| world.partitions.remove(&removals[1].partition));

@@ -45,10 +45,19 @@ pub(crate) struct World {
     pub(crate) away: bool,
     /// The next seal is left out.
     pub(crate) half: bool,
+    /// Entries whose message holds this are refused.
+    pub(crate) poison: Option<&'static str>,
     pub(crate) commits: usize,
     pub(crate) scans: usize,
     /// Partitions that were read from their beginning to their end.
     pub(crate) read: usize,
+}
+
+impl World {
+    fn takes(&self, entries: &[Entry]) -> Result<(), EngineError> {
+        let bad = |entry: &Entry| self.poison.is_some_and(|poison| entry.body.message.starts_with(poison));
+        if entries.iter().any(bad) { Err(refused()) } else { Ok(()) }
+    }
 }
 
 #[derive(Debug)]
@@ -162,6 +171,7 @@ impl LogEngine for Memory {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
             self.write(|world| {
+                world.takes(&commit.entries)?;
                 let state = world.classes.get_mut(&commit.class).unwrap();
                 if commit.number != state.number + 1 {
                     return Err(EngineError::NotNext { asked: commit.number, has: state.number });
@@ -188,6 +198,10 @@ impl LogEngine for Memory {
                 Ok(())
             })
         })
+    }
+
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        now(self.write(|world| world.takes(&commit.entries)))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {

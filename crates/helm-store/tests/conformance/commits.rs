@@ -60,6 +60,24 @@ pub(crate) async fn two_commits_with_one_number_are_one(database: &impl Database
     assert_eq!(on_record(&engine).await[0].contents, kept.contents);
 }
 
+pub(crate) async fn a_commit_that_is_tried_leaves_nothing(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let written = script.write(some(3)).await;
+    let (before, record) = (state(&*engine, "default").await, on_record(&engine).await);
+    let mut commit = script.plan(some(2));
+    commit.cursors.insert("nexus".into(), Position { segment: 2, offset: 20 });
+    commit.once = vec![Once::Key("k".into())];
+    engine.try_out(&commit).await.unwrap();
+    let mut clash = commit.clone();
+    clash.entries[1].id = written[2].id;
+    engine.try_out(&clash).await.unwrap_err();
+    assert_eq!(ids(&all_rows(&engine, script.open.id).await), ids(&written));
+    assert_eq!(on_record(&engine).await, record);
+    assert_eq!(format!("{:?}", state(&*engine, "default").await), format!("{before:?}"));
+    script.carry_out(commit).await.unwrap();
+}
+
 pub(crate) async fn classes_are_written_side_by_side(database: &impl Database) {
     let engine = database.open(INSTANCE).await;
     let mut default = Script::begin(&engine, "default", 0).await;

@@ -54,6 +54,7 @@ macro_rules! conformance {
             entries::reading_rows_ends_when_nobody_listens,
             commits::a_commit_is_all_or_nothing_and_numbered,
             commits::two_commits_with_one_number_are_one,
+            commits::a_commit_that_is_tried_leaves_nothing,
             commits::classes_are_written_side_by_side,
             commits::what_is_needed_to_go_on_is_there_after_a_reopen,
             commits::what_is_needed_to_go_on_moves_into_the_next_partition,

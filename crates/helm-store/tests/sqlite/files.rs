@@ -17,7 +17,7 @@ use crate::conformance::script::{START, Script, all_rows, entry, ids, on_record,
 
 async fn open(dir: &Path) -> (Arc<dyn LogEngine>, Vec<String>) {
     let engine = SqliteEngine::open(dir, INSTANCE).await.unwrap();
-    let notes = engine.notes().to_vec();
+    let notes = [engine.lost(), engine.notes()].concat();
     (Arc::new(engine), notes)
 }
 

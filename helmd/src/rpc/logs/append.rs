@@ -183,6 +183,7 @@ fn status(error: &NotKept) -> Status {
         NotKept::Refused(
             AppendError::TooLarge { .. }
             | AppendError::Class(_)
+            | AppendError::Once
             | AppendError::Senders { .. }
             | AppendError::Keys { .. }
             | AppendError::Below { .. },
