@@ -87,7 +87,8 @@ impl Commit {
             contents: self.contents.clone(),
             counts: BTreeMap::new(),
             cursors: self.cursors.clone(),
-            once: self.once.clone(),
+            senders: self.senders.clone(),
+            keys: self.keys.clone(),
             queue: self.queue,
         }
     }
