@@ -23,6 +23,7 @@ pub mod id;
 pub mod live;
 pub mod metrics;
 pub mod once;
+pub mod packed;
 pub mod partition;
 pub mod postgres;
 pub mod protection;

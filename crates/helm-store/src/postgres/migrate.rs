@@ -20,7 +20,7 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 5] = [
+pub const ALL: [Migration; 7] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
@@ -39,8 +39,18 @@ pub const ALL: [Migration; 5] = [
     },
     Migration {
         version: 5,
+        name: "packed",
+        sql: include_str!("../../../../migrations/postgres/0005_packed.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "grave",
+        sql: include_str!("../../../../migrations/postgres/0006_grave.sql"),
+    },
+    Migration {
+        version: 7,
         name: "once",
-        sql: include_str!("../../../../migrations/postgres/0005_once.sql"),
+        sql: include_str!("../../../../migrations/postgres/0007_once.sql"),
     },
 ];
 

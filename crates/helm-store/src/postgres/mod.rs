@@ -264,6 +264,10 @@ impl LogEngine for PgEngine {
         Box::pin(read::counts(&self.shared, partition, from, to))
     }
 
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(read::packed(&self.shared, partition))
+    }
+
     fn rows(&self, partition: PartitionId, from: u32) -> Rows {
         read::rows(self.shared.clone(), partition, from)
     }

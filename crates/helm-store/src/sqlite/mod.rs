@@ -11,11 +11,13 @@
 //! The newest file of a class is the open one. A new file is made whole under another name before the old one is sealed, so that a crash in
 //! between leaves two files of which the older is sealed when the store is next opened, from what the newer knows.
 
+mod checkpoint;
 mod class;
 mod commit;
 mod condition;
 mod connect;
 mod damage;
+mod dissolve;
 pub(crate) mod error;
 pub(crate) mod files;
 mod finish;
@@ -218,9 +220,16 @@ impl SqliteEngine {
         let Some(writer) = self.writer(&commit.class) else {
             return Err(stale(format!("the class `{}` has no open partition", commit.class.0)));
         };
-        let mut writer = writer.lock().await;
-        let done = writer.commit(commit).await;
-        self.damage.note(&writer.segment().path, done).await
+        let due = {
+            let mut writer = writer.lock().await;
+            let done = writer.commit(commit).await;
+            self.damage.note(&writer.segment().path, done).await?;
+            writer.backlog().is_due()
+        };
+        if due {
+            self.tasks.spawn(checkpoint::run(writer));
+        }
+        Ok(())
     }
 
     async fn attempt(&self, commit: &Commit) -> Result<(), EngineError> {
@@ -236,16 +245,20 @@ impl SqliteEngine {
             return Err(stale(format!("partition {partition} is open: only sealed ones are taken away")));
         }
         let path = segment.path.clone();
-        files::off(move || files::remove(&path)).await?;
+        let gone = files::off(move || files::set_apart(&path)).await?;
         segment.retired.store(true, std::sync::atomic::Ordering::Release);
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
         let dir = self.dir();
-        files::off(move || {
-            files::hold_back(&dir);
-            Ok(())
-        })
-        .await
+        self.tasks.spawn(async move {
+            dissolve::run(gone, segment.using.clone()).await;
+            files::off(move || {
+                files::hold_back(&dir);
+                Ok(())
+            })
+            .await
+        });
+        Ok(())
     }
 
     fn dir(&self) -> PathBuf {
@@ -354,6 +367,15 @@ impl LogEngine for SqliteEngine {
                     self.note_of(&segment, counts).await
                 }
                 None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::packed(&self.readers, &segment).await,
+                None => Ok(None),
             }
         })
     }

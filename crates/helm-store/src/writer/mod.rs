@@ -10,6 +10,7 @@
 //! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed. One that the
 //! database refuses is looked into (`sift`): entries that it will never take are put on record in their place, and the rest goes through.
 
+mod finisher;
 pub mod ledger;
 mod sift;
 mod task;

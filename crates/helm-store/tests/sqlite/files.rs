@@ -436,3 +436,21 @@ async fn a_partition_that_was_begun_in_vain_is_begun_anew() {
     assert_eq!(all_rows(&engine, script.open.id).await, written);
     assert_eq!(engine.partitions().await.unwrap()[1].opened, START + 9);
 }
+
+/// A log that is written without pause is never wholly moved beside the commits, and one that is not begins anew nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_short_while_commits_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let log = segment(dir.path(), 0).with_extension("db-wal");
+    let (mut written, mut longest) = (0, 0);
+    // Four times what may wait.
+    while written < 256 << 20 {
+        let long = "x".repeat(4000);
+        let entries = (0..500).map(|i| entry("core", i, Level::Info, &long)).collect();
+        written += script.write(entries).await.iter().map(|entry| entry.body.weight()).sum::<usize>();
+        longest = longest.max(fs::metadata(&log).unwrap().len());
+    }
+    assert!(longest < 100 << 20, "the write-ahead log grew to {longest} bytes");
+}
