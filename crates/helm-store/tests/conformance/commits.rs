@@ -67,7 +67,7 @@ pub(crate) async fn a_commit_that_is_tried_leaves_nothing(database: &impl Databa
     let (before, record) = (state(&*engine, "default").await, on_record(&engine).await);
     let mut commit = script.plan(some(2));
     commit.cursors.insert("nexus".into(), Position { segment: 2, offset: 20 });
-    commit.once = vec![Once::Key("k".into())];
+    commit.keys = vec!["k".into()];
     engine.try_out(&commit).await.unwrap();
     let mut clash = commit.clone();
     clash.entries[1].id = written[2].id;
