@@ -164,6 +164,21 @@ async fn files_are_their_owners_and_finished_ones_nobodys_to_write() {
 }
 
 #[tokio::test]
+async fn a_partition_whose_table_was_dropped_is_moved_aside_and_its_class_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(3)).await;
+    drop((engine, script));
+    let mut connection = by_hand(&segment(dir.path(), 0)).await;
+    connection.execute("DROP TABLE entry").await.unwrap();
+    connection.close().await.unwrap();
+    let (engine, notes) = open(dir.path()).await;
+    assert!(notes.join(" ").contains("moved to"), "{notes:?}");
+    assert_eq!(engine.partitions().await.unwrap().len(), 1, "a fresh one");
+}
+
+#[tokio::test]
 async fn room_is_held_back_and_given_up_until_something_goes() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, _) = open(dir.path()).await;
