@@ -5,7 +5,6 @@ use std::sync::Arc;
 use helm_store::engine::{EngineError, LogEngine};
 use helm_store::history::HistoryEngine;
 use helm_store::metrics::engine::MetricEngine;
-use helm_store::partition::RollPolicy;
 use helm_store::postgres::{PgEngine, PgOptions, Registration};
 use helm_store::reader::Reader;
 use helm_store::sqlite::SqliteEngine;
@@ -17,14 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use super::identity::Identity;
 use super::place::{self, Place};
-use super::{Opened, RETRY, State, former};
+use super::{Opened, RETRY, State, Tuning, former};
 use crate::clock;
 use crate::home::{Home, private_dir};
 
 /// Keeps the store open: tries until it is, tells each time how it went, and opens it anew when one of its files turns bad.
 pub(super) async fn keep_open(
     home: Home,
-    roll: RollPolicy,
+    tuning: Tuning,
     state: watch::Sender<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -34,7 +33,8 @@ pub(super) async fn keep_open(
         let mut lost = Vec::new();
         let mut damaged: Option<String> = None;
         loop {
-            let Running { mut opened, engine, writer } = until_open(&home, roll, &state, &tasks, &stop).await;
+            let Running { mut opened, engine, writer } =
+                until_open(&home, tuning, &state, &tasks, &stop).await;
             if let Some(why) = damaged.take().filter(|_| opened.lost.is_empty()) {
                 lost.push(format!(
                     "{why}. The store was opened anew; lines that logs/ still has are read again"
@@ -61,7 +61,7 @@ pub(super) async fn keep_open(
 
 async fn until_open(
     home: &Home,
-    roll: RollPolicy,
+    tuning: Tuning,
     state: &watch::Sender<State>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -70,7 +70,7 @@ async fn until_open(
     let since = clock::wall().0;
     let mut said = None;
     loop {
-        match open(home, roll, tasks, stop).await {
+        match open(home, tuning, tasks, stop).await {
             Ok(running) => {
                 let opened = &running.opened;
                 tracing::info!("the store is open: {}", opened.place.describe());
@@ -106,7 +106,7 @@ struct Writing {
 
 async fn open(
     home: &Home,
-    roll: RollPolicy,
+    tuning: Tuning,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Running, String> {
@@ -121,11 +121,14 @@ async fn open(
     let (place, identity) = prepared.map_err(|e| e.to_string())??;
     let made = match &place {
         Place::Sqlite(dir) => sqlite(dir, &identity).await,
-        Place::Postgres(options) => postgres(options, &identity, home, tasks, stop).await,
+        Place::Postgres(options) => {
+            let options = options.as_ref().clone().with_trigrams(tuning.trigrams);
+            postgres(options, &identity, home, tasks, stop).await
+        }
     };
     let Engine { engine, numbers, history, postgres, sqlite } = made.map_err(|e| in_words(&e))?;
     let version = version(postgres.as_deref()).await.map_err(|e| in_words(&e))?;
-    let options = WriterOptions { roll, ..WriterOptions::new(now) };
+    let options = WriterOptions { roll: tuning.roll, ..WriterOptions::new(now) };
     let writing = Writing { stop: stop.child_token(), ended: CancellationToken::new() };
     let (writer, work) = Writer::start(engine.clone(), options, writing.stop.clone());
     let ended = writing.ended.clone().drop_guard();
@@ -162,7 +165,7 @@ async fn sqlite(dir: &std::path::Path, identity: &Identity) -> Result<Engine, En
 }
 
 async fn postgres(
-    options: &PgOptions,
+    options: PgOptions,
     identity: &Identity,
     home: &Home,
     tasks: &TaskTracker,
@@ -174,7 +177,7 @@ async fn postgres(
         home: home.path().to_string_lossy().into_owned(),
         preferred: identity.instance,
     };
-    let engine = Arc::new(PgEngine::open(options.clone(), registration).await?);
+    let engine = Arc::new(PgEngine::open(options, registration).await?);
     tasks.spawn(former::take_over(engine.clone(), stop.clone()));
     Ok(Engine {
         engine: engine.clone(),

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use tokio::net::TcpStream;
 
-use super::fault::{Target, of};
+use super::fault::{Asker, Target, of};
 use super::relay::Relay;
 use crate::engine::EngineError;
 
@@ -81,7 +81,8 @@ impl PgOptions {
             Some(socket) => format!("{} (socket, port {})", socket.display(), connect.get_port()),
             None => format!("{}:{}", connect.get_host(), connect.get_port()),
         };
-        let target = Target { place, database, user: connect.get_username().to_owned() };
+        let user = connect.get_username().to_owned();
+        let target = Target { place, database, user, asker: Asker::default() };
         let connect = connect.application_name("helm").disable_statement_logging();
         Ok(Self { connect, target, trigrams: false })
     }
@@ -90,6 +91,13 @@ impl PgOptions {
     #[must_use]
     pub fn with_trigrams(self, trigrams: bool) -> Self {
         Self { trigrams, ..self }
+    }
+
+    /// For whom: errors say what that one can do next.
+    #[must_use]
+    pub fn asked_by(mut self, asker: Asker) -> Self {
+        self.target.asker = asker;
+        self
     }
 
     /// The same server and role, another database.

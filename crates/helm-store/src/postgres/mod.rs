@@ -37,6 +37,7 @@ use sqlx::postgres::PgPool;
 use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
+pub use fault::Asker;
 pub use protect::harden;
 pub use register::{Registered, Registration};
 
