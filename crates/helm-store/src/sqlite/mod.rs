@@ -250,13 +250,15 @@ impl SqliteEngine {
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
         let dir = self.dir();
+        let hold_back = move || {
+            files::hold_back(&dir);
+            Ok(())
+        };
+        // Now, where there is room already, and once there is more.
+        files::off(hold_back.clone()).await?;
         self.tasks.spawn(async move {
             dissolve::run(gone, segment.using.clone()).await;
-            files::off(move || {
-                files::hold_back(&dir);
-                Ok(())
-            })
-            .await
+            files::off(hold_back).await
         });
         Ok(())
     }
