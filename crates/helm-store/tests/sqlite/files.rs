@@ -328,7 +328,7 @@ async fn a_damaged_main_database_keeps_the_log() {
     fs::write(dir.path().join("main.db"), b"x".repeat(9000)).unwrap();
     // The number that is drawn for what seems a new store is another: the log knows the old one.
     let engine = SqliteEngine::open(dir.path(), helm_store::id::Instance(9)).await.unwrap();
-    assert_eq!((engine.instance(), engine.notes().len()), (INSTANCE, 1));
+    assert_eq!((engine.instance(), engine.lost().len()), (INSTANCE, 1));
     let engine: Arc<dyn LogEngine> = Arc::new(engine);
     let first = PartitionId { instance: INSTANCE, number: 0 };
     assert_eq!(all_rows(&engine, first).await, written);
