@@ -150,6 +150,8 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     };
     let over = stop.clone();
     tasks.spawn(async move { over.run_until_cancelled(history.run()).await });
+    let (over, told, of) = (stop.clone(), journal.clone(), store.clone());
+    tasks.spawn(async move { over.run_until_cancelled(of.tell(&told)).await });
     let socket = listening(process, settings.peer_group.as_deref())?;
     let listener = socket.listener().map_err(context("the socket cannot be listened at"))?;
     let (admission, address) = (socket.admission, socket.path.to_string_lossy().into_owned());
