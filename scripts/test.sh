@@ -122,6 +122,7 @@ keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }
 demo() { tests/outside/demo.sh; }
 # With the release build of the demo: the processor of the guest is emulated.
 boot() { tests/outside/boot.sh; }
+logs() { HELM_BIN_DIR=$target/debug tests/outside/logs.sh; }
 licences() {
     command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$cache" --target-dir "$work/cargo-deny" cargo-deny
     cargo deny --locked check licenses bans sources
@@ -138,6 +139,7 @@ stage store-kills store_kills
 stage keycloak keycloak
 stage demo demo
 stage boot boot
+stage logs logs
 stage licences licences
 
 printf '\n%d s in all%s\n' "$SECONDS" "${failures:+; failed: ${failures[*]}}"

@@ -5,6 +5,7 @@
 mod adoption;
 mod api;
 mod badinput;
+mod badstore;
 mod capture;
 mod cli;
 mod edited;

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -48,6 +49,9 @@ pub enum EngineError {
     /// What was read is not what was written.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// What was asked for does not fit what the database has by now: whoever asks reads where it stands, and asks anew.
+    #[error("not what the database has: {0}")]
+    Stale(String),
     /// Anything else.
     #[error("{what}: {source}")]
     Other {
@@ -91,8 +95,8 @@ pub struct Scan {
 pub struct Count {
     /// Minutes since 1970.
     pub minute: i64,
-    /// Name of the service.
-    pub service: String,
+    /// Name of the service; shared, for there are many thousands of counts.
+    pub service: Arc<str>,
     /// Level.
     pub level: crate::entry::Level,
     /// Entries.
@@ -125,6 +129,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()>;
     /// Carries out one transaction. [`EngineError::NotNext`] with `has == commit.number` means that it was carried out before.
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()>;
+    /// Whether the database would carry it out; leaves nothing. Number, contents and head need not fit the entries.
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()>;
     /// Builds the dear indexes of a sealed partition and whatever else makes it cheaper; may be called again.
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()>;
     /// Takes a sealed partition away, whole.
@@ -139,6 +145,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn get(&self, id: EntryId) -> Answer<'_, Option<Entry>>;
     /// Counts of one partition, minutes from `from` (inclusive) to `to` (exclusive), by minute.
     fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>>;
+    /// The counts of a finished partition as [`crate::packed::Packed`] has them; `None` where none are kept: then [`LogEngine::counts`] has them.
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>>;
     /// All entries of a partition in the order of ids, in pieces of bounded size; the reading ends when the receiver is dropped.
     fn rows(&self, partition: PartitionId, from: u32) -> Rows;
     /// Bytes on disk of one partition.

@@ -50,6 +50,7 @@ use crate::reload::Reloads;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
+use crate::store::told;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
 use peer::{Admission, Incoming, Peer};
@@ -173,7 +174,8 @@ impl Helm for Api {
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
         let facts = &self.facts;
         let view = self.supervisor.view();
-        let alerts: Vec<String> = facts.drift.alert().await.into_iter().chain(view.alert.clone()).collect();
+        let drift = facts.drift.alert().await.into_iter().chain(view.alert.clone());
+        let alerts: Vec<String> = drift.chain(self.store.alerts()).collect();
         let missing = facts.missing.get().into_iter().flatten();
         Ok(Response::new(InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -266,7 +268,9 @@ impl Helm for Api {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
         let request = request.into_inner();
-        self.known(&request.names)?;
+        // What becomes of the store is told under Helm's own name.
+        let services = request.names.iter().filter(|name| *name != told::HELM);
+        self.known(&services.cloned().collect::<Vec<_>>())?;
         let journal = self.journal.clone();
         if request.since.is_some() || request.until.is_some() || request.before.is_some() {
             let store = self.store.clone();

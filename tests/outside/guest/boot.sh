@@ -95,6 +95,11 @@ helmd_comes_and_goes() {
     done
     until_true 30 "helmd answers" answers
     same "ten kills"
+    echo "== daemon reexec"
+    pid=$(helmd)
+    ctl daemon reexec
+    [ "$(helmd)" = "$pid" ] || fail "helmd has another pid"
+    same "a reexec"
     echo "== the socket starts it"
     user stop helmd.service
     answers

@@ -1,9 +1,10 @@
 //! Reading one segment: by row, by count, whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::mpsc;
 
 use super::connect::Readers;
@@ -17,8 +18,10 @@ use crate::id::{PartitionId, ROWS_PER_PARTITION};
 pub(super) const COLUMNS: &str = "e.row, e.at, (SELECT name FROM service WHERE id = e.service), e.level, e.flags, e.source, e.stream, \
      e.plain, e.message, e.context, e.trace, e.user, e.hostname, e.process, e.seen, e.digest";
 
-/// Entries in a piece of `rows`: bounded in number; one entry is bounded by whoever appends.
-const PIECE: u32 = 1000;
+/// Entries in one piece of `rows`, and its weight as far as the piece before tells.
+const PIECE: usize = 1000;
+const FIRST: usize = 32;
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Makes an entry of a row that was selected by [`COLUMNS`].
 pub(super) fn entry(row: &SqliteRow, partition: PartitionId) -> Result<Entry, sqlx::Error> {
@@ -103,24 +106,69 @@ pub(super) async fn counts(
     to: i64,
 ) -> Result<Vec<Count>, EngineError> {
     let mut reader = readers.get(segment).await?;
-    let rows = sqlx::query_as::<_, (i64, String, u8, i64)>(
-        "SELECT c.minute, s.name, c.level, c.n FROM count c CROSS JOIN service s ON s.id = c.service \
-         WHERE c.minute >= ? AND c.minute < ? ORDER BY c.minute",
+    let counts = counts_from(reader.ask()?, segment, from, to).await?;
+    reader.rest();
+    Ok(counts)
+}
+
+/// The same through a connection that is there.
+pub(super) async fn counts_from(
+    connection: &mut SqliteConnection,
+    segment: &Segment,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Count>, EngineError> {
+    let failed = |e| failed(segment, e);
+    let names: HashMap<i64, Arc<str>> = sqlx::query_as::<_, (i64, String)>("SELECT id, name FROM service")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .map(|(id, name)| (id, name.into()))
+        .collect();
+    let rows = sqlx::query_as::<_, (i64, i64, u8, i64)>(
+        "SELECT minute, service, level, n FROM count WHERE minute >= ? AND minute < ? ORDER BY minute",
     )
     .bind(from)
     .bind(to)
-    .fetch_all(reader.ask()?)
+    .fetch_all(connection)
     .await
-    .map_err(|e| failed(segment, e))?;
+    .map_err(failed)?;
+    let count = |(minute, service, level, n): (i64, i64, u8, i64)| match (
+        names.get(&service),
+        Level::from_number(level),
+    ) {
+        (Some(name), Some(level)) => {
+            Ok(Count { minute, service: name.clone(), level, count: n.cast_unsigned() })
+        }
+        _ => {
+            let place = segment.path.display();
+            Err(EngineError::Damaged(format!(
+                "a count in `{place}` has the service {service} and the level {level}"
+            )))
+        }
+    };
+    rows.into_iter().map(count).collect()
+}
+
+/// The counts of a finished segment, packed; `None` in one that was finished before there was such a thing.
+pub(super) async fn packed(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let mut reader = readers.get(segment).await?;
+    let failed = |e| failed(segment, e);
+    let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'packed')")
+        .fetch_one(reader.ask()?)
+        .await
+        .map_err(failed)?;
+    let kept = match there {
+        true => sqlx::query_scalar("SELECT bytes FROM packed").fetch_optional(reader.ask()?).await,
+        false => Ok(None),
+    };
+    let kept = kept.map_err(failed)?;
     reader.rest();
-    rows.into_iter()
-        .map(|(minute, service, level, n)| {
-            let level = Level::from_number(level).ok_or_else(|| {
-                EngineError::Damaged(format!("a count in `{}` has the level {level}", segment.path.display()))
-            })?;
-            Ok(Count { minute, service, level, count: n.cast_unsigned() })
-        })
-        .collect()
+    Ok(kept)
 }
 
 /// Sends all entries in the order of rows, piece by piece, until nobody listens.
@@ -133,17 +181,20 @@ pub(super) async fn send_rows(
 ) {
     // Rows below the first were put in by hand: they are met, too.
     let mut from = if from == 0 { i64::MIN } else { i64::from(from) };
+    let mut limit = FIRST;
     loop {
         // Nothing is lent while the other side thinks.
         let Ok(place) = to.reserve().await else { return };
         let piece = tokio::select! {
-            piece = read_piece(&readers, &segment, partition, from) => piece,
+            piece = read_piece(&readers, &segment, partition, from, limit) => piece,
             () = to.closed() => return,
         };
         match piece {
             Ok(piece) if piece.is_empty() => return,
             Ok(piece) => {
                 from = piece.last().map_or(from, |last| i64::from(last.id.row()) + 1);
+                let bytes: usize = piece.iter().map(|entry| entry.body.weight()).sum();
+                limit = (PIECE_BYTES * piece.len() / bytes.max(1)).clamp(20, PIECE);
                 place.send(Ok(piece));
             }
             Err(error) => {
@@ -159,9 +210,10 @@ async fn read_piece(
     segment: &Arc<Segment>,
     partition: PartitionId,
     from: i64,
+    limit: usize,
 ) -> Result<Vec<Entry>, EngineError> {
     let mut reader = readers.get(segment).await?;
-    let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row >= ? ORDER BY e.row LIMIT {PIECE}");
+    let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row >= ? ORDER BY e.row LIMIT {limit}");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
         .fetch_all(reader.ask()?)
