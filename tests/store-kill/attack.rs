@@ -143,7 +143,7 @@ impl<'a> Attack<'a> {
     }
 
     /// Waits for the fact; in vain if it must be.
-    fn soon(&self, fact: impl Fn(&Self) -> bool) {
+    pub(crate) fn soon(&self, fact: impl Fn(&Self) -> bool) {
         let end = Instant::now() + WORKS;
         while !fact(self) && Instant::now() < end {
             pause(Duration::from_millis(1));
@@ -168,7 +168,7 @@ impl<'a> Attack<'a> {
         times.filter_map(|time| time.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_nanos()).sum()
     }
 
-    fn order(&mut self, order: &str) {
+    pub(crate) fn order(&mut self, order: &str) {
         if let Some(database) = &mut self.database {
             database.cluster.order(order);
         }

@@ -1,10 +1,12 @@
 //! Kills helmd, keepers and PostgreSQL at random under chatty services and concurrent appenders, and disturbs the connection between them.
 //!
-//! `store-kill --engine sqlite|postgres --kills N [--seed S] [--keep]`. At the end every captured line and every acknowledged entry is in the store once,
+//! `store-kill --engine sqlite|postgres --kills N [--seed S] [--keep]`, or `store-kill --outage SECONDS [--seed S] [--keep]`: PostgreSQL is
+//! stopped for so long, and nobody is killed but a service. At the end every captured line and every acknowledged entry is in the store once,
 //! in order per stream and per sender, nothing that was not written is there, and `logs verify` is content.
 
 mod attack;
 mod database;
+mod outage;
 mod senders;
 mod verdict;
 
@@ -12,7 +14,7 @@ use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::fixture::{Dice, monotonic};
@@ -34,12 +36,14 @@ const SERVICES: u64 = 4;
 struct Options {
     postgres: bool,
     kills: u32,
+    /// How long PostgreSQL is away, in place of kills.
+    outage: Option<Duration>,
     seed: u64,
     keep: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { postgres: false, kills: 50, seed: monotonic(), keep: false };
+    let mut options = Options { postgres: false, kills: 50, outage: None, seed: monotonic(), keep: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -52,11 +56,16 @@ fn options() -> Result<Options, String> {
                 };
             }
             "--kills" => options.kills = value()?.parse().map_err(|e| format!("--kills: {e}"))?,
+            "--outage" => {
+                let seconds = value()?.parse().map_err(|e| format!("--outage: {e}"))?;
+                options.outage = Some(Duration::from_secs(seconds));
+                options.postgres = true;
+            }
             "--seed" => options.seed = value()?.parse().map_err(|e| format!("--seed: {e}"))?,
             "--keep" => options.keep = true,
             _ => {
                 return Err(format!(
-                    "{word}: unknown; --engine sqlite|postgres --kills N [--seed S] [--keep]"
+                    "{word}: unknown; --engine sqlite|postgres --kills N | --outage SECONDS [--seed S] [--keep]"
                 ));
             }
         }
@@ -73,10 +82,12 @@ fn main() -> ExitCode {
         }
     };
     let engine = if options.postgres { "postgres" } else { "sqlite" };
-    say(&format!("seed {} ({} kills, {engine})", options.seed, options.kills));
+    let what = options.outage.map_or(format!("{} kills", options.kills), |time| format!("away for {time:?}"));
+    say(&format!("seed {} ({what}, {engine})", options.seed));
     let names: Vec<String> = (0..SERVICES).map(|n| format!("chatty-{n}")).collect();
     let services = (1..).zip(&names).map(|(n, name)| {
         let mut service = json!({"command": fixture("chatty", &format!("rate={}", 20 * n))});
+        service["probes"] = json!({"readiness": {"exec": ["true"], "interval": "1s"}});
         service["log"] = json!({"segment_size": "1M", "total_size": "64G"});
         (name.clone(), service)
     });
@@ -122,14 +133,9 @@ fn run(home: &Home, names: &[String], options: &Options) -> Verdict {
         senders::start(home.dir(), &format!("sender-{n}"), way, dice, &shared)
     };
     let senders: Vec<_> = (1..).zip(ways).map(start).collect();
-    let mut told = Instant::now();
-    for kill in 1..=options.kills {
-        attack.strike(&shared.acknowledged);
-        if told.elapsed() > TELLS || kill == options.kills {
-            told = Instant::now();
-            let acknowledged = shared.acknowledged.load(Ordering::Relaxed);
-            say(&format!("{kill} kills: {}; {acknowledged} appends acknowledged", attack.summary()));
-        }
+    match options.outage {
+        Some(time) => outage::endure(home, names, &mut attack, time, &shared.acknowledged),
+        None => kill(&mut attack, options.kills, &shared.acknowledged),
     }
     shared.stop.store(true, Ordering::Relaxed);
     let words: Vec<Word> = senders
@@ -149,6 +155,18 @@ fn run(home: &Home, names: &[String], options: &Options) -> Verdict {
     say(&format!("kills by kind: {}", attack.summary()));
     attack.end();
     verdict
+}
+
+fn kill(attack: &mut Attack<'_>, kills: u32, acknowledged: &AtomicU64) {
+    let mut told = Instant::now();
+    for kill in 1..=kills {
+        attack.strike(acknowledged);
+        if told.elapsed() > TELLS || kill == kills {
+            told = Instant::now();
+            let acknowledged = acknowledged.load(Ordering::Relaxed);
+            say(&format!("{kill} kills: {}; {acknowledged} appends acknowledged", attack.summary()));
+        }
+    }
 }
 
 /// Waits until the local queue is empty and the store is level with the log files. The words are those of a wait in vain.
