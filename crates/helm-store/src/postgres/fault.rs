@@ -119,10 +119,8 @@ fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<E
         "42501" => EngineError::Denied(target.no_right(what, &message)),
         // Raised by Helm's own triggers and functions.
         "HE001" => EngineError::Denied(format!("{what}: {message}")),
-        // Of helm_commit: another transaction has closed the partition meanwhile.
-        "P0001" if message.starts_with("partition ") && message.contains("is not the open one") => {
-            EngineError::Stale(message)
-        }
+        // Of the functions that write: another transaction came in between.
+        "HE003" => EngineError::Stale(message),
         "25006" => EngineError::Denied(format!(
             "{what}: {message}; {place} is a read-only copy: the connection string must lead to the primary"
         )),
