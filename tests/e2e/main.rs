@@ -20,6 +20,7 @@ mod resume;
 mod scarce;
 mod shapes;
 mod store;
+mod top;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {

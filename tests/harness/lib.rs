@@ -7,5 +7,6 @@ pub mod home;
 pub mod journal;
 pub mod postgres;
 pub mod procs;
+pub mod terminal;
 pub mod wait;
 pub mod watch;

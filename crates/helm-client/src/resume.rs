@@ -102,6 +102,12 @@ impl<F: Feed> Resuming<F> {
         let stream = feed.open(Client::of(home).await?).await?;
         Ok(Self { home: home.clone(), feed, state: State::Open(Box::new(stream)) })
     }
+
+    /// Asks the helmd that is there now, or else the next one; [`News::Back`] comes first.
+    pub fn waiting(home: &Home, feed: F) -> Self {
+        let opening = Box::pin(reopen(home.clone(), feed.clone()));
+        Self { home: home.clone(), feed, state: State::Opening(opening) }
+    }
 }
 
 /// Follows events. Where following begins is told behind those that are first fetched, by a record without a `kind`: what

@@ -29,7 +29,7 @@ pub(crate) fn services(all: &[ServiceInfo], width: usize) -> String {
     text
 }
 
-/// One event on one line.
+/// One event on one line; without the name where it has none.
 pub(crate) fn event(e: &EventRecord) -> String {
     let at = e.at.as_ref().map(time::local).unwrap_or_default();
     let what = match e.kind.as_str() {
@@ -44,7 +44,8 @@ pub(crate) fn event(e: &EventRecord) -> String {
     let cause =
         if e.cause.is_empty() { String::new() } else { format!("  {}", styled(QUIET, &safe(&e.cause))) };
     let missed = if e.missed > 0 { format!("({} events were missed) ", e.missed) } else { String::new() };
-    format!("{}  {missed}{:14}  {what}{cause}", styled(QUIET, &at), e.service)
+    let name = if e.service.is_empty() { String::new() } else { format!("{:14}  ", e.service) };
+    format!("{}  {missed}{name}{what}{cause}", styled(QUIET, &at))
 }
 
 /// Faults, worst first is not helpful: in the order of the file.
