@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use crate::db_cli::{DbVerb, RetentionVerb};
-pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, LogsArgs, LogsVerb, What};
+pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, How, LogsArgs, LogsVerb, VerifyArgs, What};
 
 /// Start, stop and watch the services of a home.
 ///
-/// Exit codes: 0 done, 1 failed, 2 usage, 3 helmd not reachable, 4 unknown service, 5 out of time.
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 helmd not reachable, 4 unknown (service, metric, entry), 5 out of time.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, infer_subcommands = false)]
 pub(crate) struct Cli {
@@ -210,7 +210,7 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Duration,
 }
 
-fn parse_wait(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_wait(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit() && c != '.') {
         Some(at) => text.split_at(at),
         None => (text, "s"),

@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     /// What was typed makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// There is nothing of that name.
+    #[error("{0}")]
+    Unknown(String),
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
@@ -54,11 +57,12 @@ impl From<helm_client::home::HomeError> for Failure {
 }
 
 impl Failure {
-    /// 1 failed, 2 usage, 3 helmd not reachable, 4 unknown service, 5 out of time.
+    /// 1 failed, 2 usage, 3 helmd not reachable, 4 unknown (service, metric, entry), 5 out of time.
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
+            Self::Unknown(_) => 4,
             Self::Timeout(_) => 5,
             Self::Closed => 0,
             Self::Lost { .. } => 3,
@@ -71,7 +75,8 @@ impl Failure {
                 | ClientError::Broken(_)
                 | ClientError::Start(_) => 3,
                 ClientError::Refused { reason, .. } => match reason {
-                    Reason::UnknownService(_) => 4,
+                    Reason::UnknownService(_) | Reason::UnknownEntry => 4,
+                    Reason::BadRequest => 2,
                     Reason::Denied | Reason::Leaving => 3,
                     Reason::NotRunnable | Reason::StoreAway | Reason::Other(_) => 1,
                 },

@@ -1,9 +1,12 @@
 //! What can be typed after `helmctl logs`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser as NotEmpty;
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::cli::parse_wait;
 use crate::when::nanos as parse_time;
 
 /// `logs`; a service that is called like one of the commands below is named behind `--`: `helmctl logs -- stats`.
@@ -18,14 +21,33 @@ pub(crate) struct LogsArgs {
     #[arg(short = 'n', long = "tail", visible_alias = "lines", value_name = "N")]
     pub(crate) last: Option<u32>,
     /// Stay and print what comes; outlives a restart of helmd
-    #[arg(short, long, conflicts_with_all = ["until", "context"])]
+    #[arg(short, long, conflicts_with_all = ["until", "context", "newest_first", "within"])]
     pub(crate) follow: bool,
     /// So many entries of the same service before and after each that is found
     #[arg(long, short = 'C', value_name = "N")]
     pub(crate) context: Option<u32>,
+    /// Newest first, each as it is found
+    #[arg(long, conflicts_with = "context")]
+    pub(crate) newest_first: bool,
+    /// Look for at most so long, and say how far that went: 500ms, 10s, 5m
+    #[arg(long, value_parser = parse_wait, value_name = "TIME", conflicts_with = "context")]
+    pub(crate) within: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) how: How,
     /// Print as CSV
-    #[arg(long, conflicts_with_all = ["json", "context"])]
+    #[arg(long, conflicts_with_all = ["json", "context", "long"])]
     pub(crate) csv: bool,
+}
+
+/// How an entry is printed.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct How {
+    /// Below each entry its number, trace, user, context and where it came from
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) long: bool,
+    /// Messages as they were written, with everything that a terminal would obey
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
 }
 
 /// Which entries.
@@ -46,25 +68,49 @@ pub(crate) struct What {
     #[arg(long, value_parser = parse_time, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<i64>,
     /// With this trace or correlation id
-    #[arg(long, short = 'c', visible_alias = "correlation-id", value_name = "ID")]
+    #[arg(long, short = 'c', visible_alias = "correlation-id", value_name = "ID", value_parser = NotEmpty::new())]
     pub(crate) trace: Option<String>,
     /// With this user id
-    #[arg(short, long, value_name = "USER")]
+    #[arg(short, long, value_name = "USER", value_parser = NotEmpty::new())]
     pub(crate) user: Option<String>,
-    /// With a message like this (regular expression, case does not count)
-    #[arg(short, long, value_name = "RE")]
+    /// With a message like this (regular expression)
+    #[arg(short, long, value_name = "RE", value_parser = NotEmpty::new())]
     pub(crate) grep: Vec<String>,
     /// Without a message like this
-    #[arg(short = 'v', long, value_name = "RE")]
+    #[arg(short = 'v', long, value_name = "RE", value_parser = NotEmpty::new())]
     pub(crate) invert: Vec<String>,
+    /// With this text in the message, taken as it is
+    #[arg(long, value_name = "TEXT", value_parser = NotEmpty::new())]
+    pub(crate) text: Vec<String>,
+    /// With this text as a whole word
+    #[arg(short, long, value_name = "WORD", value_parser = NotEmpty::new())]
+    pub(crate) word: Vec<String>,
+    /// Capitals and small letters differ in --grep, -v, --text and --word
+    #[arg(long)]
+    pub(crate) case: bool,
+    /// With this value in the context; dots in the key reach into objects
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_field)]
+    pub(crate) field: Vec<(String, String)>,
     /// How it came: captured, sent, helm, former
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<String>,
 }
 
+fn parse_field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("use KEY=VALUE, like status=500 or http.method=GET".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogsVerb {
-    /// How many entries, by service, level and hour
+    /// One entry, with everything that is known of it
+    Show {
+        /// Number of the entry (`--long` and `--json` show it)
+        id: i64,
+    },
+    /// How many entries, by service, level and time
     Stats {
         #[command(flatten)]
         what: What,
@@ -72,11 +118,7 @@ pub(crate) enum LogsVerb {
     /// Write entries to a file or to standard output, oldest first, however many
     Export(ExportArgs),
     /// Prove that nothing was altered, inserted or removed; exit code 1 if something was
-    Verify {
-        /// A line that an earlier run printed: proves that nothing was cut off since
-        #[arg(long = "anchor", value_name = "ANCHOR", num_args = 1..)]
-        anchors: Vec<String>,
-    },
+    Verify(VerifyArgs),
     /// How lines of a file would be read, and why; needs no helmd
     Explain {
         /// The file; `-`: standard input
@@ -87,37 +129,54 @@ pub(crate) enum LogsVerb {
     },
     /// What the same service said before and after an entry
     Context {
-        /// Number of the entry (`--json` shows it)
+        /// Number of the entry (`--long` and `--json` show it)
         id: i64,
         /// Entries on each side
         #[arg(short = 'n', long = "entries", default_value_t = 10, value_name = "N")]
         entries: u32,
+        #[command(flatten)]
+        how: How,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Print where the chains end, to be kept elsewhere: it proves later that nothing was cut off since
+    #[arg(long)]
+    pub(crate) anchor: bool,
+    /// A file that an earlier `--anchor` wrote; `-`: standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) what: What,
-    /// Form
-    #[arg(long, value_enum, default_value_t = Form::Ndjson)]
-    pub(crate) format: Form,
-    /// Compression [default: by the name of the file: .gz is gzip]
+    /// Form [default: by the end of the file's name: .csv, .txt, .ndjson; else ndjson]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Form>,
+    /// Compression [default: by the end of the file's name: .gz, .zst; else none]
     #[arg(long, value_enum)]
     pub(crate) compress: Option<Compress>,
-    /// To this file, made anew [default: standard output]
+    /// To this file, which is there (or replaced) once it is whole; `-`: standard output [default: -]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Messages as they were written, with everything that a terminal would obey
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// How entries are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
     /// One JSON object a line
+    #[value(alias = "json", alias = "jsonl")]
     Ndjson,
     /// RFC 4180, with a head
     Csv,
     /// As `logs` prints them, with whole dates in UTC
+    #[value(alias = "txt")]
     Text,
 }
 
@@ -125,7 +184,11 @@ pub(crate) enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compress {
     /// gzip
+    #[value(alias = "gz")]
     Gzip,
+    /// Zstandard
+    #[value(alias = "zst")]
+    Zstd,
     /// Not at all
     None,
 }

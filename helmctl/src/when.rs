@@ -4,6 +4,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
+use crate::render::{note, time};
+
 const FORMS: &str =
     "use 10m, 2h, 3d, now, today, yesterday, 14:30, 2026-01-31, 2026-01-31T14:30:00 or one with a zone";
 
@@ -16,6 +18,24 @@ pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 pub(crate) fn nanos(text: &str) -> Result<i64, String> {
     let at = parse(text, Timestamp::now())?;
     i64::try_from(at.as_nanosecond()).map_err(|_| format!("`{text}` is too far away"))
+}
+
+/// Refuses a range that ends before it begins, and remarks one that lies ahead.
+pub(crate) fn holds_something(
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), String> {
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        let [since, until] = [since, until].map(time::to_second);
+        return Err(format!("--since ({since}) must be before --until ({until})"));
+    }
+    if let Some(since) = since.filter(|since| *since > now) {
+        note(&format!("--since ({}) lies ahead: nothing has come from then yet", time::to_second(since)));
+    }
+    Ok(())
 }
 
 fn parse_in(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {

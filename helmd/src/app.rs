@@ -278,6 +278,7 @@ async fn run(
         home: home.path().to_owned(),
         logs: home.logs(),
     };
+    let closing = store.clone();
     let sampler = Sampler::start(sampling, &tasks, &stop);
     let history = History {
         store: store.clone(),
@@ -346,6 +347,8 @@ async fn run(
     if timeout_at(until, ended).await.is_err() {
         tracing::warn!("{} task(s) did not end within {LEAVE_WITHIN:?}", tasks.len());
     }
+    // What is not closed in time, the next start reads from its journals.
+    let _ = timeout_at(until, closing.close()).await;
     // The journal's senders are gone with the driver and the API: its thread has written everything.
     let _ = timeout_at(until, journal_written).await;
     tracing::info!("helmd has left; services stay");

@@ -12,6 +12,7 @@ mod external;
 mod layering;
 mod lifecycle;
 mod logs;
+mod logs_cli;
 mod metrics;
 mod order;
 mod probes;
@@ -20,6 +21,7 @@ mod resume;
 mod scarce;
 mod shapes;
 mod store;
+mod tamper;
 mod top;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.

@@ -69,7 +69,10 @@ fn what_a_service_takes_is_seen_whole() {
     }
     home.ctl(&["metrics", "burn"]).code(0).says("cpu_percent");
     home.ctl(&["metrics", "burn", "--metric", "cpu_percent"]).code(0).says("burn cpu_percent");
-    home.ctl(&["metrics", "burn", "--metric", "cpu"]).code(1).says("it has cpu_percent");
+    home.ctl(&["metrics", "burn", "--metric", "cpu_pc"]).code(4).says("it has cpu_percent");
+    home.ctl(&["metrics", "bunr"]).code(4).says("did you mean `burn`?");
+    home.ctl(&["metrics", "burn", "--since", "1m", "--until", "2m"]).code(2).says("must be before");
+    home.ctl(&["metrics"]).code(0).says("host: CPU ").says(", memory ").says(" of ");
     home.ctl(&["metrics", "burn", "--since", "soon"]).code(2).says("yesterday");
     home.ctl(&["stop", "burn", "loop"]).code(0);
     let status = home.ctl(&["status", "burn", "--json"]).code(0).json();

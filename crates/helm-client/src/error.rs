@@ -72,6 +72,10 @@ pub enum Reason {
     Leaving,
     /// The store is not open, or its database does not answer.
     StoreAway,
+    /// What was asked makes no sense.
+    BadRequest,
+    /// There is no such entry.
+    UnknownEntry,
     /// Something else; the word, if there was one.
     Other(String),
 }
@@ -103,6 +107,8 @@ impl From<Status> for ClientError {
             reason::PERMISSION_DENIED => Reason::Denied,
             reason::LEAVING => Reason::Leaving,
             reason::STORE_AWAY => Reason::StoreAway,
+            reason::BAD_REQUEST => Reason::BadRequest,
+            reason::UNKNOWN_ENTRY => Reason::UnknownEntry,
             "" if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) => {
                 return Self::Broken(status.message().to_owned());
             }
@@ -135,6 +141,8 @@ mod tests {
         assert_eq!(kind(reason::permission_denied("no")), Reason::Denied);
         assert_eq!(kind(reason::leaving("bye")), Reason::Leaving);
         assert_eq!(kind(reason::store_away("gone")), Reason::StoreAway);
+        assert_eq!(kind(reason::bad_request("no level")), Reason::BadRequest);
+        assert_eq!(kind(reason::unknown_entry("7")), Reason::UnknownEntry);
         assert_eq!(kind(reason::bad_mode("prod")), Reason::Other(reason::BAD_MODE.into()));
         assert_eq!(kind(reason::not_recorded("full")), Reason::Other(reason::NOT_RECORDED.into()));
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::exit::Exit;
 use crate::name::ServiceName;
 use crate::status::{Health, RunId, ServiceStatus, State};
@@ -35,7 +37,7 @@ impl Trials {
         let fresh = status.run.filter(|run| at_begin.run != Some(*run));
         let silent = status.state == State::Running && status.health == Health::Unknown;
         match (&verdict, goal, fresh) {
-            (Verdict::Done(_), Goal::Up { .. }, Some(run)) if silent => {
+            (Verdict::Done(_), Goal::Up { .. } | Goal::Healthy { .. }, Some(run)) if silent => {
                 let trial = self.until.entry(status.name.clone()).or_insert((run, now + TRIAL));
                 if trial.0 != run {
                     *trial = (run, now + TRIAL);
@@ -53,7 +55,8 @@ impl Trials {
 }
 
 /// What the asker waits for, of one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// It is ready (or, a one-shot, completed).
     Up {
@@ -61,6 +64,11 @@ pub enum Goal {
         fresh_since: Option<RunId>,
         /// As far as it is installed: it was not asked for by its name.
         if_installed: bool,
+    },
+    /// It is ready (or, a one-shot, completed), and its probes do not say that it is unwell.
+    Healthy {
+        /// The run must be newer than this one.
+        fresh_since: Option<RunId>,
     },
     /// Nothing of it lives, and nothing is planned.
     Stopped,
@@ -86,6 +94,14 @@ pub fn judge(goal: &Goal, status: &ServiceStatus, at_begin: &ServiceStatus) -> V
     match goal {
         Goal::Up { fresh_since, if_installed } => match judge_up(*fresh_since, status, at_begin) {
             Verdict::Failed(why) if *if_installed && is_absent(status) => Verdict::Skipped(why),
+            verdict @ (Verdict::Pending(_) | Verdict::Done(_) | Verdict::Failed(_) | Verdict::Skipped(_)) => {
+                verdict
+            }
+        },
+        Goal::Healthy { fresh_since } => match judge_up(*fresh_since, status, at_begin) {
+            Verdict::Done(_) if is_unwell(status) => {
+                Verdict::Pending(format!("{}: {}", status.health.as_str(), status.health_message))
+            }
             verdict @ (Verdict::Pending(_) | Verdict::Done(_) | Verdict::Failed(_) | Verdict::Skipped(_)) => {
                 verdict
             }
@@ -123,6 +139,14 @@ fn judge_up(fresh_since: Option<RunId>, status: &ServiceStatus, at_begin: &Servi
         | State::Failed
         | State::External
         | State::NotInstalled => Verdict::Pending(status.reason.clone()),
+    }
+}
+
+/// Of what runs: one without probes, and one that completed, have nothing to say.
+fn is_unwell(status: &ServiceStatus) -> bool {
+    match status.health {
+        Health::Unhealthy | Health::Unreachable | Health::Starting => status.state == State::Running,
+        Health::Healthy | Health::Degraded | Health::Unknown => false,
     }
 }
 

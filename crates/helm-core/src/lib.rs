@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod goal;
 pub mod name;
 pub mod policy;
+pub mod reload;
 pub mod spec;
 pub mod status;
 pub mod time;

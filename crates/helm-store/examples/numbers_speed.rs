@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use helm_store::engine::LogEngine;
 use helm_store::id::Instance;
 use helm_store::metrics::block::Sample;
 use helm_store::metrics::engine::{Batch, MetricEngine, SeriesKey};
@@ -134,5 +135,5 @@ async fn main() {
     };
     let postgres = PgEngine::open(database.options(), who).await.unwrap();
     measure("PostgreSQL", Arc::new(postgres.clone())).await;
-    postgres.close().await;
+    postgres.close().await.unwrap();
 }

@@ -211,7 +211,7 @@ async fn main() {
         engine.disk(helm.partition.id).await.unwrap() as f64 / rows
     );
     reads(&engine, &helm).await;
-    engine.close().await;
+    engine.close().await.unwrap();
 }
 
 /// Pages of what was written, in the open partition; then, sealed and finished, by trace.

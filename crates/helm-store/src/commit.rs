@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Head;
 use crate::entry::{Entry, Level};
-use crate::id::PartitionId;
+use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Contents};
 
 /// Where the capture of one service stands: a segment of its log files and an offset in plain bytes.
@@ -92,4 +92,27 @@ pub struct ClassState {
     pub keys: Vec<String>,
     /// Position of the local queue.
     pub queue: u64,
+}
+
+/// Where a class of an instance ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Whose.
+    pub instance: Instance,
+    /// Which class.
+    pub class: Class,
+    /// Number of the last transaction.
+    pub number: u64,
+    /// The chain's end.
+    pub head: Head,
+    /// The open partition, if there is one.
+    pub open: Option<PartitionId>,
+}
+
+impl ClassState {
+    /// Its end alone.
+    pub fn end(self, instance: Instance) -> End {
+        let ClassState { class, number, head, open, .. } = self;
+        End { instance, class, number, head, open }
+    }
 }

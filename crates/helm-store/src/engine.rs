@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use tokio::sync::mpsc;
 
-use crate::commit::{ClassState, Commit};
+use crate::commit::{ClassState, Commit, End};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
@@ -107,6 +107,17 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn instance(&self) -> Instance;
     /// What is needed to go on in every class of this instance.
     fn classes(&self) -> Answer<'_, Vec<ClassState>>;
+    /// Where the classes of all instances end.
+    fn ends(&self) -> Answer<'_, Vec<End>> {
+        Box::pin(async {
+            let instance = self.instance();
+            Ok(self.classes().await?.into_iter().map(|state| state.end(instance)).collect())
+        })
+    }
+    /// What the database itself finds wrong with how a partition is kept, beside its rows; `None`: nothing.
+    fn examine(&self, _partition: PartitionId) -> Answer<'_, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
     /// All partitions of all instances, by instance and number.
     fn partitions(&self) -> Answer<'_, Vec<Partition>>;
     /// Begins a partition, and seals the one before of the same class in the same transaction.
@@ -127,4 +138,6 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn rows(&self, partition: PartitionId, from: u32) -> Rows;
     /// Bytes on disk of one partition.
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64>;
+    /// Waits for what still reads, and closes what is open: no journal is left that had to be read at the next start.
+    fn close(&self) -> Answer<'_, ()>;
 }

@@ -61,10 +61,42 @@ pub enum TextKind {
 /// A key of the context and the value that it must have (compared as text; numbers and booleans in their JSON form).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextIs {
-    /// Key; `a.b` reaches into objects.
+    /// Key; `a.b` is one that is written so, and one that reaches into objects.
     pub key: String,
     /// Value.
     pub value: String,
+}
+
+impl ContextIs {
+    /// The ways in which the key can be read: each dot is part of a name, or stands between two. Twice as many with each dot: whoever
+    /// takes filters from outside bounds these ([`crate::reader::matcher::DOTS`]).
+    pub fn readings(&self) -> Vec<Vec<String>> {
+        let mut all = vec![Vec::new()];
+        for (nth, part) in self.key.split('.').enumerate() {
+            let joined: Vec<Vec<String>> = match nth {
+                0 => Vec::new(),
+                _ => all.clone(),
+            };
+            all.iter_mut().for_each(|names: &mut Vec<String>| names.push(part.to_owned()));
+            all.extend(joined.into_iter().map(|mut names| {
+                if let Some(last) = names.last_mut() {
+                    last.push('.');
+                    last.push_str(part);
+                }
+                names
+            }));
+        }
+        all
+    }
+
+    /// Whether this context, a JSON object, has the value.
+    pub fn holds(&self, context: &serde_json::Value) -> bool {
+        let reached =
+            |names: Vec<String>| names.iter().try_fold(context, |value, name| value.as_object()?.get(name));
+        let text =
+            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.readings().into_iter().filter_map(reached).any(|value| text(value) == self.value)
+    }
 }
 
 /// Which entries. All conditions must hold; an empty filter takes everything.

@@ -21,6 +21,26 @@ impl Interrupt {
     }
 }
 
+/// Every signal by which somebody wants us to end; watched before there is something to clean up.
+pub(super) struct Ending([Signal; 3]);
+
+impl Ending {
+    pub(super) fn watch() -> Result<Self, Failure> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    pub(super) async fn told(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
 /// A stream that is printed line by line.
 pub(super) struct Following<F: Feed> {
     stream: Resuming<F>,
@@ -30,6 +50,11 @@ pub(super) struct Following<F: Feed> {
 impl<F: Feed> Following<F> {
     pub(super) fn new(stream: Resuming<F>) -> Result<Self, Failure> {
         Ok(Self { stream, interrupt: Interrupt::watch()? })
+    }
+
+    /// Ctrl+C, while something else is waited for.
+    pub(super) async fn interrupted(&mut self) {
+        self.interrupt.pressed().await;
     }
 
     /// The next message; `None` after Ctrl+C. Says once that helmd is away, and once that it is back.

@@ -3,14 +3,15 @@
 use std::io;
 
 use helm_client::Client;
-use helm_proto::v1::QueryMetricsRequest;
+use helm_core::spec::nearest;
+use helm_proto::v1::{MetricSeries, QueryMetricsRequest};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::Failure;
 use crate::render::metrics::{Curve, charts, lines, table};
 use crate::render::{Printer, json, width};
 
-/// Points of an answer for programs.
+/// Points of an answer: what falls into a column is averaged here.
 const POINTS: u32 = 500;
 
 /// What was typed.
@@ -35,14 +36,18 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
     let since =
         asked.since.unwrap_or_else(|| until.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(until));
     let range = (nanos(since), nanos(until));
-    if range.0 >= range.1 {
-        return Err(Failure::Failed("--since must be before --until".into()));
-    }
     let listed = client.list_metrics(&name).await?.series;
+    if listed.is_empty() {
+        return Err(nothing_of(&name, client).await?);
+    }
+    if let Some(metric) = &asked.metric
+        && listed.iter().all(|series| series.metric != *metric)
+    {
+        return Err(no_metric(&name, metric, &listed));
+    }
     // Without a range: the last hour, as far as there are numbers.
     let open = asked.since.is_none();
     let wanted = |metric: &str| asked.metric.as_deref().is_none_or(|m| m == metric);
-    let known: Vec<String> = listed.iter().map(|s| s.metric.clone()).collect();
     let mut curves = Vec::new();
     for series in listed.into_iter().filter(|s| wanted(&s.metric)) {
         let request = QueryMetricsRequest {
@@ -52,12 +57,9 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
             from: range.0,
             // The newest sample is of this moment.
             to: range.1.saturating_add(1),
-            points: if printer.wants_json() { POINTS } else { u32::try_from(columns).unwrap_or(POINTS) },
+            points: POINTS,
         };
         curves.push(Curve { found: client.query_metrics(request).await?, series });
-    }
-    if curves.is_empty() {
-        return Err(Failure::Failed(none(&name, asked.metric.as_deref(), &known)));
     }
     if printer.wants_json() {
         let all: Vec<json::Curve> = curves.into_iter().map(json::Curve::from).collect();
@@ -72,17 +74,30 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
     printer.block(&text)
 }
 
-fn none(name: &str, metric: Option<&str>, known: &[String]) -> String {
-    match metric {
-        Some(metric) if !known.is_empty() => {
-            let mut known = known.to_vec();
-            known.dedup();
-            format!("{name} has no metric `{metric}`; it has {}", known.join(", "))
-        }
-        _ => format!(
-            "there are no numbers of {name} yet; a running service has some after a few seconds. `helmctl metrics` lists all"
-        ),
+/// Why there is nothing of this name.
+async fn nothing_of(name: &str, client: &mut Client) -> Result<Failure, Failure> {
+    let mut known: Vec<String> = client.list().await?.into_iter().map(|service| service.name).collect();
+    if known.iter().any(|service| service == name) {
+        return Ok(Failure::Failed(format!(
+            "there are no numbers of {name} yet; a running service has some after a few seconds"
+        )));
     }
+    known.extend(client.list_metrics("").await?.series.into_iter().map(|series| series.service));
+    let meant = meant(name, known.iter().map(String::as_str));
+    Ok(Failure::Unknown(format!(
+        "there is no service `{name}`{meant}; `helmctl metrics` lists all that have numbers"
+    )))
+}
+
+fn no_metric(name: &str, metric: &str, listed: &[MetricSeries]) -> Failure {
+    let mut known: Vec<&str> = listed.iter().map(|series| series.metric.as_str()).collect();
+    known.dedup();
+    let meant = meant(metric, known.iter().copied());
+    Failure::Unknown(format!("{name} has no metric `{metric}`{meant}; it has {}", known.join(", ")))
+}
+
+fn meant<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |nearest| format!(": did you mean `{nearest}`?"))
 }
 
 fn nanos(at: Timestamp) -> i64 {

@@ -74,24 +74,18 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             }
         }
         Verb::Events { names, last, follow, since, until } => {
-            let now = jiff::Timestamp::now();
-            let request = EventsRequest {
-                names,
-                last: Some(last.unwrap_or(if since.is_some() { ALL_EVENTS } else { LAST_EVENTS })),
-                since: time(since.as_deref(), now)?.map(timestamp),
-                until: time(until.as_deref(), now)?.map(timestamp),
-                ..Default::default()
-            };
+            let range = range(since.as_deref(), until.as_deref())?;
+            let [since, until] = range.map(|at| at.map(timestamp));
+            let request = EventsRequest { names, since, until, ..Default::default() };
             if follow {
-                events::follow(&home, request, printer).await
+                events::follow(&home, request, last, printer).await
             } else {
-                events::past(&home, request, printer).await
+                events::past(&home, request, last, printer).await
             }
         }
         Verb::Logs(args) => logs::run(&home, *args, printer).await,
         Verb::Metrics { name, since, until, metric } => {
-            let now = jiff::Timestamp::now();
-            let (since, until) = (time(since.as_deref(), now)?, time(until.as_deref(), now)?);
+            let [since, until] = range(since.as_deref(), until.as_deref())?;
             let asked = metrics::Asked { name, metric, since, until };
             metrics::run(&mut Client::of(&home).await?, asked, printer).await
         }
@@ -102,12 +96,13 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
     }
 }
 
-/// Events that are shown where nothing else was said, and those that a range of time holds at most.
-const LAST_EVENTS: u32 = 50;
-const ALL_EVENTS: u32 = 10_000;
-
-fn time(text: Option<&str>, now: jiff::Timestamp) -> Result<Option<jiff::Timestamp>, Failure> {
-    text.map(|text| when::parse(text, now)).transpose().map_err(Failure::Usage)
+/// A range of time as it was typed. One that holds nothing is refused, or said.
+fn range(since: Option<&str>, until: Option<&str>) -> Result<[Option<jiff::Timestamp>; 2], Failure> {
+    let now = jiff::Timestamp::now();
+    let [since, until] = [since, until].map(|text| text.map(|text| when::parse(text, now)).transpose());
+    let (since, until) = (since.map_err(Failure::Usage)?, until.map_err(Failure::Usage)?);
+    when::holds_something(since, until, now).map_err(Failure::Usage)?;
+    Ok([since, until])
 }
 
 fn timestamp(at: jiff::Timestamp) -> Timestamp {

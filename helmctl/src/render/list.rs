@@ -8,6 +8,9 @@ use super::json::Fault;
 use super::status::state_style;
 use super::{BAD, HEAD, QUIET, WARN, cut, safe, styled, time};
 
+/// A longer name is cut on a terminal.
+const WIDEST_NAME: usize = 20;
+
 /// `list`
 pub(crate) fn services(all: &[ServiceInfo], width: usize) -> String {
     let mut text = String::new();
@@ -29,8 +32,14 @@ pub(crate) fn services(all: &[ServiceInfo], width: usize) -> String {
     text
 }
 
-/// One event on one line; without the name where it has none.
-pub(crate) fn event(e: &EventRecord) -> String {
+/// Where names of services stand in a list of events: as wide as the longest of these, on a terminal not wider than a line bears.
+pub(crate) fn name_width<'a>(names: impl Iterator<Item = &'a str>, terminal: bool) -> usize {
+    let longest = names.map(|name| name.chars().count()).max().unwrap_or(0).max(4);
+    if terminal { longest.min(WIDEST_NAME) } else { longest }
+}
+
+/// One event on one line, with its age where it is not one that happens now; without the name where that has no width.
+pub(crate) fn event(e: &EventRecord, name_width: usize, terminal: bool, aged: bool) -> String {
     let at = e.at.as_ref().map(time::local).unwrap_or_default();
     let what = match e.kind.as_str() {
         "state" => format!("{} -> {}", e.from, styled(state_style(&e.to), &e.to)),
@@ -44,8 +53,10 @@ pub(crate) fn event(e: &EventRecord) -> String {
     let cause =
         if e.cause.is_empty() { String::new() } else { format!("  {}", styled(QUIET, &safe(&e.cause))) };
     let missed = if e.missed > 0 { format!("({} events were missed) ", e.missed) } else { String::new() };
-    let name = if e.service.is_empty() { String::new() } else { format!("{:14}  ", e.service) };
-    format!("{}  {missed}{name}{what}{cause}", styled(QUIET, &at))
+    let age = if aged { format!("{:>5}  ", time::ago(e.at.as_ref())) } else { String::new() };
+    let name = if terminal { cut(&e.service, name_width) } else { e.service.clone() };
+    let name = if name_width == 0 { String::new() } else { format!("{name:name_width$}  ") };
+    format!("{}  {age}{missed}{name}{what}{cause}", styled(QUIET, &at))
 }
 
 /// Faults, worst first is not helpful: in the order of the file.

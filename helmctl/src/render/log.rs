@@ -7,6 +7,8 @@ use helm_proto::v1::LogEntry;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::failure::Failure;
+
 use super::{BAD, GOOD, QUIET, WARN, cut, styled, time};
 
 /// Services beside each other are told apart by these.
@@ -37,46 +39,95 @@ pub(crate) fn level_style(level: &str) -> Style {
     }
 }
 
+/// What of a message is printed as it was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Messages {
+    /// Colours; every other control character is shown, not obeyed.
+    #[default]
+    Coloured,
+    /// No colours either.
+    Plain,
+    /// Everything.
+    Raw,
+}
+
 /// How entries stand beside each other.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
     names: Vec<String>,
     width: usize,
+    widest: Option<usize>,
+    messages: Messages,
 }
 
 impl Columns {
-    /// For these services, in this order.
-    pub(crate) fn of(names: Vec<String>) -> Self {
-        let width = names.iter().map(String::len).max().unwrap_or(0).min(WIDEST);
-        Self { names, width }
+    /// For a screen, and these services in this order; on a terminal long names are cut.
+    pub(crate) fn of(names: Vec<String>, terminal: bool, messages: Messages) -> Self {
+        let widest = terminal.then_some(WIDEST);
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        Self { names, width: width.min(widest.unwrap_or(usize::MAX)), widest, messages }
     }
 
-    /// An entry; several lines of a message stand below each other. `utc`: whole times for files.
-    pub(crate) fn entry(&mut self, entry: &LogEntry, utc: bool) -> String {
-        self.width = self.width.max(entry.service.len().min(WIDEST));
-        let at = if utc { time::utc_nanos(entry.at) } else { time::local_nanos(entry.at) };
+    /// For a file.
+    pub(crate) fn whole(messages: Messages) -> Self {
+        Self { messages, ..Self::default() }
+    }
+
+    /// What of messages is printed as it was written.
+    pub(crate) fn messages(&self) -> Messages {
+        self.messages
+    }
+
+    /// An entry for a screen, several lines of a message below each other.
+    pub(crate) fn entry(&mut self, entry: &LogEntry) -> String {
+        let at = time::local_nanos(entry.at);
         let known = self.names.iter().position(|name| *name == entry.service);
         let nth = known.unwrap_or_else(|| entry.service.bytes().map(usize::from).sum());
-        let name = format!("{:width$}", cut(&entry.service, WIDEST), width = self.width);
-        let mut text = format!(
-            "{} {} {} ",
-            styled(QUIET, &at),
-            styled(level_style(&entry.level), &format!("{:8}", entry.level)),
-            styled(PALETTE[nth % PALETTE.len()].on_default(), &name),
-        );
+        let colours = [QUIET, level_style(&entry.level), PALETTE[nth % PALETTE.len()].on_default()];
+        self.columns(entry, &at, colours)
+    }
+
+    /// An entry for a file: its whole time, in UTC, and no colours of ours.
+    pub(crate) fn dated(&mut self, entry: &LogEntry) -> String {
+        self.columns(entry, &time::utc_nanos(entry.at), [Style::new(); 3])
+    }
+
+    fn columns(&mut self, entry: &LogEntry, at: &str, [time, level, service]: [Style; 3]) -> String {
+        let name = self.widest.map_or_else(|| entry.service.clone(), |most| cut(&entry.service, most));
+        self.width = self.width.max(name.chars().count());
+        let name = format!("{name:width$}", width = self.width);
+        let mut text = [(time, at), (level, &format!("{:8}", entry.level)), (service, &name)]
+            .map(
+                |(style, words)| {
+                    if self.messages == Messages::Raw { words.to_owned() } else { styled(style, words) }
+                },
+            )
+            .join(" ");
         let indent = at.len() + 1 + 8 + 1 + self.width + 1;
-        for (line, words) in entry.message.trim_end_matches(['\n', '\r']).split('\n').enumerate() {
-            if line > 0 {
+        for (nth, line) in entry.message.trim_end_matches(['\n', '\r']).split('\n').enumerate() {
+            if nth > 0 {
                 let _ = write!(text, "\n{:indent$}", "");
+            } else {
+                text.push(' ');
             }
-            text.push_str(&displayed(words.trim_end_matches('\r')));
+            text.push_str(&printed(line, self.messages));
         }
         text
     }
 }
 
-/// Colours stay; every other control character is shown, not obeyed.
-pub(crate) fn displayed(line: &str) -> String {
+/// A line of a message.
+pub(crate) fn printed(line: &str, messages: Messages) -> String {
+    let line = line.trim_end_matches('\r');
+    match messages {
+        Messages::Coloured => shown(line, true),
+        Messages::Plain => shown(line, false),
+        Messages::Raw => line.to_owned(),
+    }
+}
+
+/// Colours stay, or go; every other control character is shown, not obeyed.
+fn shown(line: &str, colours: bool) -> String {
     let mut text = String::with_capacity(line.len());
     let mut coloured = false;
     let mut rest = line;
@@ -85,10 +136,12 @@ pub(crate) fn displayed(line: &str) -> String {
         if colour.is_empty() {
             text.push(if c.is_control() && c != '\t' { '\u{fffd}' } else { c });
             rest = rest.get(c.len_utf8()..).unwrap_or_default();
-        } else {
+            continue;
+        }
+        rest = behind;
+        if colours {
             coloured = true;
             text.push_str(colour);
-            rest = behind;
         }
     }
     if coloured {
@@ -151,10 +204,17 @@ impl<'a> From<&'a LogEntry> for Json<'a> {
     }
 }
 
+/// One line of JSON.
+pub(crate) fn json_line(entry: &LogEntry) -> Result<String, Failure> {
+    let json = serde_json::to_string(&Json::from(entry));
+    json.map(|json| json + "\n").map_err(|e| Failure::Failed(e.to_string()))
+}
+
 /// One line of CSV; a message may make it several.
-pub(crate) fn csv(e: &LogEntry) -> String {
-    let number = e.process_id.map(|id| id.to_string()).unwrap_or_default();
-    let opt = |text: &Option<String>| text.clone().unwrap_or_default();
+pub(crate) fn csv(e: &LogEntry, messages: Messages) -> String {
+    let lines =
+        |text: &str| text.split('\n').map(|line| printed(line, messages)).collect::<Vec<_>>().join("\n");
+    let opt = |text: &Option<String>| text.as_deref().map(lines).unwrap_or_default();
     let cells = [
         e.id.to_string(),
         time::utc_nanos(e.at),
@@ -163,12 +223,12 @@ pub(crate) fn csv(e: &LogEntry) -> String {
         e.level.clone(),
         e.source.clone(),
         e.stream.clone(),
-        e.message.clone(),
-        e.context.clone(),
+        lines(&e.message),
+        lines(&e.context),
         opt(&e.trace_id),
         opt(&e.user_id),
         opt(&e.hostname),
-        number,
+        e.process_id.map(|id| id.to_string()).unwrap_or_default(),
         e.flags.join(" "),
     ];
     let quoted = |cell: &String| match cell.contains(['"', ',', '\n', '\r']) {
@@ -184,9 +244,12 @@ mod tests {
 
     #[test]
     fn colours_stay_and_nothing_else_is_obeyed() {
-        assert_eq!(displayed("\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m\x1b[0m");
-        assert_eq!(displayed("a\x1b[2Jb\x07\u{9b}1mc\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}1mc\td");
-        assert_eq!(displayed("\x1b[31"), "\u{fffd}[31");
+        let coloured = |line: &str| printed(line, Messages::Coloured);
+        assert_eq!(coloured("\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m\x1b[0m");
+        assert_eq!(coloured("a\x1b[2Jb\x07\u{9b}1mc\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}1mc\td");
+        assert_eq!(coloured("\x1b[31"), "\u{fffd}[31");
+        assert_eq!(printed("\x1b[31mred\x1b[0m\x1b]0;t\x07\r", Messages::Plain), "red\u{fffd}]0;t\u{fffd}");
+        assert_eq!(printed("\x1b[2Jx", Messages::Raw), "\x1b[2Jx");
     }
 
     #[test]
@@ -197,14 +260,26 @@ mod tests {
             message: "a\nb\n".into(),
             ..Default::default()
         };
-        let text = Columns::of(vec!["core".into(), "nexus".into()]).entry(&entry, true);
-        let plain = anstream::adapter::strip_str(&text).to_string();
-        assert_eq!(plain, format!("1970-01-01T00:00:00.000000000Z ERROR    core  a\n{:46}b", ""));
+        let text = Columns::whole(Messages::Plain).dated(&entry);
+        assert_eq!(text, format!("1970-01-01T00:00:00.000000000Z ERROR    core a\n{:45}b", ""));
     }
 
     #[test]
-    fn cells_are_quoted() {
-        let entry = LogEntry { message: "say \"a\",\nb".into(), ..Default::default() };
-        assert!(csv(&entry).contains(",\"say \"\"a\"\",\nb\","), "{}", csv(&entry));
+    fn long_names_are_cut_on_a_terminal_only() {
+        let name = "a-service-with-a-rather-long-name";
+        let entry = LogEntry { service: name.into(), message: "m".into(), ..Default::default() };
+        let on = |terminal| Columns::of(vec![name.into()], terminal, Messages::Coloured).entry(&entry);
+        assert!(on(false).contains(name) && !on(true).contains(name), "{}", on(true));
+    }
+
+    #[test]
+    fn cells_are_quoted_and_hold_nothing_that_a_terminal_obeys() {
+        let entry = LogEntry { message: "say \"a\",\n\x1b[1mb".into(), ..Default::default() };
+        assert!(
+            csv(&entry, Messages::Plain).contains(",\"say \"\"a\"\",\nb\","),
+            "{}",
+            csv(&entry, Messages::Plain)
+        );
+        assert!(csv(&entry, Messages::Raw).contains("\x1b[1mb"));
     }
 }

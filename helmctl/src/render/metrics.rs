@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use helm_proto::v1::{MetricPoint, MetricSeries, QueryMetricsResponse};
@@ -174,10 +174,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String 
             get("uptime_seconds"),
         );
     }
-    let host = all.iter().filter(|s| s.service == "host");
-    let words: Vec<String> =
-        host.filter_map(|s| Some(format!("{} {}", name(s), amount(s.last?, &s.unit)))).collect();
-    for line in super::wrapped(&format!("host: {}", words.join(", ")), width) {
+    for line in super::wrapped(&host(all), width) {
         let _ = writeln!(text, "{line}");
     }
     let how = match source {
@@ -186,6 +183,43 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String 
     };
     let _ = writeln!(text, "{}", styled(QUIET, how));
     text
+}
+
+/// The host in a sentence, as far as it is known.
+fn host(all: &[MetricSeries]) -> String {
+    let series = |metric: &str, disk: &str| {
+        let tag = |s: &MetricSeries| s.tags.get("disk").map_or("", String::as_str) == disk;
+        all.iter().find(|s| s.service == "host" && s.metric == metric && tag(s))
+    };
+    let number = |metric: &str, disk: &str| series(metric, disk)?.last;
+    let get = |metric: &str| series(metric, "").and_then(|s| Some(amount(s.last?, &s.unit)));
+    let of = |name: &str, used: Option<f64>, total: Option<f64>| {
+        let (used, total) = (used?, total.filter(|total| *total > 0.0)?);
+        Some(format!("{name} {} of {} ({:.0}%)", bytes(used), bytes(total), 100.0 * used / total))
+    };
+    let total = number("memory_total_bytes", "");
+    let used = total.zip(number("memory_available_bytes", "")).map(|(total, left)| total - left);
+    let load: Vec<String> = ["load1", "load5", "load15"].iter().filter_map(|metric| get(metric)).collect();
+    let mut words = vec![
+        get("cpu_percent").map(|cpu| format!("CPU {cpu}")),
+        (!load.is_empty()).then(|| format!("load {}", load.join(" "))),
+        of("memory", used, total),
+        of("swap", number("swap_used_bytes", ""), number("swap_total_bytes", "")),
+    ];
+    let disks: BTreeSet<&str> = all
+        .iter()
+        .filter(|s| s.service == "host")
+        .filter_map(|s| Some(s.tags.get("disk")?.as_str()))
+        .collect();
+    words.extend(disks.into_iter().map(|disk| {
+        of(
+            &format!("disk of {}", safe(disk)),
+            number("disk_used_bytes", disk),
+            number("disk_total_bytes", disk),
+        )
+    }));
+    words.push(get("uptime_seconds").map(|up| format!("up {up}")));
+    format!("host: {}", words.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -233,7 +267,10 @@ mod tests {
             series(&long, "io_write_bytes", "bytes/s", 123_456_789.0),
             series(&long, "fds", "count", 65_535.0),
         ];
-        all.extend((0..20).map(|i| series("host", &format!("metric{i}_bytes"), "bytes", 5e9)));
+        all.extend(
+            ["memory_total", "memory_available", "swap_total", "swap_used"]
+                .map(|of| series("host", &format!("{of}_bytes"), "bytes", 5e9)),
+        );
         let points = vec![MetricPoint { at: 50, avg: 5.0, min: 1.0, max: 9.0, last: 6.0 }];
         let curve = |s: &MetricSeries| Curve {
             series: s.clone(),

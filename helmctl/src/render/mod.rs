@@ -5,6 +5,7 @@ pub(crate) mod json;
 pub(crate) mod json_db;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod log_entry;
 pub(crate) mod log_stats;
 pub(crate) mod metrics;
 pub(crate) mod progress;

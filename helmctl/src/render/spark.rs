@@ -57,18 +57,39 @@ fn level(value: f64, low: f64, high: f64, levels: usize) -> usize {
     ((part * levels as f64) as usize).min(levels - 1)
 }
 
-/// Points on a time axis of `width` columns from `from` to `to`: the average of what falls into a column.
+/// Points on a time axis of `width` columns from `from` to `to`: the average of what falls into a column. Where columns are narrower than the
+/// points lie apart, a point stands up to the next one; where points are missing, there is a gap.
 pub(crate) fn columns(points: &[(i64, f64)], from: i64, to: i64, width: usize) -> Vec<Option<f64>> {
     let mut sums = vec![(0.0, 0.0); width];
     let span = i128::from(to.saturating_sub(from).max(1));
-    for (at, value) in points {
+    let column = |at: i64| {
         let column = i128::from(at.saturating_sub(from)) * i128::try_from(width).unwrap_or(1) / span;
-        if let Some((sum, count)) = usize::try_from(column).ok().and_then(|column| sums.get_mut(column)) {
+        usize::try_from(column).ok().filter(|column| *column < width)
+    };
+    for (at, value) in points {
+        if let Some((sum, count)) = column(*at).and_then(|column| sums.get_mut(column)) {
             *sum += value;
             *count += 1.0;
         }
     }
-    sums.into_iter().map(|(sum, count)| (count > 0.0).then(|| sum / count)).collect()
+    let mut columns: Vec<Option<f64>> =
+        sums.into_iter().map(|(sum, count)| (count > 0.0).then(|| sum / count)).collect();
+    let usual = usual_distance(points);
+    for pair in points.windows(2) {
+        let [(at, value), (next, _)] = pair else { continue };
+        let (Some(first), Some(end)) = (column(*at), column(*next)) else { continue };
+        if next.saturating_sub(*at) <= usual.saturating_mul(2) {
+            columns.iter_mut().take(end).skip(first + 1).for_each(|column| *column = Some(*value));
+        }
+    }
+    columns
+}
+
+/// How far most points lie apart.
+fn usual_distance(points: &[(i64, f64)]) -> i64 {
+    let mut all: Vec<i64> = points.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect();
+    all.sort_unstable();
+    all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -87,7 +108,11 @@ mod tests {
 
     #[test]
     fn columns_are_times_and_gaps_stay() {
-        let points = [(0, 1.0), (4, 3.0), (25, 5.0), (40, 9.0)];
-        assert_eq!(columns(&points, 0, 40, 4), [Some(2.0), None, Some(5.0), None]);
+        let points = [(0, 1.0), (1, 3.0), (25, 5.0), (26, 9.0), (40, 9.0)];
+        assert_eq!(columns(&points, 0, 40, 4), [Some(2.0), None, Some(7.0), None]);
+        let few = [(0, 1.0), (10, 2.0), (20, 3.0), (70, 4.0)];
+        let want: Vec<Option<f64>> =
+            "11223---------4-".chars().map(|c| c.to_digit(10).map(f64::from)).collect();
+        assert_eq!(columns(&few, 0, 80, 16), want);
     }
 }

@@ -14,17 +14,24 @@ pub(crate) fn rfc3339(at: &Timestamp) -> String {
 
 /// `14:03:07.120` in the local zone; with the date where it is not today's.
 pub(crate) fn local(at: &Timestamp) -> String {
-    let Some(moment) = moment(at) else { return String::new() };
-    let zone = TimeZone::system();
-    let (then, now) = (moment.to_zoned(zone.clone()), jiff::Timestamp::now().to_zoned(zone));
-    let form = if then.date() == now.date() { "%H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" };
-    then.strftime(form).to_string()
+    moment(at).map_or_else(String::new, |moment| in_form(moment, "%H:%M:%S%.3f"))
 }
 
-/// Likewise, from nanoseconds since 1970, to the second.
+/// Likewise, to the second.
+pub(crate) fn to_second(at: jiff::Timestamp) -> String {
+    in_form(at, "%H:%M:%S")
+}
+
+/// Likewise, from nanoseconds since 1970.
 pub(crate) fn local_to_second(at: i64) -> String {
-    let text = local_nanos(at);
-    text.rsplit_once('.').map_or(text.clone(), |(whole, _)| whole.to_owned())
+    jiff::Timestamp::from_nanosecond(i128::from(at)).map_or_else(|_| String::new(), to_second)
+}
+
+fn in_form(at: jiff::Timestamp, form: &str) -> String {
+    let zone = TimeZone::system();
+    let (then, now) = (at.to_zoned(zone.clone()), jiff::Timestamp::now().to_zoned(zone));
+    let date = if then.date() == now.date() { "" } else { "%Y-%m-%d " };
+    then.strftime(&format!("{date}{form}")).to_string()
 }
 
 /// `3s`, `12m`, `5h`, `3d`: the time from then to now.
@@ -58,10 +65,26 @@ pub(crate) fn local_nanos(at: i64) -> String {
     local(&Timestamp { seconds: at.div_euclid(1_000_000_000), nanos })
 }
 
+/// `2026-01-31 14:03:07 +01:00`: for what is read on another day, or elsewhere.
+pub(crate) fn local_date(at: i64) -> String {
+    let moment = jiff::Timestamp::from_nanosecond(i128::from(at));
+    let form = "%Y-%m-%d %H:%M:%S %:z";
+    moment.map_or_else(|_| String::new(), |t| t.to_zoned(TimeZone::system()).strftime(form).to_string())
+}
+
 /// `14:00` in the local zone.
 pub(crate) fn hour(at: i64) -> String {
+    local_form(at, "%H:%M")
+}
+
+/// `11-30`, likewise.
+pub(crate) fn day(at: i64) -> String {
+    local_form(at, "%m-%d")
+}
+
+fn local_form(at: i64, form: &str) -> String {
     let moment = jiff::Timestamp::from_nanosecond(i128::from(at));
-    moment.map_or_else(|_| String::new(), |t| t.to_zoned(TimeZone::system()).strftime("%H:%M").to_string())
+    moment.map_or_else(|_| String::new(), |t| t.to_zoned(TimeZone::system()).strftime(form).to_string())
 }
 
 /// Nanoseconds since 1970 now.

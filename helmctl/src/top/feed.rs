@@ -203,8 +203,7 @@ fn event(record: EventRecord) -> Vec<Line> {
     if record.kind.is_empty() {
         return Vec::new();
     }
-    let nameless = EventRecord { service: String::new(), ..record };
-    vec![Line::new(&list::event(&nameless), Tone::Plain)]
+    vec![Line::new(&list::event(&record, 0, true, false), Tone::Plain)]
 }
 
 fn entries(columns: &mut log::Columns, message: FollowLogsResponse) -> Vec<Line> {
@@ -215,7 +214,7 @@ fn entries(columns: &mut log::Columns, message: FollowLogsResponse) -> Vec<Line>
     for entry in message.entries {
         let tone = log::level_style(&entry.level).into();
         let nameless = LogEntry { service: String::new(), ..entry };
-        lines.extend(columns.entry(&nameless, false).split('\n').map(|text| Line::new(text, tone)));
+        lines.extend(columns.entry(&nameless).split('\n').map(|text| Line::new(text, tone)));
     }
     lines
 }

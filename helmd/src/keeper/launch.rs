@@ -138,18 +138,41 @@ fn executable(path: &Path) -> Result<(), &'static str> {
     }
 }
 
-/// cgroup v2 interface files (Documentation/admin-guide/cgroup-v2.rst).
 fn leaf(tree: &Path, spec: &ServiceSpec, run: RunId) -> CgroupLeaf {
-    let limits = &spec.limits;
-    let mut values = Vec::new();
-    let mut set = |file: &str, value: Option<String>| values.extend(value.map(|v| (file.to_owned(), v)));
-    set("memory.max", limits.memory.map(|v| v.to_string()));
-    set("memory.oom.group", limits.memory.map(|_| "1".to_owned()));
-    set("cpu.weight", limits.cpu_weight.map(|v| v.to_string()));
-    // Per cent of one core, as microseconds of each 100 ms.
-    set("cpu.max", limits.cpu_quota.map(|v| format!("{} 100000", u64::from(v) * 1000)));
-    set("pids.max", limits.pids.map(|v| v.to_string()));
+    let set = |(file, value, _): (&str, Option<String>, &str)| Some((file.to_owned(), value?));
+    let values = leaf_values(&spec.limits).into_iter().filter_map(set).collect();
     CgroupLeaf { dir: cgroup::leaf(tree, &spec.name, run).to_string_lossy().into_owned(), values }
+}
+
+/// cgroup v2 interface files (Documentation/admin-guide/cgroup-v2.rst): file, value where there is a limit, and what the
+/// kernel has where there is none.
+fn leaf_values(limits: &Limits) -> [(&'static str, Option<String>, &'static str); 5] {
+    [
+        ("memory.max", limits.memory.map(|v| v.to_string()), "max"),
+        ("memory.oom.group", limits.memory.map(|_| "1".to_owned()), "0"),
+        ("cpu.weight", limits.cpu_weight.map(|v| v.to_string()), "100"),
+        // Per cent of one core, as microseconds of each 100 ms.
+        ("cpu.max", limits.cpu_quota.map(|v| format!("{} 100000", u64::from(v) * 1000)), "max 100000"),
+        ("pids.max", limits.pids.map(|v| v.to_string()), "max"),
+    ]
+}
+
+/// Writes the limits of a definition into the leaf of a run that was started by another one; the trouble, if there is any.
+/// Blocking.
+pub fn renew_limits(tree: &Path, spec: &ServiceSpec, run: RunId) -> String {
+    let dir = cgroup::leaf(tree, &spec.name, run);
+    let mut trouble = Vec::new();
+    for (file, value, usual) in leaf_values(&spec.limits) {
+        let path = dir.join(file);
+        let wanted = value.as_deref().unwrap_or(usual);
+        match fs::read_to_string(&path) {
+            Ok(now) if now.trim() == wanted => {}
+            Ok(_) => trouble.extend(fs::write(&path, wanted).err().map(|e| format!("{file} {wanted}: {e}"))),
+            // The tree has not this controller; it was said when the run was started.
+            Err(_) => {}
+        }
+    }
+    trouble.join("; ")
 }
 
 fn rlimits(limits: &Limits) -> Vec<(i32, u64)> {
@@ -163,6 +186,26 @@ fn rlimits(limits: &Limits) -> Vec<(i32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use helm_core::name::ServiceName;
+    use helm_core::spec::Definition;
+
+    #[test]
+    fn a_live_run_gets_the_limits_that_changed_and_loses_those_that_are_gone() {
+        let tree = tempfile::tempdir().unwrap();
+        let name = ServiceName::new("web").unwrap();
+        let mut spec = ServiceSpec::removed(name, Definition::default());
+        let dir = cgroup::leaf(tree.path(), &spec.name, RunId(7));
+        fs::create_dir_all(&dir).unwrap();
+        for (file, value) in [("memory.max", "1048576\n"), ("memory.oom.group", "1\n"), ("pids.max", "max\n")]
+        {
+            fs::write(dir.join(file), value).unwrap();
+        }
+        spec.limits.pids = Some(40);
+        assert_eq!(renew_limits(tree.path(), &spec, RunId(7)), "");
+        let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap();
+        assert_eq!([read("memory.max"), read("memory.oom.group"), read("pids.max")], ["max", "0", "40"]);
+        assert!(!dir.join("cpu.max").exists(), "what the kernel does not offer is not made");
+    }
 
     #[test]
     fn programs_are_found_or_explained() {

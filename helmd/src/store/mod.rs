@@ -173,6 +173,18 @@ impl Store {
         }
     }
 
+    /// Closes it, when everything that uses it has ended.
+    pub async fn close(&self) {
+        if let State::Open(opened) = self.state()
+            && let Err(e) = opened.engine.close().await
+        {
+            tracing::warn!(
+                "the store was not closed; the next start finishes its journals: {}",
+                in_words(&e)
+            );
+        }
+    }
+
     /// Waits until it is open; `None`: helmd leaves before.
     pub async fn open(&self) -> Option<Arc<Opened>> {
         let mut state = self.state.clone();

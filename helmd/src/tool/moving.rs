@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use helm_store::engine::LogEngine;
 use helm_store::postgres::{PgEngine, Registration};
 use helm_store::sqlite::SqliteEngine;
 use helm_store::transfer::transfer;
@@ -35,14 +36,14 @@ pub(super) async fn run(home: &Home) -> Result<Value, String> {
         uuid: identity.uuid.clone(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         home: home.path().to_string_lossy().into_owned(),
-        preferred: helm_store::engine::LogEngine::instance(&from),
+        preferred: from.instance(),
     };
     let to = PgEngine::open(*options, registration).await.map_err(|e| in_words(&e))?;
     let told = |p: helm_store::transfer::Progress| {
         say(&format!("{} of {} partitions, {} entries", p.partitions, p.of, p.entries));
     };
     let moved = transfer(&from, &to, told).await.map_err(|e| in_words(&e))?;
-    to.close().await;
+    to.close().await.map_err(|e| in_words(&e))?;
     from.close().await.map_err(|e| in_words(&e))?;
     let aside = aside(&dir).map_err(|e| format!("everything is moved, but {}: {e}", dir.display()))?;
     say(&format!("the SQLite store is kept in {aside}; numbers, states and past events stay there"));

@@ -105,7 +105,7 @@ impl ServiceSpec {
 }
 
 /// Of another form, a fingerprint says nothing.
-const FORM: &str = "1:";
+const FORM: &str = "2:";
 
 /// One text for all definitions that start the same program in the same way; what only helmd itself uses (probes,
 /// policies, dependencies) is not in it. What is not given counts for nothing, so that a field that is new in a later
@@ -126,16 +126,9 @@ fn fingerprint(spec: &ServiceSpec, mode: Mode) -> String {
     }
     spec.env_file.iter().for_each(|file| sum.add("env_file", file));
     spec.mode_flags.iter().for_each(|flag| sum.add("mode_flag", flag));
-    let Limits { memory, cpu_weight, cpu_quota, pids, nofile, core } = spec.limits;
-    let limits = [
-        ("memory", memory),
-        ("cpu_weight", cpu_weight.map(u64::from)),
-        ("cpu_quota", cpu_quota.map(u64::from)),
-        ("pids", pids),
-        ("nofile", nofile),
-        ("core", core),
-    ];
-    for (name, value) in limits {
+    // Those of its cgroup are written while it runs.
+    let Limits { memory: _, cpu_weight: _, cpu_quota: _, pids: _, nofile, core } = spec.limits;
+    for (name, value) in [("nofile", nofile), ("core", core)] {
         value.iter().for_each(|value| sum.add(name, &value.to_string()));
     }
     // Only a start gives it the socket to notify by.
@@ -205,6 +198,7 @@ mod tests {
             s.stop.grace = secs(60);
             s.start_timeout = Some(secs(1));
             s.log.compress = false;
+            s.limits.memory = Some(1 << 20);
             s.visible = false;
             s.env_production = variable("A", "1");
         }));
@@ -224,8 +218,8 @@ mod tests {
     /// one: then change `FORM`, too.
     #[test]
     fn the_form_is_fixed() {
-        assert_eq!(fingerprint(&svc("a"), Mode::Development), "1:ae3a10bbcf70cb68");
-        assert!(!svc("a").differs_from("2:0000000000000000", Mode::Development));
+        assert_eq!(fingerprint(&svc("a"), Mode::Development), "2:ae3a10bbcf70cb68");
+        assert!(!svc("a").differs_from("1:0000000000000000", Mode::Development));
         assert!(!svc("a").differs_from("", Mode::Development));
     }
 

@@ -64,11 +64,8 @@ impl fmt::Display for Keep {
             write!(f, "{}{name}", millis / unit)?;
         }
         if let Some(bytes) = self.bytes {
-            let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K"), (1, "")];
-            let (unit, name) =
-                units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)).unwrap_or((1, ""));
             let space = if self.age.is_some() { " " } else { "" };
-            write!(f, "{space}{}{name}", bytes / unit)?;
+            write!(f, "{space}{}", scalar::show_size(bytes))?;
         }
         if *self == (Keep { age: None, bytes: None }) {
             f.write_str("forever")?;

@@ -11,8 +11,10 @@
 //! Nothing here stops at the first fault, and nothing here panics, whatever the text.
 
 mod address;
+mod change;
 mod conf;
 mod definition;
+mod facts;
 mod fault;
 mod graph;
 mod group;
@@ -34,6 +36,7 @@ mod table;
 mod tests;
 mod tree;
 
+pub use change::{Changes, FieldChange, Kind, Need, ServiceChange, changes};
 pub use conf::{MetricSettings, Settings};
 pub use definition::Definition;
 pub use fault::{Fault, Severity, nearest};

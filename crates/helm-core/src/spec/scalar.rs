@@ -61,6 +61,15 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
+/// A size in the shortest exact form of [`size`].
+pub(super) fn show_size(bytes: u64) -> String {
+    let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
 /// Words as a shell would see them: blanks part them, quotes and backslashes keep blanks. Nothing is expanded.
 pub(super) fn words(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();

@@ -158,11 +158,7 @@ impl<'a> Exact<'a> {
         let Some(context) = context.and_then(|c| serde_json::from_str::<serde_json::Value>(c).ok()) else {
             return false;
         };
-        self.context.iter().all(|is| {
-            let value = is.key.split('.').try_fold(&context, |value, key| value.get(key));
-            let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-            text.as_ref() == Some(&is.value)
-        })
+        self.context.iter().all(|is| is.holds(&context))
     }
 }
 

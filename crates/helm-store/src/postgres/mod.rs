@@ -40,7 +40,7 @@ pub use connect::{OptionsError, PgOptions};
 pub use protect::{Protection, harden};
 pub use register::Registration;
 
-use crate::commit::{ClassState, Commit};
+use crate::commit::{ClassState, Commit, End};
 use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
@@ -99,13 +99,6 @@ impl PgEngine {
     /// Version of the server, as `150018`.
     pub async fn server_version(&self) -> Result<i32, EngineError> {
         self.shared.version().await
-    }
-
-    /// Ends its connections.
-    pub async fn close(&self) {
-        self.shared.writer.lock().await.take();
-        self.shared.keeper.lock().await.take();
-        self.shared.readers.close().await;
     }
 }
 
@@ -204,6 +197,10 @@ impl LogEngine for PgEngine {
         Box::pin(state::classes(&self.shared, self.instance))
     }
 
+    fn ends(&self) -> Answer<'_, Vec<End>> {
+        Box::pin(state::ends(&self.shared))
+    }
+
     fn partitions(&self) -> Answer<'_, Vec<Partition>> {
         Box::pin(state::partitions(&self.shared))
     }
@@ -242,5 +239,14 @@ impl LogEngine for PgEngine {
 
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
         Box::pin(state::disk(&self.shared, partition))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            self.shared.writer.lock().await.take();
+            self.shared.keeper.lock().await.take();
+            self.shared.readers.close().await;
+            Ok(())
+        })
     }
 }

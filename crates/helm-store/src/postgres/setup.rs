@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 use super::connect::PgOptions;
 use super::protect::{Protection, ddl};
 use super::{PgEngine, fault, migrate};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, LogEngine};
 use crate::id::Instance;
 
 /// Where a database is, in the parts that people know.
@@ -147,7 +147,7 @@ pub async fn look(options: &PgOptions) -> Result<Look, EngineError> {
         protection,
         advice: engine.advice().await?,
     };
-    engine.close().await;
+    engine.close().await?;
     Ok(look)
 }
 

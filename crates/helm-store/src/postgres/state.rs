@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use super::{Shared, key, partition_of, read, table};
 use crate::chain::Head;
-use crate::commit::{ClassState, Position};
+use crate::commit::{ClassState, End, Position};
 use crate::engine::EngineError;
 use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Contents, Partition, PerLevel, Seal, level_slot};
@@ -29,6 +29,27 @@ pub(super) async fn classes(shared: &Shared, instance: Instance) -> Result<Vec<C
             Ok(states)
         })
         .await
+}
+
+/// instance, class, number, head, open
+type EndRow = (i16, String, i64, Vec<u8>, Option<i64>);
+
+/// Of all helmds that write here, and of what was taken over.
+pub(super) async fn ends(shared: &Shared) -> Result<Vec<End>, EngineError> {
+    let rows: Vec<EndRow> = sqlx::query_as("SELECT instance, class, number, head, open FROM class_state")
+        .fetch_all(&shared.readers)
+        .await
+        .map_err(|e| shared.fault("reading where the log ends", e))?;
+    let end = |(instance, class, number, bytes, open): EndRow| {
+        Ok(End {
+            instance: Instance(instance.cast_unsigned()),
+            class: Class(class),
+            number: number.cast_unsigned(),
+            head: head(bytes)?,
+            open: open.map(partition_of).transpose()?,
+        })
+    };
+    rows.into_iter().map(end).collect()
 }
 
 pub(super) async fn read_classes(

@@ -8,6 +8,8 @@ use crate::query::{ContextIs, Filter, Text, TextKind};
 
 /// Longest pattern, in bytes.
 const PATTERN: usize = 4096;
+/// Most dots of a key of the context: each doubles the ways in which it can be read.
+pub const DOTS: usize = 6;
 /// Memory that one pattern may take, compiled.
 const COMPILED: usize = 1 << 20;
 
@@ -25,6 +27,9 @@ pub enum FilterError {
     /// Too long.
     #[error("a text to search for has at most {PATTERN} bytes, this one has {0}")]
     Long(usize),
+    /// Too many ways to read a key.
+    #[error("a key of the context has at most {DOTS} dots, this one has {0}")]
+    Dots(usize),
 }
 
 /// A filter, ready to test.
@@ -39,6 +44,10 @@ impl Matcher {
     pub fn new(filter: Filter) -> Result<Self, FilterError> {
         let texts = filter.texts.iter().map(|text| Ok((compile(text)?, text.not)));
         let texts = texts.collect::<Result<_, FilterError>>()?;
+        let dots = filter.context.iter().map(|is| is.key.matches('.').count()).max().unwrap_or(0);
+        if dots > DOTS {
+            return Err(FilterError::Dots(dots));
+        }
         Ok(Self { filter, texts })
     }
 
@@ -114,26 +123,21 @@ fn compile(text: &Text) -> Result<Regex, FilterError> {
         .size_limit(COMPILED)
         .dfa_size_limit(COMPILED)
         .build()
-        .map_err(|error| FilterError::Regex { pattern: text.pattern.clone(), why: error.to_string() })
+        .map_err(|error| FilterError::Regex { pattern: text.pattern.clone(), why: in_a_sentence(&error) })
+}
+
+/// The parser draws the pattern and points into it; its last line says what is wrong.
+fn in_a_sentence(error: &regex::Error) -> String {
+    let all = error.to_string();
+    let last = all.lines().next_back().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 fn has_context(wanted: &[ContextIs], context: Option<&str>) -> bool {
     let Some(context) = context.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()) else {
         return false;
     };
-    wanted.iter().all(|is| reach(&context, &is.key).is_some_and(|value| text_of(value) == is.value))
-}
-
-/// A key that has dots itself comes before one that reaches into objects.
-fn reach<'a>(value: &'a serde_json::Value, key: &str) -> Option<&'a serde_json::Value> {
-    let object = value.as_object()?;
-    object.get(key).or_else(|| {
-        key.match_indices('.').find_map(|(dot, _)| reach(object.get(&key[..dot])?, &key[dot + 1..]))
-    })
-}
-
-fn text_of(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    wanted.iter().all(|is| is.holds(&context))
 }
 
 #[cfg(test)]
@@ -189,12 +193,14 @@ mod tests {
         for (key, value, found) in [
             ("a.b.c", "1", true),
             ("a.b.d", "x", true),
+            ("a.b", "2", false),
             ("ok", "true", true),
             ("n", "null", true),
             ("z", "1", false),
         ] {
             assert_eq!(wants(is(key, value), |e| e.context = Some(json.into())), found, "{key}");
         }
+        assert_eq!(Matcher::new(is("a.b.c.d.e.f.g.h", "1")).unwrap_err(), FilterError::Dots(7));
         assert!(!wants(is("a", "1"), |e| e.context = Some("[no object".into())));
         assert!(!wants(is("a", "1"), |e| e.context = None));
     }

@@ -7,7 +7,7 @@ use crate::chain::Head;
 use crate::commit::Once;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, Level, NewEntry, Source};
-use crate::id::PartitionId;
+use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
 use crate::writer::{Append, AppendError, WriterHandle};
 
@@ -19,6 +19,9 @@ const HELM: &str = "helm";
 pub struct Record {
     /// Number of the partition.
     pub partition: u32,
+    /// Whose it was, where that is not the instance whose log this stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
     /// Its class.
     pub class: Class,
     /// When it was opened, nanoseconds since 1970.
@@ -42,10 +45,11 @@ struct Context {
 }
 
 impl Record {
-    /// Of a sealed partition.
-    pub fn of(partition: &Partition, seal: &Seal, reason: Reason) -> Self {
+    /// Of a sealed partition, in the log of `own`.
+    pub fn of(partition: &Partition, seal: &Seal, reason: Reason, own: Instance) -> Self {
         Self {
             partition: partition.id.number,
+            instance: Some(partition.id.instance).filter(|instance| *instance != own),
             class: partition.class.clone(),
             opened: partition.opened,
             closed: seal.closed,
@@ -132,7 +136,7 @@ pub async fn carry_out(
         };
         let append = Append {
             class: partition.class.clone(),
-            entries: vec![Record::of(partition, seal, removal.reason).entry(now)],
+            entries: vec![Record::of(partition, seal, removal.reason, engine.instance()).entry(now)],
             cursors: Vec::new(),
             // A second record after a crash would do no harm, but say the same twice.
             once: Some(Once::Key(format!("helm-removed-{id}"))),

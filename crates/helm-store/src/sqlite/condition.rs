@@ -125,7 +125,8 @@ pub(super) fn push_filter(sql: &mut QueryBuilder<Sqlite>, filter: &Filter) {
 
 /// Regular expressions run in linear time: sqlx lends SQLite the `regex` crate. Words are looked for as parts, the reader does the rest.
 fn push_text(sql: &mut QueryBuilder<Sqlite>, text: &Text) {
-    let case = if text.case { "" } else { "(?i)" };
+    // A line of a message begins and ends where `^` and `$` say, as the reader has it.
+    let case = if text.case { "(?m)" } else { "(?im)" };
     let pattern = match text.kind {
         TextKind::Word if text.not => return,
         TextKind::Word | TextKind::Substring => format!("{case}{}", regex::escape(&text.pattern)),
@@ -144,21 +145,28 @@ fn push_context(sql: &mut QueryBuilder<Sqlite>, is: &ContextIs) {
         sql.push(") = 0 AND instr(e.context, '\\u') = 0 THEN 0");
     }
     sql.push(" WHEN NOT json_valid(e.context) THEN 0 ELSE ");
-    let keys: Vec<&str> = is.key.split('.').collect();
-    if keys.iter().all(|key| !key.contains(['"', '\\'])) {
-        let path = keys.iter().fold("$".to_owned(), |path, key| path + ".\"" + key + "\"");
-        sql.push("CASE json_type(e.context, ").push_bind(path.clone());
-        sql.push(") WHEN 'text' THEN e.context ->> ").push_bind(path.clone());
-        sql.push(" ELSE e.context -> ").push_bind(path);
-        sql.push(" END = ").push_bind(is.value.clone());
-    } else {
-        push_odd_keys(sql, &keys, &is.value);
+    for (nth, keys) in is.readings().iter().enumerate() {
+        // A key that is not there makes it unknown, which is not true.
+        sql.push(if nth == 0 { "(" } else { " OR " });
+        push_keys(sql, keys, &is.value);
     }
-    sql.push(" END");
+    sql.push(") END");
+}
+
+/// Whether the value that these keys lead to, one within the other, is this one.
+fn push_keys(sql: &mut QueryBuilder<Sqlite>, keys: &[String], value: &str) {
+    if keys.iter().any(|key| key.contains(['"', '\\'])) {
+        return push_odd_keys(sql, keys, value);
+    }
+    let path = keys.iter().fold("$".to_owned(), |path, key| path + ".\"" + key + "\"");
+    sql.push("CASE json_type(e.context, ").push_bind(path.clone());
+    sql.push(") WHEN 'text' THEN e.context ->> ").push_bind(path.clone());
+    sql.push(" ELSE e.context -> ").push_bind(path);
+    sql.push(" END = ").push_bind(value.to_owned());
 }
 
 /// Keys that a path of SQLite's cannot hold: object by object.
-fn push_odd_keys(sql: &mut QueryBuilder<Sqlite>, keys: &[&str], value: &str) {
+fn push_odd_keys(sql: &mut QueryBuilder<Sqlite>, keys: &[String], value: &str) {
     sql.push("EXISTS (SELECT 1 FROM ");
     for at in 0..keys.len() {
         match at {
@@ -171,7 +179,7 @@ fn push_odd_keys(sql: &mut QueryBuilder<Sqlite>, keys: &[&str], value: &str) {
     }
     for (at, key) in keys.iter().enumerate() {
         sql.push(if at == 0 { " WHERE " } else { " AND " });
-        sql.push(format_args!("j{at}.key = ")).push_bind((*key).to_owned());
+        sql.push(format_args!("j{at}.key = ")).push_bind(key.clone());
     }
     let last = keys.len() - 1;
     sql.push(format_args!(

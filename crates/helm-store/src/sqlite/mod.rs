@@ -90,20 +90,6 @@ impl SqliteEngine {
         &self.notes
     }
 
-    /// Waits for what still reads, and closes the files that are written. The journal then has nothing left to do.
-    pub async fn close(&self) -> Result<(), EngineError> {
-        self.tasks.close();
-        self.tasks.wait().await;
-        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
-        for segment in self.all() {
-            self.readers.forget(&segment).await;
-        }
-        for writer in writers.into_values() {
-            writer.lock().await.close().await?;
-        }
-        self.main.close().await
-    }
-
     fn all(&self) -> Vec<Arc<Segment>> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -121,6 +107,19 @@ impl SqliteEngine {
 
     fn writer(&self, class: &Class) -> Option<Arc<tokio::sync::Mutex<Writer>>> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).get(class).cloned()
+    }
+
+    async fn end(&self) -> Result<(), EngineError> {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let writers = std::mem::take(&mut *self.writers.lock().unwrap_or_else(PoisonError::into_inner));
+        for segment in self.all() {
+            self.readers.forget(&segment).await;
+        }
+        for writer in writers.into_values() {
+            writer.lock().await.close().await?;
+        }
+        self.main.close().await
     }
 
     async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
@@ -225,6 +224,15 @@ impl LogEngine for SqliteEngine {
         })
     }
 
+    fn examine(&self, partition: PartitionId) -> Answer<'_, Option<String>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::examine(&self.readers, &segment).await,
+                None => Ok(None),
+            }
+        })
+    }
+
     fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()> {
         Box::pin(self.begin(new, seal))
     }
@@ -287,5 +295,9 @@ impl LogEngine for SqliteEngine {
             let Some(segment) = self.segment(partition) else { return Ok(0) };
             files::off(move || Ok(files::size(&segment.path))).await
         })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(self.end())
     }
 }

@@ -113,9 +113,25 @@ async fn set_aside(path: &Path, why: &str) -> Result<String, EngineError> {
 /// Number of the partition before, and when it was closed.
 type Former = (u32, i64);
 
+/// A segment that could be read.
+struct Known {
+    segment: Arc<Segment>,
+    former: Option<Former>,
+    /// Its entries are not those that are on record in it.
+    torn: bool,
+    /// Where the class stood at its end, as it says itself.
+    head: Head,
+}
+
+impl Known {
+    fn is_sealed(&self) -> bool {
+        self.segment.with(|record| record.seal.is_some())
+    }
+}
+
 /// One class, while its segments are looked at in the order of their numbers.
 struct OfClass {
-    segments: Vec<(Arc<Segment>, Option<Former>)>,
+    segments: Vec<Known>,
     /// The newest file, moved aside, when it was damaged.
     lost: Option<PathBuf>,
 }
@@ -153,7 +169,8 @@ impl Opening {
         // Finished is what is read-only: the indexes come before that.
         let read_only = std::fs::metadata(&path).is_ok_and(|m| m.permissions().readonly());
         let segment = Segment::new(path, loaded.record, loaded.finished && read_only);
-        of_class.segments.push((segment, loaded.former));
+        let (former, torn, head) = (loaded.former, loaded.torn, loaded.head);
+        of_class.segments.push(Known { segment, former, torn, head });
         of_class.lost = None;
         Ok(())
     }
@@ -171,13 +188,13 @@ impl Opening {
         let (mut segments, mut writers) = (BTreeMap::new(), BTreeMap::new());
         for (class, of_class) in std::mem::take(&mut self.classes) {
             self.seal_what_is_left(&of_class).await?;
-            let mut newest = of_class.segments.last().map(|(segment, _)| segment.clone());
-            if of_class.lost.is_some() {
-                let fresh = self.begin_anew(&class, newest.as_ref()).await?;
+            let mut newest = of_class.segments.last().map(|known| known.segment.clone());
+            if let Some(why) = of_class.cannot_go_on() {
+                let fresh = self.begin_anew(&class, newest.as_ref(), why).await?;
                 segments.insert(fresh.with(|record| record.id.number), fresh.clone());
                 newest = Some(fresh);
             }
-            for (segment, _) in of_class.segments {
+            for Known { segment, .. } in of_class.segments {
                 segments.insert(segment.with(|record| record.id.number), segment);
             }
             if let Some(newest) = newest {
@@ -187,29 +204,36 @@ impl Opening {
         Ok((segments, writers, self.notes))
     }
 
-    /// Older segments that a crash left open are sealed from what the next one knows.
+    /// Older segments that a crash left open are sealed from what the next one knows. One that does not end where the next begins is no such one: it
+    /// is sealed where it ends itself, and the proof names it.
     async fn seal_what_is_left(&mut self, of_class: &OfClass) -> Result<(), EngineError> {
         for pair in of_class.segments.windows(2) {
-            let ((older, _), (newer, former)) = (&pair[0], &pair[1]);
-            let (before, opened) = newer.with(|record| (record.before, record.opened));
-            let older_id = older.with(|record| record.id);
-            if older.with(|record| record.seal.is_some()) {
+            let (older, newer) = (&pair[0], &pair[1]);
+            if older.is_sealed() {
                 continue;
             }
-            let closed =
-                former.filter(|(number, _)| *number == older_id.number).map_or(opened, |(_, closed)| closed);
-            Writer::of(older.clone()).seal(Seal { closed, head: before }).await?;
-            self.notes
-                .push(format!("Partition {older_id} was sealed: the last run of helmd had no time for it."));
+            let (before, opened) = newer.segment.with(|record| (record.before, record.opened));
+            let id = older.segment.with(|record| record.id);
+            let former = newer.former.filter(|(number, _)| *number == id.number);
+            let closed = former.map_or(opened, |(_, closed)| closed);
+            Writer::of(older.segment.clone()).seal(Seal { closed, head: older.head }).await?;
+            self.notes.push(match older.head == before {
+                true => format!("Partition {id} was sealed: the last run of helmd had no time for it."),
+                false => format!(
+                    "Partition {id} does not end where the next one begins, so an older copy of it was put in its place: run `helmctl logs verify`, and look who may write in `{}`.",
+                    self.log.display()
+                ),
+            });
         }
         Ok(())
     }
 
-    /// The open partition of a class was lost: another one begins, where the one before ended.
+    /// The open partition of a class was lost, or takes no more: another one begins, where the one before ended.
     async fn begin_anew(
         &mut self,
         class: &Class,
         newest: Option<&Arc<Segment>>,
+        why: &str,
     ) -> Result<Arc<Segment>, EngineError> {
         let number = self.highest.map_or(0, |highest| highest + 1);
         self.highest = Some(number);
@@ -244,10 +268,7 @@ impl Opening {
         {
             Writer::of(segment.clone()).seal(seal).await?;
         }
-        self.notes.push(format!(
-            "The class `{}` goes on in partition {id}. Where the damaged one stood is lost: lines that are still in the services' files are read again.",
-            class.0
-        ));
+        self.notes.push(format!("The class `{}` goes on in partition {id}. {why}", class.0));
         Ok(writer.segment().clone())
     }
 }
@@ -255,6 +276,22 @@ impl Opening {
 impl OfClass {
     fn new() -> Self {
         Self { segments: Vec::new(), lost: None }
+    }
+
+    /// Why the newest segment cannot take more.
+    fn cannot_go_on(&self) -> Option<&'static str> {
+        match self.segments.last() {
+            _ if self.lost.is_some() => Some(
+                "Where the damaged one stood is lost: lines that are still in the services' files are read again.",
+            ),
+            Some(newest) if newest.is_sealed() => Some(
+                "The file of the partition that was open is gone, and what was in it; lines that are still in the services' files are read again.",
+            ),
+            Some(newest) if newest.torn => Some(
+                "The entries of the one before are not those that are on record in it: somebody put some in or took some out. Run `helmctl logs verify`.",
+            ),
+            Some(_) | None => None,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::error::engine_error;
 use super::segment::Segment;
 use crate::engine::{Count, EngineError};
 use crate::entry::{Entry, Level, NewEntry, Source};
-use crate::id::PartitionId;
+use crate::id::{PartitionId, ROWS_PER_PARTITION};
 
 /// What a whole entry is read from; `e` is the entry.
 pub(super) const COLUMNS: &str = "e.row, e.at, (SELECT name FROM service WHERE id = e.service), e.level, e.flags, e.source, e.stream, \
@@ -24,8 +24,12 @@ const PIECE: u32 = 1000;
 pub(super) fn entry(row: &SqliteRow, partition: PartitionId) -> Result<Entry, sqlx::Error> {
     let (level, source): (u8, u8) = (row.try_get(3)?, row.try_get(5)?);
     let unknown = |what: &str| sqlx::Error::Decode(what.into());
+    let number: i64 = row.try_get(0)?;
+    let place = u32::try_from(number).ok().filter(|row| *row < ROWS_PER_PARTITION);
+    let place =
+        place.ok_or_else(|| unknown(&format!("Helm never gave the row {number}: it was inserted")))?;
     Ok(Entry {
-        id: partition.entry(row.try_get(0)?),
+        id: partition.entry(place),
         digest: row.try_get(15)?,
         body: NewEntry {
             at: row.try_get(1)?,
@@ -74,6 +78,23 @@ pub(super) async fn get(
     Ok(found)
 }
 
+/// What SQLite finds wrong with the file: pages, order, indexes that do not lead to all rows.
+pub(super) async fn examine(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+) -> Result<Option<String>, EngineError> {
+    let mut reader = readers.get(segment).await?;
+    let found: Result<String, _> =
+        sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(reader.ask()?).await;
+    reader.rest();
+    match found.map_err(|e| failed(segment, e)) {
+        Ok(found) if found == "ok" => Ok(None),
+        Ok(found) => Ok(Some(found.replace('\n', " "))),
+        Err(EngineError::Damaged(why)) => Ok(Some(why)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Counts per minute.
 pub(super) async fn counts(
     readers: &Arc<Readers>,
@@ -107,9 +128,11 @@ pub(super) async fn send_rows(
     readers: Arc<Readers>,
     segment: Arc<Segment>,
     partition: PartitionId,
-    mut from: u32,
+    from: u32,
     to: mpsc::Sender<Result<Vec<Entry>, EngineError>>,
 ) {
+    // Rows below the first were put in by hand: they are met, too.
+    let mut from = if from == 0 { i64::MIN } else { i64::from(from) };
     loop {
         // Nothing is lent while the other side thinks.
         let Ok(place) = to.reserve().await else { return };
@@ -120,7 +143,7 @@ pub(super) async fn send_rows(
         match piece {
             Ok(piece) if piece.is_empty() => return,
             Ok(piece) => {
-                from = piece.last().map_or(from, |last| last.id.row() + 1);
+                from = piece.last().map_or(from, |last| i64::from(last.id.row()) + 1);
                 place.send(Ok(piece));
             }
             Err(error) => {
@@ -135,7 +158,7 @@ async fn read_piece(
     readers: &Arc<Readers>,
     segment: &Arc<Segment>,
     partition: PartitionId,
-    from: u32,
+    from: i64,
 ) -> Result<Vec<Entry>, EngineError> {
     let mut reader = readers.get(segment).await?;
     let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row >= ? ORDER BY e.row LIMIT {PIECE}");

@@ -61,6 +61,10 @@ pub(super) struct Loaded {
     pub(super) record: Partition,
     pub(super) former: Option<(u32, i64)>,
     pub(super) finished: bool,
+    /// Whether its entries are those that it says it has.
+    pub(super) torn: bool,
+    /// Where the class stood when the last of them was written.
+    pub(super) head: Head,
 }
 
 fn head(row: &SqliteRow, column: &str) -> Result<Head, sqlx::Error> {
@@ -97,19 +101,14 @@ fn unreadable(path: &Path, error: sqlx::Error) -> EngineError {
 
 async fn load_from(connection: &mut SqliteConnection) -> Result<Loaded, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT p.*, s.rows, s.bytes, s.low, s.high, (SELECT max(row) FROM entry) AS last, \
+        "SELECT p.*, s.head, s.rows, s.bytes, s.low, s.high, (SELECT max(row) FROM entry) AS last, \
          EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'entry_trace') AS finished \
          FROM partition p CROSS JOIN state s",
     )
     .fetch_one(&mut *connection)
     .await?;
     let rows: u32 = row.try_get("rows")?;
-    let last: Option<u32> = row.try_get("last")?;
-    if last.map_or(0, |last| last + 1) != rows {
-        return Err(sqlx::Error::Decode(
-            format!("{rows} entries are on record, the last is {last:?}").into(),
-        ));
-    }
+    let last: Option<i64> = row.try_get("last")?;
     let seal = match row.try_get::<Option<i64>, _>("closed")? {
         Some(closed) => Some(Seal { closed, head: head(&row, "sealed_head")? }),
         None => None,
@@ -127,6 +126,8 @@ async fn load_from(connection: &mut SqliteConnection) -> Result<Loaded, sqlx::Er
     Ok(Loaded {
         former: row.try_get::<Option<u32>, _>("former")?.zip(row.try_get("former_closed")?),
         finished: row.try_get("finished")?,
+        torn: last.map_or(0, |last| last.saturating_add(1)) != i64::from(rows),
+        head: head(&row, "head")?,
         record: Partition {
             id: PartitionId { instance, number: row.try_get("number")? },
             class: Class(row.try_get("class")?),

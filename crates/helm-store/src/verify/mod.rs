@@ -1,102 +1,38 @@
 //! Proof that nothing was altered, inserted or removed.
 //!
 //! ```text
-//!  partition: rows -> chain anew -> row by row the digest, at the end rows and seal     (in parallel)
+//!  look:      what is on record of partitions and of the classes' ends
+//!  partition: rows -> chain anew -> row by row the digest; what the rows hold           (in parallel)
+//!  look:      once more
+//!  judge:     one partition: rows against record, seal, counts
 //!  join:      end of one = begin of the next, or a record of what was removed; the class's own end; anchors
 //! ```
 //!
 //! Runs beside the writer: what is appended meanwhile is looked at or not, but never taken for a fault.
 
+mod anchor;
 mod fault;
 mod join;
+mod judge;
+mod look;
 mod partition;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use anchor::{Anchor, NoAnchor};
 pub use fault::{Fault, Kind, Named};
 
-use crate::chain::Head;
 use crate::engine::{EngineError, LogEngine};
-use crate::id::{EntryId, Instance, PartitionId};
+use crate::id::{EntryId, Instance};
 use crate::partition::{Class, Partition};
-use partition::Checked;
-
-/// A point of a chain, kept elsewhere: shows that the end was cut off, or all was written anew. As text: `7/default/123:HEX`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchor {
-    /// Whose chain.
-    pub instance: Instance,
-    /// Of which class.
-    pub class: Class,
-    /// After this entry.
-    pub id: EntryId,
-    /// The chain stood here.
-    pub head: Head,
-}
-
-impl fmt::Display for Anchor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}:{}", self.instance.0, self.class.0, self.id, self.head.hex())
-    }
-}
-
-/// A text that is no anchor.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no anchor: one looks like 7/default/123:64 hexadecimal digits, as `helmctl logs verify --anchor` prints it"
-)]
-pub struct NoAnchor(String);
-
-impl FromStr for Anchor {
-    type Err = NoAnchor;
-
-    fn from_str(text: &str) -> Result<Self, NoAnchor> {
-        let parse = || {
-            let (place, head) = text.trim().split_once(':')?;
-            let (instance, rest) = place.split_once('/')?;
-            let (class, id) = rest.rsplit_once('/')?;
-            Some(Anchor {
-                instance: Instance(instance.parse().ok().filter(|number| *number <= Instance::MAX)?),
-                class: Class(class.to_owned()),
-                id: EntryId(id.parse().ok().filter(|id| *id >= 0)?),
-                head: Head::from_hex(head)?,
-            })
-        };
-        parse().ok_or_else(|| NoAnchor(text.to_owned()))
-    }
-}
-
-/// The ends of all chains of this instance.
-pub async fn anchors(engine: &dyn LogEngine) -> Result<Vec<Anchor>, EngineError> {
-    let numbers =
-        |classes: &[crate::commit::ClassState]| classes.iter().map(|c| c.number).collect::<Vec<_>>();
-    loop {
-        let classes = engine.classes().await?;
-        let partitions = engine.partitions().await?;
-        // While somebody writes, the two may not belong together.
-        if numbers(&classes) != numbers(&engine.classes().await?) {
-            continue;
-        }
-        let anchor = |class: &crate::commit::ClassState| {
-            let of_class = |p: &&Partition| p.id.instance == engine.instance() && p.class == class.class;
-            let last = partitions.iter().filter(of_class).rfind(|p| p.contents.rows > 0)?;
-            Some(Anchor {
-                instance: engine.instance(),
-                class: class.class.clone(),
-                id: last.id.entry(last.contents.rows - 1),
-                head: class.head,
-            })
-        };
-        return Ok(classes.iter().filter_map(anchor).collect());
-    }
-}
+use join::Found;
+use look::Look;
+use partition::{Asked, Checked};
 
 /// What is to be proved, and how.
 #[derive(Debug, Clone)]
@@ -173,58 +109,75 @@ pub enum VerifyError {
 
 /// Walks all partitions.
 pub async fn verify(engine: Arc<dyn LogEngine>, options: Options) -> Result<Report, VerifyError> {
-    // In this order: what the classes say is then in the partitions.
-    let states = engine.classes().await?;
-    let partitions = engine.partitions().await?;
+    let first = Look::take(&*engine).await?;
     let wanted = |class: &Class| options.classes.is_empty() || options.classes.contains(class);
-    let mut chains: join::Chains = BTreeMap::new();
-    for partition in partitions.into_iter().filter(|p| wanted(&p.class)) {
-        chains.entry((partition.id.instance, partition.class.clone())).or_default().push(partition);
-    }
-    let ends: BTreeMap<PartitionId, Head> =
-        states.iter().filter_map(|state| Some((state.open?, state.head))).collect();
+    let mut chains = first.chains();
+    chains.retain(|(_, class), _| wanted(class));
+    let found = walk(&engine, &options, &first, chains.values().flatten().cloned().collect()).await?;
+    let last = Look::take(&*engine).await?;
+    let anchors = options.anchors.into_iter().filter(|anchor| wanted(&anchor.class)).collect();
+    Ok(join::join(&chains, &found, &first, &last, anchors))
+}
 
+async fn walk(
+    engine: &Arc<dyn LogEngine>,
+    options: &Options,
+    look: &Look,
+    partitions: Vec<Partition>,
+) -> Result<Found, VerifyError> {
     // The drop of this future ends the threads too.
     let stop = options.stop.child_token();
     let _ends = stop.clone().drop_guard();
-    let mut todo = chains.values().flatten().cloned().collect::<Vec<_>>().into_iter();
+    let anchors: BTreeSet<EntryId> = options.anchors.iter().map(|anchor| anchor.id).collect();
+    let mut todo = partitions.into_iter();
     let mut running: JoinSet<Result<Checked, EngineError>> = JoinSet::new();
-    let mut checked: BTreeMap<PartitionId, Checked> = BTreeMap::new();
+    let mut found = Found::new();
     loop {
         while running.len() < options.parallel.max(1)
             && let Some(partition) = todo.next()
         {
-            let rows = engine.rows(partition.id, 0);
-            let anchors = options.anchors.iter().map(|anchor| anchor.id).collect();
-            let end = ends.get(&partition.id).copied();
-            let (progress, stop) = (options.progress.clone(), stop.clone());
-            running.spawn_blocking(move || {
-                let count = |rows: u64| {
-                    progress.fetch_add(rows, Ordering::Relaxed);
-                    !stop.is_cancelled()
-                };
-                partition::check(&partition, rows, anchors, end, count)
-            });
+            let end = look.ends.values().find(|end| end.open == Some(partition.id)).map(|end| end.head);
+            let asked = Asked { partition, anchors: anchors.clone(), end, counts: Vec::new() };
+            running.spawn(check(engine.clone(), asked, options.progress.clone(), stop.clone()));
         }
         let Some(done) = running.join_next().await else { break };
         match done {
-            Ok(Ok(done)) => drop(checked.insert(done.id, done)),
+            Ok(Ok(done)) => drop(found.insert(done.id, done)),
             Ok(Err(_)) | Err(_) if stop.is_cancelled() => return Err(VerifyError::Stopped),
             Ok(Err(error)) => return Err(error.into()),
-            Err(error) => {
-                let source = Box::new(error);
-                return Err(
-                    EngineError::Other { what: "a partition could not be looked at".into(), source }.into()
-                );
-            }
+            Err(error) => return Err(ended(error).into()),
         }
     }
-    if stop.is_cancelled() {
-        return Err(VerifyError::Stopped);
+    if stop.is_cancelled() { Err(VerifyError::Stopped) } else { Ok(found) }
+}
+
+/// One partition: what the database itself finds, then every row of it.
+async fn check(
+    engine: Arc<dyn LogEngine>,
+    mut asked: Asked,
+    progress: Arc<AtomicU64>,
+    stop: CancellationToken,
+) -> Result<Checked, EngineError> {
+    let id = asked.partition.id;
+    let mut broken = engine.examine(id).await?;
+    match engine.counts(id, i64::MIN, i64::MAX).await {
+        Ok(counts) => asked.counts = counts,
+        Err(EngineError::Damaged(why)) => broken = broken.or(Some(why)),
+        Err(error) => return Err(error),
     }
-    // What came meanwhile is on record now; what is not was never written by us.
-    let now: BTreeMap<PartitionId, u32> =
-        engine.partitions().await?.into_iter().map(|p| (p.id, p.contents.rows)).collect();
-    let states = states.into_iter().filter(|state| wanted(&state.class)).collect();
-    Ok(join::join(&chains, checked, states, engine.instance(), &now, options.anchors))
+    let rows = engine.rows(id, 0);
+    let walk = move || {
+        let count = |rows: u64| {
+            progress.fetch_add(rows, Ordering::Relaxed);
+            !stop.is_cancelled()
+        };
+        partition::check(asked, rows, count)
+    };
+    let mut checked = tokio::task::spawn_blocking(walk).await.map_err(ended)??;
+    checked.broken = broken;
+    Ok(checked)
+}
+
+fn ended(error: tokio::task::JoinError) -> EngineError {
+    EngineError::Other { what: "a partition could not be looked at".into(), source: Box::new(error) }
 }

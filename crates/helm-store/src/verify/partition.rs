@@ -1,14 +1,48 @@
-//! One partition: the chain made anew, row by row.
+//! One partition: the chain made anew, row by row. What it finds are facts; what they mean, [`super::join`] says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::fault::{Kind, Named};
+use super::fault::Named;
 use crate::chain::{Chain, Head};
-use crate::engine::{EngineError, Rows};
-use crate::entry::Entry;
-use crate::id::{EntryId, PartitionId};
-use crate::partition::Partition;
+use crate::counts::minute_of;
+use crate::engine::{Count, EngineError, Rows};
+use crate::entry::{Entry, flag};
+use crate::id::{EntryId, Instance, PartitionId};
+use crate::partition::{Contents, Partition, level_slot};
 use crate::retention::Record;
+
+/// A removal on record in a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Removed {
+    /// Whose partition it was.
+    pub(super) instance: Instance,
+    pub(super) number: u32,
+    /// The chain before and after it.
+    pub(super) before: Head,
+    pub(super) head: Head,
+}
+
+/// How an entry does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// Its id is none of this partition's, or stands where another should.
+    Id,
+    /// Ids are left out before it; the first of them.
+    Gap(EntryId),
+    /// Its digest is not that of the chain.
+    Digest,
+}
+
+/// The first entry that does not fit.
+#[derive(Debug)]
+pub(super) struct Mismatch {
+    /// Its place, from 0.
+    pub(super) row: u32,
+    pub(super) wrong: Wrong,
+    pub(super) entry: Named,
+    /// The one before it.
+    pub(super) last: Option<Named>,
+}
 
 /// What was found in one partition.
 #[derive(Debug)]
@@ -16,99 +50,177 @@ pub(super) struct Checked {
     pub(super) id: PartitionId,
     /// Entries that are there.
     pub(super) rows: u32,
-    /// The chain after them; not meant where there is a fault.
+    /// The chain after them; not meant where there is a mismatch.
     pub(super) end: Head,
     pub(super) last: Option<Named>,
-    /// Removals on record: number, and the chain before and after.
-    pub(super) records: Vec<(u32, Head, Head)>,
+    /// The chain after as many entries as are on record.
+    pub(super) on_record: Option<Head>,
+    /// The first entry behind those on record.
+    pub(super) beyond: Option<Named>,
+    /// Where the class's own end was met: after so many entries, and the one behind it.
+    pub(super) met: Option<(u32, Option<Named>)>,
+    pub(super) records: Vec<Removed>,
     /// The chain after the entries that were asked for.
     pub(super) heads: BTreeMap<EntryId, Head>,
-    /// Whether the class's own end was met.
-    pub(super) met: bool,
-    pub(super) fault: Option<(Kind, Option<Named>)>,
+    pub(super) mismatch: Option<Mismatch>,
+    /// Why it was not read to its end.
+    pub(super) unreadable: Option<String>,
+    /// What the database itself finds wrong with how it is kept.
+    pub(super) broken: Option<String>,
+    pub(super) contents: Contents,
+    /// Whether the counts per minute are those of the entries.
+    pub(super) counted: bool,
 }
 
-/// `count` is told how many entries were looked at, and says whether to go on.
+/// What is asked of one partition.
+pub(super) struct Asked {
+    pub(super) partition: Partition,
+    /// Entries after which the chain's place is wanted.
+    pub(super) anchors: BTreeSet<EntryId>,
+    /// Where the class ends, if this is its open partition.
+    pub(super) end: Option<Head>,
+    /// Counts per minute, as the database has them.
+    pub(super) counts: Vec<Count>,
+}
+
+/// Entries by minute, service and level.
+type Tally = HashMap<String, BTreeMap<i64, [u64; 5]>>;
+
+struct Walk {
+    asked: Asked,
+    chain: Chain,
+    tally: Tally,
+    last: Option<Entry>,
+    found: Checked,
+}
+
+/// `count` is told how many entries were looked at, and says whether to go on. Blocking.
 pub(super) fn check(
-    partition: &Partition,
+    asked: Asked,
     mut rows: Rows,
-    anchors: Vec<EntryId>,
-    end: Option<Head>,
     count: impl Fn(u64) -> bool,
 ) -> Result<Checked, EngineError> {
-    let mut chain = Chain::from(partition.before);
-    let mut checked = Checked {
-        id: partition.id,
-        rows: 0,
-        end: partition.before,
-        last: None,
-        records: Vec::new(),
-        heads: BTreeMap::new(),
-        met: end.is_none_or(|end| end == partition.before),
-        fault: None,
-    };
-    let mut last: Option<Entry> = None;
+    let mut walk = Walk::begin(asked);
     while let Some(piece) = rows.blocking_recv() {
-        let mut piece = piece?;
-        if !count(piece.len() as u64) {
-            break;
+        match piece {
+            Ok(piece) if count(piece.len() as u64) => piece.into_iter().for_each(|entry| walk.step(entry)),
+            Ok(_) => break,
+            Err(EngineError::Damaged(why)) => walk.found.unreadable = Some(why),
+            Err(error) => return Err(error),
         }
-        for (at, entry) in piece.iter().enumerate() {
-            if checked.fault.is_none() {
-                let before = at.checked_sub(1).map_or(last.as_ref(), |before| piece.get(before));
-                checked.step(partition, &mut chain, entry, before);
-                if anchors.contains(&entry.id) {
-                    checked.heads.insert(entry.id, chain.head());
-                }
-                checked.met |= end == Some(chain.head());
-                let record = Record::read(entry).and_then(|r| Some((r.partition, r.heads()?)));
-                checked.records.extend(record.map(|(number, (before, head))| (number, before, head)));
-            }
-            checked.rows += 1;
-        }
-        last = piece.pop().or(last);
     }
-    checked.last = last.as_ref().map(Named::of);
-    checked.end = chain.head();
-    checked.close(partition);
-    Ok(checked)
+    Ok(walk.end())
 }
 
-impl Checked {
-    fn step(&mut self, partition: &Partition, chain: &mut Chain, entry: &Entry, last: Option<&Entry>) {
-        let expected = partition.id.entry(self.rows);
-        let head = chain.push(entry.id, &entry.body);
-        self.fault = if entry.id > expected {
-            // The nearest entry before it is the one that can be looked at.
-            Some((Kind::Removed(expected), last.or(Some(entry)).map(Named::of)))
-        } else if entry.id < expected {
-            Some((Kind::Inserted, Some(Named::of(entry))))
-        } else if head.short() == entry.digest {
-            None
-        } else if self.rows >= partition.contents.rows && partition.seal.is_some() {
-            Some((Kind::Inserted, Some(Named::of(entry))))
-        } else {
-            Some((Kind::Altered, Some(Named::of(entry))))
+impl Walk {
+    fn begin(asked: Asked) -> Self {
+        let before = asked.partition.before;
+        let found = Checked {
+            id: asked.partition.id,
+            rows: 0,
+            end: before,
+            last: None,
+            on_record: (asked.partition.contents.rows == 0).then_some(before),
+            beyond: None,
+            met: (asked.end == Some(before)).then_some((0, None)),
+            records: Vec::new(),
+            heads: BTreeMap::new(),
+            mismatch: None,
+            unreadable: None,
+            broken: None,
+            contents: Contents::empty(),
+            counted: true,
         };
+        Self { asked, chain: Chain::from(before), tally: Tally::new(), last: None, found }
     }
 
-    /// What the whole says: how many rows there are to be, and the seal.
-    fn close(&mut self, partition: &Partition) {
-        let rows = partition.contents.rows;
-        match (&mut self.fault, partition.seal) {
-            (Some((kind @ Kind::Altered, _)), Some(_)) if self.rows > rows => *kind = Kind::Inserted,
-            (Some((kind @ Kind::Altered, Some(entry))), _) if self.rows < rows => {
-                *kind = Kind::Removed(entry.id)
+    fn step(&mut self, entry: Entry) {
+        let row = self.found.rows;
+        self.found.rows += 1;
+        if row == self.asked.partition.contents.rows {
+            self.found.beyond = Some(Named::of(&entry));
+        }
+        if let Some((_, behind @ None)) = self.found.met.as_mut().filter(|(met, _)| *met == row) {
+            *behind = Some(Named::of(&entry));
+        }
+        if self.found.mismatch.is_some() {
+            return;
+        }
+        let head = self.chain.push(entry.id, &entry.body);
+        match self.wrong(row, &entry, head) {
+            Some(wrong) => {
+                let last = self.last.as_ref().map(Named::of);
+                self.found.mismatch = Some(Mismatch { row, wrong, entry: Named::of(&entry), last });
             }
-            (Some(_), _) => {}
-            (None, _) if self.rows < rows => {
-                self.fault = Some((Kind::Removed(partition.id.entry(self.rows)), self.last.clone()));
-            }
-            (None, Some(_)) if self.rows > rows => self.fault = Some((Kind::Inserted, self.last.clone())),
-            (None, Some(seal)) if seal.head != self.end => {
-                self.fault = Some((Kind::Rewritten, self.last.clone()))
-            }
-            (None, _) => {}
+            None => self.take(row + 1, &entry, head),
+        }
+        self.last = Some(entry);
+    }
+
+    fn wrong(&self, row: u32, entry: &Entry, head: Head) -> Option<Wrong> {
+        let partition = self.asked.partition.id;
+        // The Python Helm left out ids as it pleased.
+        let expected = match partition.instance {
+            Instance::FORMER => entry.id,
+            _ => partition.entry(row),
+        };
+        if entry.id.partition() != Some(partition) || entry.id < expected {
+            Some(Wrong::Id)
+        } else if entry.id > expected {
+            Some(Wrong::Gap(expected))
+        } else {
+            (head.short() != entry.digest).then_some(Wrong::Digest)
         }
     }
+
+    /// An entry that fits, the `rows`th.
+    fn take(&mut self, rows: u32, entry: &Entry, head: Head) {
+        let found = &mut self.found;
+        if rows == self.asked.partition.contents.rows {
+            found.on_record = Some(head);
+        }
+        if self.asked.end == Some(head) && found.met.is_none() {
+            found.met = Some((rows, None));
+        }
+        if self.asked.anchors.contains(&entry.id) {
+            found.heads.insert(entry.id, head);
+        }
+        found.records.extend(removed(entry));
+        found.contents.add(&entry.body);
+        if entry.body.flags & flag::TWIN != 0 {
+            return;
+        }
+        if !self.tally.contains_key(&entry.body.service) {
+            self.tally.insert(entry.body.service.clone(), BTreeMap::new());
+        }
+        if let Some(minutes) = self.tally.get_mut(&entry.body.service) {
+            minutes.entry(minute_of(entry.body.at)).or_default()[level_slot(entry.body.level)] += 1;
+        }
+    }
+
+    fn end(mut self) -> Checked {
+        self.found.last = self.last.as_ref().map(Named::of);
+        self.found.end = self.chain.head();
+        self.found.counted = tally(&self.asked.counts) == self.tally;
+        self.found
+    }
+}
+
+fn tally(counts: &[Count]) -> Tally {
+    let mut tally = Tally::new();
+    for count in counts.iter().filter(|count| count.count > 0) {
+        let minutes = tally.entry(count.service.clone()).or_default();
+        minutes.entry(count.minute).or_default()[level_slot(count.level)] += count.count;
+    }
+    tally
+}
+
+/// The removal that an entry puts on record. It comes behind what it tells of.
+fn removed(entry: &Entry) -> Option<Removed> {
+    let record = Record::read(entry)?;
+    let (before, head) = record.heads()?;
+    let own = entry.id.partition()?;
+    let instance = record.instance.unwrap_or(own.instance);
+    let behind = instance != own.instance || record.partition < own.number;
+    behind.then_some(Removed { instance, number: record.partition, before, head })
 }

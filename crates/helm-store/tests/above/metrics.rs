@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use helm_store::engine::LogEngine;
 use helm_store::engine::{Answer, EngineError};
 use helm_store::id::Instance;
 use helm_store::metrics::block::Sample;

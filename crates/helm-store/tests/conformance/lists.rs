@@ -15,11 +15,18 @@ use super::{Database, INSTANCE};
 fn sorts() -> Vec<NewEntry> {
     let services = ["core", "nexus", "ledger", "o'brien"];
     let sources = [Source::Captured, Source::Sent, Source::Helm];
-    let messages = ["all is well", "Connection TIMEOUT after 30s", "100% of a_b", "größe ÄNDERT sich", "x"];
+    let messages = [
+        "all is well",
+        "Connection TIMEOUT after 30s",
+        "100% of a_b",
+        "größe ÄNDERT sich",
+        "x",
+        "a\nsecond LINE\nb",
+    ];
     (0..400_usize)
         .map(|i| {
             let seconds = i64::try_from(i * 37 % 101).unwrap() * 10;
-            let mut e = entry(services[i * i % 4], seconds, Level::ALL[i % 7 % 5], messages[i % 5]);
+            let mut e = entry(services[i * i % 4], seconds, Level::ALL[i % 7 % 5], messages[i % 6]);
             e.source = sources[i % 3];
             e.trace = (i % 4 == 0).then(|| format!("t{}", i % 12));
             e.user = (i % 5 == 0).then(|| format!("u{}", i % 15));
@@ -29,6 +36,9 @@ fn sorts() -> Vec<NewEntry> {
                 0 => Some(format!(r#"{{"n":{},"ok":true,"who":{{"name":"a\"b","id":"7"}}}}"#, i % 4)),
                 1 => Some(r#"{"n":"1","ok":"true","r":1.50,"path":"a\/b"}"#.into()),
                 2 => Some(r#"{"word":"\u0074wo"}"#.into()),
+                3 => Some(
+                    r#"{"log.level":"warn","a.b":{"c.d":5,"c":{"d":"x"}},"o\"d.d":{"k.k":"odd"}}"#.into(),
+                ),
                 _ => None,
             };
             e
@@ -87,6 +97,12 @@ fn conditions() -> Vec<Filter> {
         is("path", "a/b"),
         is("word", "two"),
         is("nothing", ""),
+        is("log.level", "warn"),
+        is("log.level", "info"),
+        is("a.b.c.d", "5"),
+        is("a.b.c.d", "x"),
+        is("a.b", "5"),
+        is("o\"d.d.k.k", "odd"),
     ];
     all.extend(values.map(|value| Filter { context: vec![value], ..base() }));
     let patterns = [
@@ -259,6 +275,7 @@ pub(crate) async fn patterns_never_give_too_little(database: &impl Database) {
         ("^x$", TextKind::Regex, "x"),
         (r"\d+s\b", TextKind::Regex, "30s"),
         ("äNDert", TextKind::Regex, "ÄNDERT"),
+        ("^second line$", TextKind::Regex, "\nsecond LINE\n"),
         ("well", TextKind::Word, "well"),
         ("after 30S", TextKind::Word, "after 30s"),
         ("ändert", TextKind::Word, "ÄNDERT"),

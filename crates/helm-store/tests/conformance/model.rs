@@ -46,16 +46,18 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
 }
 
 fn has(is: &ContextIs, context: Option<&str>) -> bool {
-    let Some(mut value) = context.and_then(|c| serde_json::from_str::<serde_json::Value>(c).ok()) else {
-        return false;
-    };
-    for key in is.key.split('.') {
-        match value.get_mut(key) {
-            Some(inner) => value = inner.take(),
-            None => return false,
-        }
-    }
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned) == is.value
+    let context = context.and_then(|c| serde_json::from_str::<serde_json::Value>(c).ok());
+    context.is_some_and(|context| reaches(&context, &is.key, &is.value))
+}
+
+/// A dot is part of a name, or stands between two.
+fn reaches(within: &serde_json::Value, key: &str, value: &str) -> bool {
+    let Some(object) = within.as_object() else { return false };
+    object.iter().any(|(name, inner)| match key.strip_prefix(name.as_str()) {
+        Some("") => inner.as_str().map_or_else(|| inner.to_string(), str::to_owned) == value,
+        Some(rest) => rest.strip_prefix('.').is_some_and(|rest| reaches(inner, rest, value)),
+        None => false,
+    })
 }
 
 fn finds(text: &Text, searched: &str) -> bool {

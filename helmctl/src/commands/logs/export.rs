@@ -1,96 +1,93 @@
 //! `logs export`: entries as they come, straight into the file.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use helm_client::{Client, Home, Logs};
-use helm_proto::v1::{LogEntry, SearchLogsRequest};
+use helm_proto::v1::{LogEntry, LogFilter, SearchLogsRequest};
 
+use super::sink::{self, Sink};
 use super::{filter, show};
 use crate::cli::{Compress, ExportArgs, Form};
+use crate::commands::follow::Ending;
 use crate::failure::Failure;
-use crate::render::log::{self, Columns, Json};
+use crate::render::log::{self, Columns, Messages};
 use crate::render::note;
 
-/// Where it goes.
-enum Sink {
-    Plain(BufWriter<Box<dyn Write>>),
-    Gzip(GzEncoder<BufWriter<Box<dyn Write>>>),
-}
-
-impl Sink {
-    fn open(output: Option<&Path>, compress: Option<Compress>) -> io::Result<Self> {
-        let by_name = output.and_then(Path::extension).is_some_and(|end| end == "gz");
-        let to: Box<dyn Write> = match output {
-            Some(path) => Box::new(File::create(path)?),
-            None => Box::new(io::stdout()),
-        };
-        let to = BufWriter::with_capacity(64 << 10, to);
-        Ok(match compress {
-            Some(Compress::Gzip) => Self::Gzip(GzEncoder::new(to, Compression::default())),
-            None if by_name => Self::Gzip(GzEncoder::new(to, Compression::default())),
-            Some(Compress::None) | None => Self::Plain(to),
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(to) => to.write_all(bytes),
-            Self::Gzip(to) => to.write_all(bytes),
-        }
-    }
-
-    fn finish(self) -> io::Result<()> {
-        match self {
-            Self::Plain(mut to) => to.flush(),
-            Self::Gzip(to) => to.finish()?.flush(),
-        }
-    }
-}
-
-pub(super) async fn run(home: &Home, args: ExportArgs) -> Result<(), Failure> {
-    let logs = Logs::of(&Client::of(home).await?).await?;
-    let place =
-        args.output.as_deref().map_or_else(|| "standard output".into(), |path| path.display().to_string());
-    let failed = |e: io::Error| {
-        if e.kind() == io::ErrorKind::BrokenPipe {
-            return Failure::Closed;
-        }
-        Failure::Failed(format!("{place} cannot be written: {e}; the export is not whole"))
+pub(super) async fn run(home: &Home, args: ExportArgs, json: bool) -> Result<(), Failure> {
+    let output = args.output.filter(|path| path != Path::new("-"));
+    let place = output.as_deref().map_or_else(|| "standard output".into(), |path| path.display().to_string());
+    let (form, compress) = output.as_deref().map(sink::by_name).unwrap_or_default();
+    let form = args.format.or(json.then_some(Form::Ndjson)).or(form).unwrap_or(Form::Ndjson);
+    let compress = args.compress.or(compress).unwrap_or(Compress::None);
+    let filter = filter(args.what)?;
+    // Without a file there is nothing to take away: there signals do what they always do.
+    let mut ending = output.is_some().then(Ending::watch).transpose()?;
+    let mut writer = Writer {
+        sink: Sink::open(output.as_deref(), compress).map_err(|e| failed(&place, &e))?,
+        columns: Columns::whole(if args.raw { Messages::Raw } else { Messages::Plain }),
+        form,
+        count: 0,
+        place: place.clone(),
     };
-    let mut sink = Sink::open(args.output.as_deref(), args.compress).map_err(failed)?;
-    let mut columns = Columns::default();
-    if args.format == Form::Csv {
-        sink.write(log::CSV_HEAD.as_bytes()).map_err(failed)?;
+    let work = all(home, filter, &mut writer);
+    match &mut ending {
+        None => work.await?,
+        Some(ending) => tokio::select! {
+            done = work => done?,
+            () = ending.told() => {
+                return Err(Failure::Failed(format!("interrupted: {place} is as it was")));
+            }
+        },
     }
-    let request =
-        SearchLogsRequest { filter: Some(filter(args.what)), oldest_first: true, ..Default::default() };
-    let mut count = 0_u64;
-    show::each(&logs, request, |entries| {
-        for entry in &entries {
-            sink.write(written(entry, args.format, &mut columns)?.as_bytes()).map_err(failed)?;
-            count += 1;
-        }
-        Ok(())
-    })
-    .await?;
-    sink.finish().map_err(failed)?;
-    if args.output.is_some() {
+    let count = writer.count;
+    writer.sink.finish().map_err(|e| failed(&place, &e))?;
+    if output.is_some() {
         note(&format!("{count} entries written to {place}"));
     }
     Ok(())
 }
 
-fn written(entry: &LogEntry, form: Form, columns: &mut Columns) -> Result<String, Failure> {
-    match form {
-        Form::Ndjson => {
-            let json = serde_json::to_string(&Json::from(entry));
-            json.map(|json| json + "\n").map_err(|e| Failure::Failed(e.to_string()))
-        }
-        Form::Csv => Ok(log::csv(entry)),
-        Form::Text => Ok(anstream::adapter::strip_str(&columns.entry(entry, true)).to_string() + "\n"),
+async fn all(home: &Home, filter: LogFilter, writer: &mut Writer) -> Result<(), Failure> {
+    let logs = Logs::of(&Client::of(home).await?).await?;
+    writer.head()?;
+    let request = SearchLogsRequest { filter: Some(filter), oldest_first: true, ..Default::default() };
+    show::each(&logs, request, |message| message.entries.iter().try_for_each(|entry| writer.entry(entry)))
+        .await
+        .map(drop)
+}
+
+fn failed(place: &str, why: &io::Error) -> Failure {
+    if why.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::Closed;
+    }
+    Failure::Failed(format!("{place} cannot be written: {why}; the export is not whole"))
+}
+
+struct Writer {
+    sink: Sink,
+    columns: Columns,
+    form: Form,
+    count: u64,
+    place: String,
+}
+
+impl Writer {
+    fn head(&mut self) -> Result<(), Failure> {
+        if self.form == Form::Csv { self.write(log::CSV_HEAD) } else { Ok(()) }
+    }
+
+    fn entry(&mut self, entry: &LogEntry) -> Result<(), Failure> {
+        let text = match self.form {
+            Form::Ndjson => log::json_line(entry)?,
+            Form::Csv => log::csv(entry, self.columns.messages()),
+            Form::Text => self.columns.dated(entry) + "\n",
+        };
+        self.count += 1;
+        self.write(&text)
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.sink.write(text.as_bytes()).map_err(|e| failed(&self.place, &e))
     }
 }

@@ -1,45 +1,19 @@
-//! `logs`: entries from the past, then what comes.
+//! `logs`: entries from the past.
 
 use std::collections::HashSet;
 
-use helm_client::{Client, Home, Logs, Resuming};
-use helm_proto::v1::{FollowLogsRequest, LogContextRequest, LogEntry, LogFilter, SearchLogsRequest};
+use helm_client::{Client, Home, Logs};
+use helm_proto::v1::{LogContextRequest, LogEntry, LogFilter, SearchLogsRequest, SearchLogsResponse};
 use tokio_stream::StreamExt;
 
-use super::filter;
+use super::screen::Screen;
+use super::{filter, follow};
 use crate::cli::LogsArgs;
-use crate::commands::follow::Following;
 use crate::failure::Failure;
-use crate::render::log::{self, Columns, Json};
-use crate::render::{Printer, QUIET, note, styled};
+use crate::render::{Printer, time};
 
 /// Entries from the past where nothing says how many.
 const LAST: u32 = 50;
-/// What a follower may ask of the past.
-const MOST_BEFORE: u32 = 10_000;
-
-/// Prints entries as they were asked for.
-struct Screen<'a> {
-    printer: &'a mut Printer,
-    columns: Columns,
-    csv: bool,
-}
-
-impl Screen<'_> {
-    fn entry(&mut self, entry: &LogEntry) -> Result<(), Failure> {
-        if self.csv {
-            self.printer.raw(log::csv(entry).as_bytes())
-        } else if self.printer.wants_json() {
-            self.printer.value(&Json::from(entry), false)
-        } else {
-            self.printer.line(&self.columns.entry(entry, false))
-        }
-    }
-
-    fn entries(&mut self, entries: &[LogEntry]) -> Result<(), Failure> {
-        entries.iter().try_for_each(|entry| self.entry(entry))
-    }
-}
 
 pub(super) async fn run(home: &Home, args: LogsArgs, printer: &mut Printer) -> Result<(), Failure> {
     let mut client = Client::of(home).await?;
@@ -48,60 +22,114 @@ pub(super) async fn run(home: &Home, args: LogsArgs, printer: &mut Printer) -> R
         false => args.what.names.clone(),
     };
     let logs = Logs::of(&client).await?;
-    let mut screen = Screen { printer, columns: Columns::of(names), csv: args.csv };
-    if args.csv {
-        screen.printer.raw(log::CSV_HEAD.as_bytes())?;
-    }
     let ranged = args.what.since.is_some() || args.what.until.is_some();
     let last = args.last.or((!ranged).then_some(LAST));
-    let filter = filter(args.what);
+    let filter = filter(args.what)?;
+    let mut screen = Screen::new(printer, names, args.how, args.csv);
+    screen.head()?;
     if args.follow {
-        return follow(home, &logs, filter, last, &mut screen).await;
+        return follow::run(home, &logs, filter, last, &mut screen).await;
     }
-    match (last, args.context) {
-        (Some(0), _) => Ok(()),
-        (last, Some(around)) => {
-            let hits = newest(&logs, filter, last).await?;
-            with_context(logs, &hits, around, &mut screen).await
+    if last == Some(0) {
+        return Ok(());
+    }
+    if let Some(around) = args.context {
+        let (hits, _) = newest(&logs, search(filter, last), &mut screen).await?;
+        return with_context(logs, &hits, around, &mut screen).await;
+    }
+    let time_limit_ms = args.within.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let request = SearchLogsRequest { time_limit_ms, ..search(filter, last) };
+    let looked = if args.newest_first {
+        as_found(&logs, request, &mut screen).await?
+    } else if last.is_some() {
+        let (entries, looked) = newest(&logs, request, &mut screen).await?;
+        screen.entries(&entries)?;
+        looked
+    } else {
+        as_found(&logs, SearchLogsRequest { oldest_first: true, ..request }, &mut screen).await?
+    };
+    match looked {
+        Looked::Enough => Ok(()),
+        Looked::To(place) => {
+            let (place, option) = (
+                time::local_to_second(place),
+                if ranged && last.is_none() && !args.newest_first { "--since" } else { "--until" },
+            );
+            Err(Failure::Timeout(format!("the time is over at {place}; go on from there with {option}")))
         }
-        (Some(last), None) => screen.entries(&newest(&logs, filter, Some(last)).await?),
-        (None, None) => {
-            let request =
-                SearchLogsRequest { filter: Some(filter), oldest_first: true, ..Default::default() };
-            each(&logs, request, |entries| screen.entries(&entries)).await
-        }
+        Looked::Nowhere => Err(Failure::Timeout("the time was over before anything was looked at".into())),
     }
 }
 
-/// Hands over all that a search finds. One that breaks off is no success.
+/// What is asked for: the newest of all, unless `last` is none.
+pub(super) fn search(filter: LogFilter, last: Option<u32>) -> SearchLogsRequest {
+    SearchLogsRequest { filter: Some(filter), limit: last.map_or(0, u64::from), ..Default::default() }
+}
+
+/// How far a search came.
+pub(super) enum Looked {
+    /// To its end, or to what was wanted.
+    Enough,
+    /// Its time was over here.
+    To(i64),
+    /// Its time was over at once.
+    Nowhere,
+}
+
+/// Hands over all that a search says. One that breaks off is no success.
 pub(super) async fn each(
     logs: &Logs,
     request: SearchLogsRequest,
-    mut take: impl FnMut(Vec<LogEntry>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut take: impl FnMut(SearchLogsResponse) -> Result<(), Failure>,
+) -> Result<Looked, Failure> {
     let mut found = logs.search(request).await?;
+    let mut looked = Looked::Nowhere;
     while let Some(message) = found.next().await {
         let message = message?;
-        take(message.entries)?;
-        if !message.end.is_empty() {
-            return Ok(());
+        if let Some(to) = message.looked_to.or(message.entries.last().map(|entry| entry.at)) {
+            looked = Looked::To(to);
+        }
+        let end = message.end.clone();
+        take(message)?;
+        match end.as_str() {
+            "" => {}
+            "time" => return Ok(looked),
+            _ => return Ok(Looked::Enough),
         }
     }
     Err(Failure::Failed("helmd ended before everything was found: what was printed is not all".into()))
 }
 
-/// The newest ones, oldest first.
-async fn newest(logs: &Logs, filter: LogFilter, last: Option<u32>) -> Result<Vec<LogEntry>, Failure> {
-    let limit = last.map_or(0, u64::from);
-    let request = SearchLogsRequest { filter: Some(filter), limit, ..Default::default() };
-    let mut all = Vec::new();
-    each(logs, request, |entries| {
-        all.extend(entries);
-        Ok(())
+/// Prints what is found when it is found.
+pub(super) async fn as_found(
+    logs: &Logs,
+    request: SearchLogsRequest,
+    screen: &mut Screen<'_>,
+) -> Result<Looked, Failure> {
+    let looked = each(logs, request, |message| match message.looked_to {
+        Some(to) => screen.looked(to),
+        None => screen.entries(&message.entries),
     })
-    .await?;
+    .await;
+    screen.clear()?;
+    looked
+}
+
+/// The newest ones, oldest first.
+pub(super) async fn newest(
+    logs: &Logs,
+    request: SearchLogsRequest,
+    screen: &mut Screen<'_>,
+) -> Result<(Vec<LogEntry>, Looked), Failure> {
+    let mut all = Vec::new();
+    let looked = each(logs, request, |message| {
+        all.extend(message.entries);
+        message.looked_to.map_or(Ok(()), |to| screen.looked(to))
+    })
+    .await;
+    screen.clear()?;
     all.reverse();
-    Ok(all)
+    Ok((all, looked?))
 }
 
 /// Each hit with its neighbours, each entry once; a line between what does not belong together.
@@ -114,47 +142,12 @@ async fn with_context(
     let mut printed = HashSet::new();
     for hit in hits {
         let request = LogContextRequest { id: hit.id, before: around, after: around };
-        let entries = logs.context(request).await?.entries;
-        let touches = entries.iter().any(|entry| printed.contains(&entry.id));
-        if !printed.is_empty() && !touches && !screen.printer.wants_json() {
-            screen.printer.line(&styled(QUIET, "--"))?;
+        let mut entries = logs.context(request).await?.entries;
+        if !printed.is_empty() && !entries.iter().any(|entry| printed.contains(&entry.id)) {
+            screen.gap()?;
         }
-        for entry in entries.iter().filter(|entry| printed.insert(entry.id)) {
-            screen.entry(entry)?;
-        }
-    }
-    Ok(())
-}
-
-async fn follow(
-    home: &Home,
-    logs: &Logs,
-    filter: LogFilter,
-    last: Option<u32>,
-    screen: &mut Screen<'_>,
-) -> Result<(), Failure> {
-    let last = last.unwrap_or(MOST_BEFORE).min(MOST_BEFORE);
-    let request = FollowLogsRequest { filter: Some(filter.clone()), last, ..Default::default() };
-    let mut following = Following::new(Resuming::open(home, request).await?)?;
-    while let Some(message) = following.next().await? {
-        screen.entries(&message.entries)?;
-        if message.gap_to.is_empty() {
-            continue;
-        }
-        // Too slow for what came: it is read from the store, late and whole.
-        let gap = FollowLogsRequest {
-            filter: Some(filter.clone()),
-            cursor: message.gap_from,
-            until: message.gap_to,
-            last: 0,
-        };
-        let mut missed = logs.follow(gap).await?;
-        while let Some(piece) = missed.next().await {
-            match piece {
-                Ok(piece) => screen.entries(&piece.entries)?,
-                Err(e) => note(&format!("entries are left out here: {e}")),
-            }
-        }
+        entries.retain(|entry| printed.insert(entry.id));
+        screen.entries(&entries)?;
     }
     Ok(())
 }

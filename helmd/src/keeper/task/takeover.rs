@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Task, main_of};
 use crate::clock;
+use crate::keeper::launch::renew_limits;
 use crate::keeper::link::Link;
 use crate::keeper::live::Live;
 use crate::keeper::records::{former_records, last_record};
@@ -163,7 +164,20 @@ impl Task {
             }
             Err(_) => found.extend(self.adopt_without_keeper().await),
         }
+        found.extend(self.renewed_limits().await);
         found
+    }
+
+    /// A live run is kept within the limits of today's definition, as far as its cgroup can.
+    async fn renewed_limits(&self) -> Option<News> {
+        let run = self.live.as_ref().filter(|live| !live.ended)?.run;
+        let tree = self.world.cgroups.tree.clone()?;
+        let spec = self.spec.clone();
+        if spec.is_removed() {
+            return None;
+        }
+        let text = work::KEEPERS.run_aside(move || renew_limits(&tree, &spec, run)).await.ok()?;
+        (!text.is_empty()).then(|| News::Warning { topic: "limits".into(), text })
     }
 
     /// What the helmd that saw them end did not come to tell.

@@ -1,13 +1,14 @@
 //! Between the wire and the store. What cannot be is refused with a sentence.
 
 use helm_proto::reason;
-use helm_proto::v1::{LogBucket, LogEntry, LogFacet, LogFilter, LogText};
+use helm_proto::v1::{LogBucket, LogEntry, LogFacet, LogFilter, LogText, VerifyFault};
 use helm_store::entry::{Entry, Level, Source, flag};
 use helm_store::id::{EntryId, Instance};
 use helm_store::live::Places;
 use helm_store::partition::{Class, PerLevel};
 use helm_store::query::{ContextIs, Cursor, Filter, Levels, Order, Text, TextKind};
 use helm_store::reader::Bucket;
+use helm_store::verify::Fault;
 
 use super::Result;
 use crate::store::entry;
@@ -199,6 +200,19 @@ pub(super) fn bad<T>(message: String) -> Result<T> {
 
 // Counts are taken apart by position.
 const _: () = assert!(Level::ALL.len() == 5);
+
+/// What does not fit, for programs.
+pub(super) fn verify_fault(fault: &Fault) -> VerifyFault {
+    VerifyFault {
+        instance: u32::from(fault.instance.0),
+        class: fault.class.0.clone(),
+        partition: fault.partition.map(|id| id.to_string()).unwrap_or_default(),
+        kind: fault.kind.word().to_owned(),
+        entry: fault.entry.as_ref().map(|entry| entry.id.0),
+        service: fault.entry.as_ref().map(|entry| entry.service.clone()).unwrap_or_default(),
+        at: fault.entry.as_ref().map(|entry| entry.at),
+    }
+}
 
 #[cfg(test)]
 mod tests {

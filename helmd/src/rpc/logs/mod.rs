@@ -155,6 +155,7 @@ impl Logs for Api {
         let request = request.into_inner();
         let after = convert::cursor(&request.cursor)?;
         let (opened, filter) = self.asked(request.filter).await?;
+        let place = convert::places(&request.place, opened.engine.instance())?;
         let budget = Budget {
             time: (request.time_limit_ms > 0)
                 .then(|| Duration::from_millis(request.time_limit_ms.min(86_400_000))),
@@ -162,7 +163,8 @@ impl Logs for Api {
         };
         let order = convert::order(request.oldest_first);
         let search = opened.reader.search(filter, order, after, budget).map_err(|e| read_error(&e))?;
-        Ok(self.stream(|sink| stream::search(search, sink)))
+        let place = place.map(|place| stream::UpTo::new(&opened, place));
+        Ok(self.stream(|sink| stream::search(search, place, sink)))
     }
 
     async fn follow_logs(

@@ -9,7 +9,7 @@ use helm_store::entry::Entry;
 use helm_store::id::PartitionId;
 use helm_store::live::Places;
 use helm_store::query::{Cursor, Filter, Order, Page};
-use helm_store::reader::{End, Follow, Found, Item, Range, ReadError, Reader, Search};
+use helm_store::reader::{End, Follow, Found, Item, Range, ReadError, Search};
 use helm_store::verify::{self, Anchor, Report};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::interval;
@@ -30,15 +30,41 @@ async fn tell<T>(sink: &Sink<T>, message: T) -> bool {
     sink.send(Ok(message)).await.is_ok()
 }
 
+/// What lies up to a follower's place: the rest it is told as it comes.
+pub(super) struct UpTo {
+    opened: Arc<Opened>,
+    places: Places,
+}
+
+impl UpTo {
+    pub(super) fn new(opened: &Arc<Opened>, places: Places) -> Self {
+        Self { opened: opened.clone(), places }
+    }
+
+    /// Leaves out what comes behind the place. Entries of other instances are never told.
+    fn keep(&self, entries: &mut Vec<Entry>) {
+        let manifest = self.opened.writer.live().manifest();
+        let own = self.opened.engine.instance();
+        entries.retain(|entry| {
+            let partition =
+                entry.id.partition().filter(|id| id.instance == own).and_then(|id| manifest.get(&id));
+            partition.is_none_or(|p| self.places.get(&p.class).is_some_and(|place| entry.id <= *place))
+        });
+    }
+}
+
 /// Streams what a search finds.
-pub(super) async fn search(mut search: Search, sink: Sink<SearchLogsResponse>) {
+pub(super) async fn search(mut search: Search, place: Option<UpTo>, sink: Sink<SearchLogsResponse>) {
     loop {
         let found = tokio::select! {
             found = search.next() => found,
             () = sink.closed() => return,
         };
         let message = match found {
-            Ok(Some(Found::Entries(entries))) => {
+            Ok(Some(Found::Entries(mut entries))) => {
+                if let Some(place) = &place {
+                    place.keep(&mut entries);
+                }
                 SearchLogsResponse { entries: convert::log_entries(entries), ..Default::default() }
             }
             Ok(Some(Found::Looked(to))) => SearchLogsResponse { looked_to: Some(to), ..Default::default() },
@@ -68,7 +94,7 @@ pub(super) async fn follow(
     last: u32,
     sink: Sink<FollowLogsResponse>,
 ) {
-    match past(&opened.reader, &opened, follow.places(), filter, last).await {
+    match past(&opened, follow.places(), filter, last).await {
         Ok(entries) => {
             let mut pieces = pieces(entries);
             let first = pieces.next().unwrap_or_default();
@@ -125,8 +151,7 @@ pub(super) async fn follow(
 
 /// The newest entries that lie before the places, oldest first: what lies behind them is told as it comes.
 async fn past(
-    reader: &Reader,
-    opened: &Opened,
+    opened: &Arc<Opened>,
     places: &Places,
     filter: Filter,
     last: u32,
@@ -135,13 +160,8 @@ async fn past(
         return Ok(Vec::new());
     }
     let page = Page { filter, order: Order::Newest, after: None, limit: last };
-    let mut entries = reader.page(&page, READ_WITHIN).await?.entries;
-    let manifest = opened.writer.live().manifest();
-    let own = opened.engine.instance();
-    entries.retain(|entry| {
-        let partition = entry.id.partition().filter(|id| id.instance == own).and_then(|id| manifest.get(&id));
-        partition.is_none_or(|p| places.get(&p.class).is_some_and(|place| entry.id <= *place))
-    });
+    let mut entries = opened.reader.page(&page, READ_WITHIN).await?.entries;
+    UpTo::new(opened, places.clone()).keep(&mut entries);
     entries.reverse();
     Ok(entries)
 }
@@ -248,15 +268,13 @@ fn outcome(report: &Report) -> VerifyOutcome {
         .unproved
         .iter()
         .map(|anchor| format!("anchor {anchor}: retention has removed what it proved, on record"));
+    // What does not fit must not be what is proved from now on.
+    let ends = report.chains.iter().filter_map(|chain| chain.end.as_ref()).filter(|_| report.ok());
     VerifyOutcome {
         ok: report.ok(),
         findings: report.faults.iter().map(ToString::to_string).collect(),
-        anchors: report
-            .chains
-            .iter()
-            .filter_map(|chain| chain.end.as_ref())
-            .map(ToString::to_string)
-            .collect(),
+        anchors: ends.map(ToString::to_string).collect(),
         removed: removed.chain(unproved).collect(),
+        faults: report.faults.iter().map(convert::verify_fault).collect(),
     }
 }
