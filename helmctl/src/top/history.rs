@@ -102,7 +102,7 @@ mod tests {
         let past = vec![(0, 0.0), (310 * SECOND, 100.0), (600 * SECOND, 7.0), (700 * SECOND, 7.0)];
         history.before(Points { cpu: past, memory: Vec::new() });
         assert_eq!(history.cpu_bounds(), Some((0.0, 100.0)));
-        assert_eq!(history.cpu(600 * SECOND, 4), "▁ █▅");
+        assert_eq!(history.cpu(600 * SECOND, 4), "▁▁█▅");
         assert_eq!(history.memory(600 * SECOND, 4), "    ");
         assert_eq!(history.memory_bounds(), None);
     }
