@@ -51,7 +51,7 @@ pub(crate) enum RetentionVerb {
     },
     /// What would be removed now, by the rules in force or by these
     DryRun {
-        /// CLASS=RULE, like default="30d 20G"
+        /// `default 30d 20G`, or several classes: `default="30d 20G" audit=forever`
         rules: Vec<String>,
     },
 }

@@ -9,6 +9,7 @@ mod capture;
 mod cli;
 mod edited;
 mod external;
+mod immutable;
 mod layering;
 mod lifecycle;
 mod logs;

@@ -7,7 +7,11 @@ use std::process::{Command, Stdio};
 use harness::home::{Home, Said, fixture};
 use harness::postgres::Cluster;
 use harness::wait::{eventually, until};
+use harness::watch::block_on;
+use helm_proto::v1::AppendRequest;
 use serde_json::{Value, json};
+
+use crate::logs::{append, batch};
 
 const SMALL: &str = "; by hand\n[helm]\npartition_rows = 1000\n\n[metrics]\nraw=2d\n";
 
@@ -71,7 +75,20 @@ fn retention_is_tried_set_and_carried_out_and_what_went_is_on_record() {
     for bad in [&["retention", "set", "default", "soon"][..], &["retention", "dry-run", "Bad Class=1d"][..]] {
         assert_ne!(home.ctl(bad).code, 0);
     }
+    let spoken = home.ctl(&["--json", "retention", "dry-run", "default", "1K"]).code(0).json();
+    assert_eq!(spoken["removals"], tried["removals"], "the words of set are taken, too");
+    for (rule, why) in [("90", "90d for days, or 90G"), ("forever 5G", "contradict"), ("0G", "out of range")]
+    {
+        home.ctl(&["retention", "set", "default", rule]).code(2).says(why);
+        home.ctl(&["retention", "dry-run", &format!("default={rule}")]).code(2).says(why);
+    }
     assert_eq!(home.read("instance/helm.conf"), SMALL, "nothing was written");
+    home.ctl(&["retention", "dry-run", "audit=forever"]).code(0).says("no service belongs to class audit");
+    home.ctl(&["retention", "show"]).code(0).says("less than a day old");
+    // No sender can say that a removal is on record already.
+    let taken = AppendRequest { idempotency_key: "\u{1}removed-1.0".into(), ..batch("chatty", &["x"]) };
+    let refused = block_on(append(&home, taken)).unwrap_err().to_string();
+    assert!(refused.contains("control characters"), "{refused}");
 
     home.ctl(&["retention", "set", "default", "90d", "1K"]).code(0).says("90d");
     assert_eq!(home.read("instance/helm.conf"), format!("{SMALL}\n[retention]\ndefault = 90d 1K\n"));

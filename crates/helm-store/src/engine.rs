@@ -12,6 +12,7 @@ use crate::commit::{ClassState, Commit, End};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use crate::query::{Cursor, Filter, Order};
 
 /// Why an engine could not do it.
@@ -128,6 +129,10 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()>;
     /// Takes a sealed partition away, whole.
     fn remove<'a>(&'a self, partition: PartitionId, class: &'a Class) -> Answer<'a, ()>;
+    /// Gives up what is held back for a full disk, so that a removal can be put on record; [`LogEngine::remove`] holds it back again.
+    fn make_room(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Entries of one partition, in order.
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>>;
     /// One entry.
@@ -138,6 +143,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn rows(&self, partition: PartitionId, from: u32) -> Rows;
     /// Bytes on disk of one partition.
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64>;
+    /// What keeps entries from being altered, and what is missing.
+    fn protection(&self) -> Answer<'_, Protection>;
     /// Waits for what still reads, and closes what is open: no journal is left that had to be read at the next start.
     fn close(&self) -> Answer<'_, ()>;
 }

@@ -23,6 +23,7 @@ pub mod live;
 pub mod metrics;
 pub mod partition;
 pub mod postgres;
+pub mod protection;
 pub mod query;
 pub mod queue;
 pub mod reader;

@@ -72,6 +72,9 @@ pub(crate) fn retention(r: &RetentionResponse, dry_run: bool) -> String {
     if r.free_floor > 0 {
         let _ = writeln!(text, "free on its disk: {}, at least {} is left", size(r.free), size(r.free_floor));
     }
+    for note in &r.notes {
+        let _ = writeln!(text, "{}", styled(WARN, &warning(note)));
+    }
     if !dry_run {
         return text;
     }
@@ -125,8 +128,13 @@ mod tests {
             forecast: "f".into(),
             ..Default::default()
         };
-        let response =
-            RetentionResponse { classes: vec![class], removals: vec![removal], free_floor: 0, free: 0 };
+        let response = RetentionResponse {
+            classes: vec![class],
+            removals: vec![removal],
+            free_floor: 0,
+            free: 0,
+            notes: Vec::new(),
+        };
         let text = retention(&response, true);
         assert!(text.contains("1 partition(s) with 5 entries would go") && text.contains("90d"), "{text}");
         assert!(!retention(&response, false).contains("would go"));

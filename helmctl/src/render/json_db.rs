@@ -91,6 +91,7 @@ pub(crate) struct Retention {
     removals: Vec<Removal>,
     free_floor: u64,
     free: u64,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +129,7 @@ impl From<v1::RetentionResponse> for Retention {
             removals: r.removals.into_iter().map(removal).collect(),
             free_floor: r.free_floor,
             free: r.free,
+            notes: r.notes,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `helm.v1.Store`: the database behind the log, and what it keeps how long.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use helm_core::name::ServiceName;
@@ -15,7 +16,6 @@ use helm_proto::v1::{
 use helm_shim::cri;
 use helm_store::live::Manifest;
 use helm_store::partition::{Class, Partition};
-use helm_store::postgres::{PgEngine, Protection};
 use helm_store::retention::{self, DAY, Forecast, Policy, Reason};
 use helm_store::writer::Health;
 use tonic::{Request, Response};
@@ -93,13 +93,16 @@ fn class_name(text: &str) -> Result<String> {
 
 fn keep_of(text: &str) -> Result<Keep> {
     let unquoted = text.trim().trim_matches('"');
-    Keep::parse(unquoted).ok_or_else(|| {
-        reason::bad_request(&format!("`{unquoted}` is no rule: say 90d, 20G, \"90d 20G\" or forever"))
-    })
+    Keep::parse(unquoted)
+        .map_err(|why| reason::bad_request(&format!("`{unquoted}` cannot be kept by: {why}")))
 }
+
+/// Two that set rules at the same time must not lose one of them.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// One key of `[retention]`; everything else of the file stays as it is.
 fn write_rule(home: &Home, class: &str, rule: &str) -> std::io::Result<()> {
+    let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = home.instance().join("helm.conf");
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -139,12 +142,28 @@ impl Api {
         }
     }
 
+    /// Rules of classes that nothing belongs to.
+    fn unused(&self, rules: &Rules, manifest: &Manifest) -> Vec<String> {
+        let used = |class: &&String| {
+            class.as_str() == Class::DEFAULT
+                || self.specs.iter().any(|spec| spec.log.class == **class)
+                || manifest.values().any(|partition| partition.class.0 == **class)
+        };
+        let classes = rules.classes.keys().filter(|class| !used(class));
+        let note = |class: &String| {
+            format!(
+                "no service belongs to class {class}: say \"log\": {{\"class\": \"{class}\"}} in services.json"
+            )
+        };
+        classes.map(note).collect()
+    }
+
     async fn kept(&self, rules: &Rules, dry_run: bool) -> Result<RetentionResponse> {
         let away = |why: String| reason::store_away(&format!("the store cannot be used: {why}"));
         let opened = self.store.ready().await.map_err(away)?;
         let disk = keep::disk(&opened.place, rules).await.map_err(away)?;
         let (policies, now, own) = (rules.policies(), clock::wall().0, opened.engine.instance());
-        let manifest = opened.writer.live().manifest();
+        let manifest = keep::measured(&opened).await;
         let mut forecasts: BTreeMap<Class, Option<Forecast>> =
             rules.classes.keys().map(|class| (Class(class.clone()), None)).collect();
         let found = retention::forecast(manifest.values().map(|p| &**p), own, &policies, now);
@@ -161,6 +180,7 @@ impl Api {
             removals: removals.iter().filter_map(|removal| removal_of(&manifest, removal)).collect(),
             free_floor: disk.floor,
             free: disk.free,
+            notes: self.unused(rules, &manifest),
         })
     }
 }
@@ -190,6 +210,9 @@ fn retained(class: Class, policy: Policy, found: Option<Forecast>) -> RetentionC
 
 /// "12 MiB a day: kept 90 days, grows to 1080 MiB"
 fn in_words_of(forecast: &Forecast) -> String {
+    if forecast.young {
+        return "less than a day old: nothing can be said yet".to_owned();
+    }
     let days = |age: i64| match age / DAY {
         0 => format!("{} h", age / (DAY / 24)),
         days => format!("{days} d"),
@@ -238,16 +261,19 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
         Health::Starting => (false, "its contents are being read".to_owned()),
         Health::Stalled { since, why } => (false, format!("away since {}: {why}", stamp(since))),
     };
-    let partitions: Vec<PartitionInfo> =
-        opened.writer.live().manifest().values().map(|p| partition_info(p)).collect();
+    let measured = tokio::time::timeout(ASKED, keep::measured(opened));
+    let manifest = match available {
+        true => measured.await.unwrap_or_else(|_| opened.writer.live().manifest()),
+        false => opened.writer.live().manifest(),
+    };
+    let partitions: Vec<PartitionInfo> = manifest.values().map(|p| partition_info(p)).collect();
     let mut advice = opened.notes.clone();
-    let protection = match opened.postgres.as_deref().filter(|_| available) {
-        Some(postgres) => {
-            let asked = tokio::time::timeout(ASKED, look(postgres, &mut advice)).await;
+    let protection = match available {
+        true => {
+            let asked = tokio::time::timeout(ASKED, look(opened, &mut advice)).await;
             asked.unwrap_or_else(|_| "not known: the database does not answer".to_owned())
         }
-        None if opened.postgres.is_some() => "not known while the database is away".to_owned(),
-        None => "triggers".to_owned(),
+        false => "not known while the database is away".to_owned(),
     };
     StoreStatusResponse {
         engine: engine(&opened.place).to_owned(),
@@ -265,28 +291,19 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     }
 }
 
-/// What protects a PostgreSQL; what to do better goes to `advice`.
-async fn look(postgres: &PgEngine, advice: &mut Vec<String>) -> String {
-    match postgres.advice().await {
-        Ok(settings) => advice.extend(settings),
-        Err(e) => advice.push(format!("its settings cannot be read: {}", in_words(&e))),
+/// What protects the log; what to do better goes to `advice`.
+async fn look(opened: &Opened, advice: &mut Vec<String>) -> String {
+    if let Some(postgres) = &opened.postgres {
+        match postgres.advice().await {
+            Ok(settings) => advice.extend(settings),
+            Err(e) => advice.push(format!("its settings cannot be read: {}", in_words(&e))),
+        }
     }
-    match postgres.protection().await {
+    match opened.engine.protection().await {
         Ok(protection) => {
-            advice.extend(how_to_harden(&protection));
+            advice.extend(protection.advice());
             protection.word().to_owned()
         }
         Err(e) => format!("not known: {}", in_words(&e)),
-    }
-}
-
-/// What is to be done about it, if anything is.
-pub(crate) fn how_to_harden(protection: &Protection) -> Option<String> {
-    match protection {
-        Protection::RolesAndTriggers { .. } => None,
-        Protection::TriggersOnly { why, how } => Some(format!("{why}: {how}")),
-        Protection::Broken { tables, how } => {
-            Some(format!("no triggers protect {}: {how}", tables.join(", ")))
-        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use helm_core::spec::{Keep, Settings};
-use helm_store::id::Instance;
+use helm_store::id::{Instance, PartitionId};
 use helm_store::live::Manifest;
 use helm_store::partition::Class;
 use helm_store::retention::{self, Disk, Policies, Policy, Reason, Removal};
@@ -21,6 +22,8 @@ use crate::{clock, work};
 
 /// Ages pass without anything happening: looked at so often.
 const EVERY: Duration = Duration::from_secs(600);
+/// After a look that failed.
+const AGAIN: Duration = Duration::from_secs(30);
 /// A partition that was closed since the last look is noticed within this.
 const NOTICED: Duration = Duration::from_secs(5);
 
@@ -93,7 +96,9 @@ async fn watch_over(opened: &Opened, mut rules: watch::Receiver<Rules>) {
     let mut said = None;
     loop {
         let now = rules.borrow_and_update().clone();
-        match look(opened, &now).await {
+        let looked = look(opened, &now).await;
+        let pause = if looked.is_ok() { EVERY } else { AGAIN };
+        match looked {
             Ok(()) => said = None,
             Err(why) if said.as_ref() == Some(&why) => {}
             Err(why) => {
@@ -101,7 +106,7 @@ async fn watch_over(opened: &Opened, mut rules: watch::Receiver<Rules>) {
                 said = Some(why);
             }
         }
-        let (closed, again) = (closed(opened), Instant::now() + EVERY);
+        let (closed, again) = (closed(opened), Instant::now() + pause);
         while Instant::now() < again && self::closed(opened) == closed {
             tokio::select! {
                 () = sleep_until(Instant::now() + NOTICED) => {}
@@ -110,6 +115,20 @@ async fn watch_over(opened: &Opened, mut rules: watch::Receiver<Rules>) {
             }
         }
     }
+}
+
+/// All partitions; those that are open with the size that they have now.
+pub async fn measured(opened: &Opened) -> Arc<Manifest> {
+    let mut manifest = opened.writer.live().manifest();
+    let open: Vec<PartitionId> = manifest.values().filter(|p| p.seal.is_none()).map(|p| p.id).collect();
+    for id in open {
+        // One that cannot be asked keeps the size that was known.
+        let Ok(disk) = opened.engine.disk(id).await else { continue };
+        if let Some(partition) = Arc::make_mut(&mut manifest).get_mut(&id) {
+            Arc::make_mut(partition).disk = disk;
+        }
+    }
+    manifest
 }
 
 /// Closed partitions of this helmd.
@@ -127,7 +146,7 @@ async fn look(opened: &Opened, rules: &Rules) -> Result<(), String> {
         writer.roll(&class).await.map_err(|e| in_words(&e))?;
     }
     let disk = disk(&opened.place, rules).await?;
-    let manifest = writer.live().manifest();
+    let manifest = measured(opened).await;
     let removals = removals(&manifest, engine.instance(), &policies, disk, now);
     for removal in &removals {
         let partition = manifest.get(&removal.partition);

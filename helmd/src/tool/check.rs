@@ -2,10 +2,10 @@
 
 use helm_store::postgres::PgOptions;
 use helm_store::postgres::setup::{self, Look};
+use helm_store::protection::Protection;
 use serde_json::{Value, json};
 
 use crate::home::Home;
-use crate::rpc::store::how_to_harden;
 use crate::store::in_words;
 use crate::store::place::Place;
 
@@ -13,10 +13,11 @@ pub(super) async fn check(home: &Home) -> Result<Value, String> {
     match Place::of(home).map_err(|e| in_words(&e))? {
         Place::Sqlite(dir) => {
             let version = helm_store::sqlite::version().await.map_err(|e| in_words(&e))?;
+            let protection = helm_store::sqlite::protection(&dir).await.map_err(|e| in_words(&e))?;
             let address = Place::Sqlite(dir).describe();
             Ok(json!({
                 "engine": "sqlite", "address": address, "version": format!("SQLite {version}"),
-                "protection": "triggers", "advice": [],
+                "protection": protection.word(), "advice": protection.advice().into_iter().collect::<Vec<_>>(),
             }))
         }
         Place::Postgres(options) => {
@@ -33,7 +34,7 @@ pub(super) fn seen(options: &PgOptions, look: &Look) -> Value {
     if schema < knows {
         advice.push("the schema is brought up to date when helmd starts, or by `helmctl db init`".to_owned());
     }
-    advice.extend(protection.as_ref().and_then(how_to_harden));
+    advice.extend(protection.as_ref().and_then(Protection::advice));
     json!({
         "engine": "postgresql",
         "address": Place::Postgres(Box::new(options.clone())).describe(),

@@ -37,7 +37,7 @@ use sqlx::postgres::PgPool;
 use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
-pub use protect::{Protection, harden};
+pub use protect::harden;
 pub use register::Registration;
 
 use crate::commit::{ClassState, Commit, End};
@@ -45,6 +45,7 @@ use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use connect::Writer;
 use names::Names;
 
@@ -89,11 +90,6 @@ impl PgEngine {
     /// How it is reached.
     pub fn options(&self) -> &PgOptions {
         &self.shared.options
-    }
-
-    /// What keeps entries from being altered, and what is missing.
-    pub async fn protection(&self) -> Result<Protection, EngineError> {
-        protect::protection(&self.shared).await
     }
 
     /// Version of the server, as `150018`.
@@ -239,6 +235,10 @@ impl LogEngine for PgEngine {
 
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
         Box::pin(state::disk(&self.shared, partition))
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        Box::pin(protect::protection(&self.shared))
     }
 
     fn close(&self) -> Answer<'_, ()> {

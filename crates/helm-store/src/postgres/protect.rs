@@ -8,43 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::connect::PgOptions;
 use super::{Shared, fault, migrate};
 use crate::engine::EngineError;
-
-/// What keeps entries from being altered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Protection {
-    /// The role that helmd uses cannot alter entries, nor what refuses it.
-    RolesAndTriggers {
-        /// Owner of the tables; nobody logs in as it.
-        owner: String,
-        /// Role that helmd uses.
-        writer: String,
-    },
-    /// Triggers refuse, but the role that helmd uses could take them away.
-    TriggersOnly {
-        /// Why roles add nothing.
-        why: String,
-        /// How to harden.
-        how: String,
-    },
-    /// Some triggers are gone.
-    Broken {
-        /// Tables without them.
-        tables: Vec<String>,
-        /// What to do.
-        how: String,
-    },
-}
-
-impl Protection {
-    /// In one word: `roles`, `triggers`, `broken`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Protection::RolesAndTriggers { .. } => "roles",
-            Protection::TriggersOnly { .. } => "triggers",
-            Protection::Broken { .. } => "broken",
-        }
-    }
-}
+use crate::protection::Protection;
 
 pub(super) async fn protection(shared: &Shared) -> Result<Protection, EngineError> {
     let fault = |e| shared.fault("asking what protects the log", e);

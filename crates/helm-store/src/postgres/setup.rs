@@ -3,10 +3,11 @@
 use sqlx::{Connection, PgConnection};
 
 use super::connect::PgOptions;
-use super::protect::{Protection, ddl};
+use super::protect::ddl;
 use super::{PgEngine, fault, migrate};
 use crate::engine::{EngineError, LogEngine};
 use crate::id::Instance;
+use crate::protection::Protection;
 
 /// Where a database is, in the parts that people know.
 #[derive(Clone, PartialEq, Eq)]

@@ -9,7 +9,10 @@ use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, Level, NewEntry, Source};
 use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
-use crate::writer::{Append, AppendError, WriterHandle};
+use crate::writer::{Append, AppendError, Health, WriterHandle};
+
+/// Before keys of helmd's own. No sender's key holds it, or one could say that a removal is on record already.
+const OWN: char = '\u{1}';
 
 /// Whose entries the records are.
 const HELM: &str = "helm";
@@ -127,6 +130,11 @@ pub async fn carry_out(
     now: i64,
 ) -> Result<u64, RetentionError> {
     let mut bytes = 0;
+    if !removals.is_empty() && matches!(&*writer.health().borrow(), Health::Stalled { .. }) {
+        // Perhaps the disk is full: what cannot be written keeps the record from being written as well.
+        let room = engine.make_room().await;
+        room.map_err(|source| RetentionError::Remove { partition: removals[0].partition, source })?;
+    }
     for removal in removals {
         let id = removal.partition;
         let manifest = writer.live().manifest();
@@ -139,7 +147,7 @@ pub async fn carry_out(
             entries: vec![Record::of(partition, seal, removal.reason, engine.instance()).entry(now)],
             cursors: Vec::new(),
             // A second record after a crash would do no harm, but say the same twice.
-            once: Some(Once::Key(format!("helm-removed-{id}"))),
+            once: Some(Once::Key(format!("{OWN}removed-{id}"))),
             queue: None,
         };
         writer.append(append).await.map_err(|source| RetentionError::Record { partition: id, source })?;

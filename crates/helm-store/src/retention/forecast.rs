@@ -22,6 +22,8 @@ pub struct Forecast {
     pub bytes: u64,
     /// When the oldest partition was opened.
     pub oldest: i64,
+    /// It is not a day old: what follows says little.
+    pub young: bool,
     /// Bytes a day, lately.
     pub rate: u64,
     /// How long an entry will be kept at this rate, nanoseconds. `None`: for ever.
@@ -69,6 +71,7 @@ fn of_class(partitions: &[&Partition], policy: Policy, now: i64) -> Forecast {
         rows: partitions.iter().map(|p| u64::from(p.contents.rows)).sum(),
         bytes: partitions.iter().map(|p| size(p)).sum(),
         oldest,
+        young: now.saturating_sub(oldest) < DAY,
         rate,
         keeps,
         grows_to: [by_age, policy.bytes].into_iter().flatten().min(),

@@ -64,6 +64,21 @@ pub(super) struct Listing {
     pub(super) highest: Option<u32>,
 }
 
+/// Segments, and nothing else that may lie there.
+pub(super) fn segments(log: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let failed = |e| file_error("could not list", log, e);
+    let mut segments = Vec::new();
+    for item in fs::read_dir(log).map_err(failed)? {
+        let path = item.map_err(failed)?.path();
+        let name = path.file_name().and_then(|n| n.to_str());
+        if name.and_then(segment_number).is_some() && path.extension().is_some_and(|e| e == "db") {
+            segments.push(path);
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
 /// Lists segments, and takes away what a crash left half made.
 pub(super) fn list(log: &Path) -> Result<Listing, EngineError> {
     let failed = |e| file_error("could not list", log, e);
@@ -165,6 +180,44 @@ pub(crate) fn set_aside(path: &Path, seconds: u64) -> Result<PathBuf, EngineErro
     let to = aside(path);
     sync(&to)?;
     Ok(to)
+}
+
+/// Held back for a disk that is full: the group that waits, what its journal makes of it, and the record of what goes.
+const RESERVE: u64 = 24 << 20;
+
+fn reserve(dir: &Path) -> PathBuf {
+    dir.join("reserve")
+}
+
+/// Holds room back, unless it would be missed.
+pub(super) fn hold_back(dir: &Path) {
+    let path = reserve(dir);
+    let plenty = |disk: rustix::fs::StatVfs| disk.f_bavail.saturating_mul(disk.f_frsize) / 20 >= RESERVE;
+    if !rustix::fs::statvfs(dir).is_ok_and(plenty) {
+        return;
+    }
+    if fs::metadata(&path).is_ok_and(|file| file.len() >= RESERVE) {
+        return;
+    }
+    let made = make_file(&path).and_then(|()| {
+        let file =
+            OpenOptions::new().write(true).open(&path).map_err(|e| file_error("could not open", &path, e))?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE)
+            .map_err(|e| file_error("could not hold back", &path, e.into()))
+    });
+    if made.is_err() {
+        let _nothing_is_held_back = fs::remove_file(&path);
+    }
+}
+
+/// Gives it up.
+pub(super) fn make_room(dir: &Path) -> Result<(), EngineError> {
+    match fs::remove_file(reserve(dir)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(file_error("could not remove", &reserve(dir), e))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Bytes on disk.

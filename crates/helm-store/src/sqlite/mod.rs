@@ -1,6 +1,7 @@
 //! SQLite: a file a partition.
 //!
 //! ```text
+//!  DIR/reserve                    room that is given up where the disk is full and something must go
 //!  DIR/lock                       held while a helmd uses the store
 //!  DIR/main.db                    number of the instance; metrics, states, events
 //!  DIR/log/NNNNNNNN-CLASS.db      one partition with everything that changes together with its entries
@@ -22,6 +23,7 @@ mod main_file;
 pub(crate) mod migrate;
 mod numbers;
 mod open;
+mod protect;
 mod read;
 mod scan;
 mod segment;
@@ -39,9 +41,11 @@ use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use crate::entry::Entry;
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Partition, Seal};
+use crate::protection::Protection;
 use class::Writer;
 use connect::Readers;
 use main_file::MainFile;
+pub use protect::protection;
 use segment::Segment;
 
 /// Pieces of `rows` that wait to be taken.
@@ -196,7 +200,16 @@ impl SqliteEngine {
         segment.retired.store(true, std::sync::atomic::Ordering::Release);
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
-        Ok(())
+        let dir = self.dir();
+        files::off(move || {
+            files::hold_back(&dir);
+            Ok(())
+        })
+        .await
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.log.parent().unwrap_or(&self.log).to_owned()
     }
 }
 
@@ -254,6 +267,11 @@ impl LogEngine for SqliteEngine {
         Box::pin(self.take_away(partition))
     }
 
+    fn make_room(&self) -> Answer<'_, ()> {
+        let dir = self.dir();
+        Box::pin(files::off(move || files::make_room(&dir)))
+    }
+
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
         Box::pin(async move {
             match self.segment(scan.partition) {
@@ -295,6 +313,10 @@ impl LogEngine for SqliteEngine {
             let Some(segment) = self.segment(partition) else { return Ok(0) };
             files::off(move || Ok(files::size(&segment.path))).await
         })
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        Box::pin(async { protect::protection(&self.dir()).await })
     }
 
     fn close(&self) -> Answer<'_, ()> {

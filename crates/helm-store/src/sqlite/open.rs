@@ -29,6 +29,7 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
         files::make_directory(&directory)?;
         let main = dir.join("main.db");
         files::make_file(&main)?;
+        files::hold_back(&dir);
         Ok((lock, files::list(&directory)?, main))
     })
     .await?;

@@ -8,6 +8,7 @@ use helm_store::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use helm_store::entry::{Entry, Level, NewEntry, Source, flag};
 use helm_store::id::{EntryId, Instance, PartitionId};
 use helm_store::partition::{Class, Partition, Seal};
+use helm_store::protection::Protection;
 use helm_store::query::{Cursor, Order};
 use helm_store::writer::{Append, Writer, WriterHandle, WriterOptions};
 use tokio::sync::{Semaphore, mpsc};
@@ -274,6 +275,10 @@ impl LogEngine for Memory {
 
     fn disk(&self, partition: PartitionId) -> Answer<'_, u64> {
         now(self.read(|world| world.partitions.get(&partition).map_or(0, |p| p.partition.contents.bytes)))
+    }
+
+    fn protection(&self) -> Answer<'_, Protection> {
+        now(Ok(Protection::Triggers))
     }
 
     fn close(&self) -> Answer<'_, ()> {

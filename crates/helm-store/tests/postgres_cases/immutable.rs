@@ -6,7 +6,8 @@ use helm_store::chain::Head;
 use helm_store::engine::{EngineError, LogEngine};
 use helm_store::entry::{Entry, Level, NewEntry, Source};
 use helm_store::partition::Class;
-use helm_store::postgres::{PgEngine, Protection, harden};
+use helm_store::postgres::{PgEngine, harden};
+use helm_store::protection::Protection;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::conformance::INSTANCE;

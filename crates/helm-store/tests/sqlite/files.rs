@@ -164,6 +164,23 @@ async fn files_are_their_owners_and_finished_ones_nobodys_to_write() {
 }
 
 #[tokio::test]
+async fn room_is_held_back_and_given_up_until_something_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let reserve = dir.path().join("reserve");
+    let held = || fs::metadata(&reserve).map_or(0, |file| file.len());
+    assert!(held() >= 16 << 20, "the disk of these tests has plenty");
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(3)).await;
+    let sealed = script.roll(1).await;
+    engine.make_room().await.unwrap();
+    engine.make_room().await.unwrap();
+    assert_eq!(held(), 0);
+    engine.remove(sealed.id, &sealed.class).await.unwrap();
+    assert!(held() >= 16 << 20);
+}
+
+#[tokio::test]
 async fn a_store_keeps_its_number() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).await);

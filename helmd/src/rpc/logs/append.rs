@@ -83,6 +83,10 @@ fn once(request: &AppendRequest) -> Result<Option<Once>> {
     if sender.len() > ONCE || key.len() > ONCE {
         return bad(format!("the name of a sender and an idempotency key have at most {ONCE} bytes"));
     }
+    // Keys of helmd's own begin with a control character: no sender can take one away.
+    if sender.chars().chain(key.chars()).any(char::is_control) {
+        return bad("the name of a sender and an idempotency key hold no control characters".to_owned());
+    }
     match (sender.is_empty(), key.is_empty()) {
         (true, true) if request.sequence > 0 => bad("a sequence needs the name of its sender".to_owned()),
         (true, true) => Ok(None),
