@@ -73,6 +73,9 @@ pub(crate) struct What {
     /// With this user id
     #[arg(short, long, value_name = "USER", value_parser = NotEmpty::new())]
     pub(crate) user: Option<String>,
+    /// Written by the helmds of this host, where several share a PostgreSQL: its name, a home, or a number that `db status` shows
+    #[arg(long, value_name = "HOST", value_parser = NotEmpty::new())]
+    pub(crate) host: Vec<String>,
     /// With a message like this (regular expression)
     #[arg(short, long, value_name = "RE", value_parser = NotEmpty::new())]
     pub(crate) grep: Vec<String>,

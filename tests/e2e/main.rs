@@ -21,7 +21,9 @@ mod restart;
 mod resume;
 mod scarce;
 mod shapes;
+mod shared;
 mod store;
+mod takeover;
 mod tamper;
 mod top;
 

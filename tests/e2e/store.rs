@@ -283,11 +283,37 @@ fn db_move_brings_the_log_to_postgresql_with_its_ids_and_chain() {
     });
     home.write("admin", &format!("postgresql://postgres:postgres@127.0.0.1:{}/postgres\n", cluster.port));
     let admin = home.path("admin").display().to_string();
-    home.ctl(&["db", "move"]).code(1).says("daemon stop");
-    home.ctl(&["daemon", "stop"]).code(0);
-    home.ctl(&["db", "move"]).code(1).says("db init");
+    // What is missing is told before anything need be stopped.
+    home.ctl(&["db", "move"]).code(1).says("first helmctl db init");
     init(&home, &cluster, &["--admin-url-file", &admin], "").code(0);
-    home.ctl(&["db", "move"]).code(0).says("read back and proved");
+    let said =
+        home.ctl(&["db", "move"]).code(1).says("log, numbers, states and events go from").says("daemon stop");
+    assert!(!said.err.contains("proved") && !said.out.contains("proved"), "{}{}", said.out, said.err);
+    let numbers = |home: &Home| {
+        let said = home.ctl(&["--json", "metrics", "chatty", "--metric", "restarts", "--since", "1h"]);
+        if said.code == 0 { said.json()[0]["points"].as_array().map_or(0, Vec::len) } else { 0 }
+    };
+    eventually("numbers are there", || match numbers(&home) {
+        0 => Err(home.ctl(&["metrics", "chatty"]).out),
+        _ => Ok(()),
+    });
+    home.ctl(&["daemon", "stop"]).code(0);
+    let event = home.read("instance/events.jsonl").lines().next().unwrap().to_owned();
+    // Killed on the way: the same command goes on with it.
+    let mut killed =
+        home.helmctl(&["db", "move"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = std::io::BufRead::lines(std::io::BufReader::new(killed.stderr.take().unwrap()));
+    assert!(told.map_while(Result::ok).any(|line| line.contains("partitions, ")), "it says how far it is");
+    harness::procs::children(killed.id()).into_iter().for_each(harness::procs::Process::kill);
+    killed.wait().unwrap();
+    let moved = home.ctl(&["db", "move"]).code(0).says("read back and proved").says("helmctl daemon start");
+    assert!(moved.err.contains("series of numbers"), "{}", moved.err);
+    let sql = |statement: &str| {
+        cluster.sql("postgres", "postgres", "helm_db", statement).code(0).out.trim().to_owned()
+    };
+    assert_ne!(sql("SELECT count(*) FROM metric_block"), "0");
+    let first: Value = serde_json::from_str(&event).unwrap();
+    assert_eq!(sql(&format!("SELECT count(*) FROM event WHERE id = {}", first["id"])), "1", "{event}");
     let aside: Vec<String> = fs::read_dir(home.path("instance/store"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -44,6 +44,53 @@ pub struct EventRow {
     pub body: String,
 }
 
+/// What a [`StatusRow`] is read from.
+pub(crate) const STATES: &str =
+    "service, status, pid, port, started_at, checked_at, health, health_message, cpu_percent, memory_mb";
+
+/// The columns of [`STATES`].
+pub(crate) type StateColumns = (
+    String,
+    String,
+    Option<i32>,
+    Option<i32>,
+    Option<i64>,
+    i64,
+    Option<String>,
+    Option<String>,
+    Option<f64>,
+    Option<f64>,
+);
+
+impl From<StateColumns> for StatusRow {
+    fn from(columns: StateColumns) -> Self {
+        let (
+            service,
+            status,
+            pid,
+            port,
+            started_at,
+            checked_at,
+            health,
+            health_message,
+            cpu_percent,
+            memory_mb,
+        ) = columns;
+        StatusRow {
+            service,
+            status,
+            pid,
+            port,
+            started_at,
+            checked_at,
+            health,
+            health_message,
+            cpu_percent,
+            memory_mb,
+        }
+    }
+}
+
 impl From<(i64, i64, String, String, String)> for EventRow {
     fn from((id, at, service, kind, body): (i64, i64, String, String, String)) -> Self {
         EventRow { id: id.cast_unsigned(), at, service, kind, body }
@@ -69,6 +116,8 @@ pub struct EventFilter {
 pub trait HistoryEngine: Send + Sync + std::fmt::Debug {
     /// Replaces the states of these services.
     fn put_status<'a>(&'a self, rows: &'a [StatusRow]) -> Answer<'a, ()>;
+    /// The states, by service.
+    fn states(&self) -> Answer<'_, Vec<StatusRow>>;
     /// Keeps events; those that are there already stay as they are.
     fn put_events<'a>(&'a self, rows: &'a [EventRow]) -> Answer<'a, ()>;
     /// Number of the newest event that is kept; 0 if there is none.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Entry, Level, Source};
-use crate::id::EntryId;
+use crate::id::{EntryId, Instance};
 
 /// Newest or oldest first, by the entries' own time and then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,6 +122,8 @@ pub struct Filter {
     pub texts: Vec<Text>,
     /// Twins too (see [`crate::entry::flag::TWIN`]).
     pub twins: bool,
+    /// Written by these helmds; empty: all that share the database.
+    pub instances: Vec<Instance>,
 }
 
 /// A place in an ordered list: the last entry that was seen.

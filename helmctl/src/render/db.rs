@@ -25,6 +25,17 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
     ] {
         let _ = writeln!(text, "{name:9} {value}");
     }
+    for host in s.hosts.iter().filter(|host| host.instance != s.instance) {
+        let _ = writeln!(
+            text,
+            "{:9} {} on {}, {}; started {}",
+            "shared",
+            host.instance,
+            safe(&host.host),
+            safe(&host.home),
+            local_to_second(host.seen)
+        );
+    }
     if !s.partitions.is_empty() {
         let head = format!(
             "\n{:12}  {:12}  {:>9}  {:>8}  {:19}  CLOSED",

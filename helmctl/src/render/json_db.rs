@@ -22,6 +22,15 @@ pub(crate) struct Status {
     capture: Vec<Lag>,
     protection: String,
     advice: Vec<String>,
+    hosts: Vec<Host>,
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    instance: u32,
+    host: String,
+    home: String,
+    seen: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,6 +70,10 @@ impl From<v1::PartitionInfo> for Partition {
 
 impl From<v1::StoreStatusResponse> for Status {
     fn from(s: v1::StoreStatusResponse) -> Self {
+        let host = |host: v1::HostInfo| {
+            let v1::HostInfo { instance, host, home, seen } = host;
+            Host { instance, host, home, seen: utc_nanos(seen) }
+        };
         let lag = |lag: v1::CaptureLag| {
             let v1::CaptureLag { service, bytes, segment, offset } = lag;
             Lag { service, bytes, segment, offset }
@@ -80,6 +93,7 @@ impl From<v1::StoreStatusResponse> for Status {
             capture: s.capture.into_iter().map(lag).collect(),
             protection: s.protection,
             advice: s.advice,
+            hosts: s.hosts.into_iter().map(host).collect(),
         }
     }
 }

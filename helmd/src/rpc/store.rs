@@ -10,12 +10,13 @@ use helm_core::time::Wall;
 use helm_proto::reason;
 use helm_proto::v1::store_server::Store as StoreRpc;
 use helm_proto::v1::{
-    CaptureLag, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
+    CaptureLag, HostInfo, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
     SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
 };
 use helm_shim::cri;
 use helm_store::live::Manifest;
 use helm_store::partition::{Class, Partition};
+use helm_store::postgres::Registered;
 use helm_store::retention::{self, DAY, Forecast, Policy, Reason};
 use helm_store::writer::Health;
 use tonic::{Request, Response};
@@ -254,6 +255,11 @@ fn partition_info(partition: &Partition) -> PartitionInfo {
     }
 }
 
+fn host_info(registered: Registered) -> HostInfo {
+    let Registered { instance, host, home, seen } = registered;
+    HostInfo { instance: u32::from(instance.0), host, home, seen }
+}
+
 async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     let health = opened.writer.health().borrow().clone();
     let (available, state) = match health {
@@ -268,9 +274,10 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     };
     let partitions: Vec<PartitionInfo> = manifest.values().map(|p| partition_info(p)).collect();
     let mut advice = opened.notes.clone();
+    let mut hosts = Vec::new();
     let protection = match available {
         true => {
-            let asked = tokio::time::timeout(ASKED, look(opened, &mut advice)).await;
+            let asked = tokio::time::timeout(ASKED, look(opened, &mut advice, &mut hosts)).await;
             asked.unwrap_or_else(|_| "not known: the database does not answer".to_owned())
         }
         false => "not known while the database is away".to_owned(),
@@ -287,13 +294,18 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
         partitions,
         protection,
         advice,
+        hosts,
         ..StoreStatusResponse::default()
     }
 }
 
 /// What protects the log; what to do better goes to `advice`.
-async fn look(opened: &Opened, advice: &mut Vec<String>) -> String {
+async fn look(opened: &Opened, advice: &mut Vec<String>, hosts: &mut Vec<HostInfo>) -> String {
     if let Some(postgres) = &opened.postgres {
+        match postgres.registered().await {
+            Ok(registered) => hosts.extend(registered.into_iter().map(host_info)),
+            Err(e) => advice.push(format!("who shares it cannot be read: {}", in_words(&e))),
+        }
         match postgres.advice().await {
             Ok(settings) => advice.extend(settings),
             Err(e) => advice.push(format!("its settings cannot be read: {}", in_words(&e))),

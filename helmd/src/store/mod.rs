@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keep;
 pub mod lag;
 mod open;
+mod others;
 pub mod own;
 pub mod place;
 mod queue;
@@ -109,6 +110,8 @@ impl Store {
         let store = Self { state, queue, stored: lag::Stored::default() };
         let waits = queue::run(home.clone(), store.clone(), tell_queue, tasks.clone(), stop.clone());
         tasks.spawn(waits);
+        let (looking, leave) = (store.clone(), stop.clone());
+        tasks.spawn(async move { leave.run_until_cancelled(others::watch(looking)).await });
         let keep = tasks.clone();
         tasks.spawn(async move { open::until_open(home, roll, tell, keep, stop).await });
         store

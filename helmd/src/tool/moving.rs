@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use helm_store::engine::LogEngine;
-use helm_store::postgres::{PgEngine, Registration};
+use helm_store::postgres::{PgEngine, Registration, setup};
 use helm_store::sqlite::SqliteEngine;
-use helm_store::transfer::transfer;
+use helm_store::transfer::{self, Progress, TransferError};
 use serde_json::{Value, json};
 
 use super::say;
@@ -16,12 +17,10 @@ use crate::store::identity::Identity;
 use crate::store::in_words;
 use crate::store::place::{self, Place};
 
-/// What is put aside when all is there.
-const FILES: [&str; 4] = ["log", "main.db", "main.db-wal", "main.db-shm"];
+/// What is put aside when all is there; the log last: while it is there, moving goes on.
+const FILES: [&str; 5] = ["main.db", "main.db-wal", "main.db-shm", "reserve", "log"];
 
 pub(super) async fn run(home: &Home) -> Result<Value, String> {
-    // Held until the end: no helmd may write meanwhile.
-    let _lock = home.lock().map_err(|e| format!("{e}; first: helmctl daemon stop (services stay)"))?;
     let Place::Postgres(options) = Place::of(home).map_err(|e| in_words(&e))? else {
         return Err("instance/helm.conf names no PostgreSQL: first helmctl db init".to_owned());
     };
@@ -29,6 +28,17 @@ pub(super) async fn run(home: &Home) -> Result<Value, String> {
     if !dir.join("log").exists() {
         return Err(format!("there is no SQLite store in {}: nothing to move", dir.display()));
     }
+    // Before anything is stopped: whether it can be done at all.
+    setup::look(&options).await.map_err(|e| in_words(&e))?;
+    let target = Place::Postgres(options.clone()).describe();
+    say(&format!(
+        "log, numbers, states and events go from {} to {target}; the files are kept beside, and services are not touched",
+        dir.display()
+    ));
+    // Held until the end: no helmd may write meanwhile.
+    let _lock = home.lock().map_err(|e| {
+        format!("{e}; helmd must not write meanwhile: helmctl daemon stop && helmctl db move && helmctl daemon start (services stay)")
+    })?;
     let identity = Identity::of(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let from = SqliteEngine::open(&dir, identity.instance).await.map_err(|e| in_words(&e))?;
     from.notes().iter().for_each(|note| say(note));
@@ -39,18 +49,39 @@ pub(super) async fn run(home: &Home) -> Result<Value, String> {
         preferred: from.instance(),
     };
     let to = PgEngine::open(*options, registration).await.map_err(|e| in_words(&e))?;
-    let told = |p: helm_store::transfer::Progress| {
-        say(&format!("{} of {} partitions, {} entries", p.partitions, p.of, p.entries));
-    };
-    let moved = transfer(&from, &to, told).await.map_err(|e| in_words(&e))?;
+    let moved = bring(&from, &to).await.map_err(|e| {
+        format!("{}; what is there stays, and the same command goes on with it", in_words(&e))
+    })?;
     to.close().await.map_err(|e| in_words(&e))?;
     from.close().await.map_err(|e| in_words(&e))?;
     let aside = aside(&dir).map_err(|e| format!("everything is moved, but {}: {e}", dir.display()))?;
-    say(&format!("the SQLite store is kept in {aside}; numbers, states and past events stay there"));
-    Ok(json!({ "entries": moved.entries, "partitions": moved.partitions, "aside": aside }))
+    say(&format!("the SQLite store is kept in {aside}: remove it when you need it no more"));
+    let next = "helmctl daemon start, then helmctl db status";
+    say(&format!("next: {next}"));
+    let Moved { log, numbers, events } = moved;
+    Ok(json!({
+        "entries": log.entries, "partitions": log.partitions, "series": numbers.series, "steps": numbers.steps,
+        "events": events, "aside": aside, "next": next,
+    }))
 }
 
-fn aside(dir: &std::path::Path) -> io::Result<String> {
+struct Moved {
+    log: Progress,
+    numbers: transfer::Brought,
+    events: u64,
+}
+
+async fn bring(from: &SqliteEngine, to: &PgEngine) -> Result<Moved, TransferError> {
+    let told = |p: Progress| say(&format!("{} of {} partitions, {} entries", p.partitions, p.of, p.entries));
+    let log = transfer::transfer(from, to, told).await?;
+    let numbers = transfer::numbers(from, to).await?;
+    say(&format!("{} series of numbers with {} minutes and hours", numbers.series, numbers.steps));
+    let events = transfer::history(from, to).await?;
+    say(&format!("{events} events"));
+    Ok(Moved { log, numbers, events })
+}
+
+fn aside(dir: &Path) -> io::Result<String> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
     let aside = dir.join(format!("moved-{seconds}"));
     crate::home::private_dir(&aside)?;

@@ -151,8 +151,9 @@ impl<'a> Taker<'a> {
         // The columns by text: whatever was done to their types by hand, they can be read.
         let rows: Vec<PythonRow> = sqlx::query_as(
             r#"SELECT id::bigint AS id,
-                      CASE WHEN isfinite("timestamp") THEN (extract(epoch FROM "timestamp") * 1000000)::bigint ELSE 0 END AS micros,
-                      service_name::text AS service, level::text AS level, message::text AS message, context::text AS context,
+                      CASE WHEN "timestamp" > '1678-01-01' AND "timestamp" < '2262-01-01'
+                           THEN (extract(epoch FROM "timestamp") * 1000000)::bigint END AS micros,
+                      "timestamp"::text AS stamp, service_name::text AS service, level::text AS level, message::text AS message, context::text AS context,
                       trace_id::text AS trace, user_id::text AS user_id, hostname::text AS hostname, process_id::int AS process
                FROM log_entries_python WHERE id > $1 ORDER BY id LIMIT $2"#,
         )
@@ -298,10 +299,11 @@ async fn contents_of(connection: &mut PgConnection, open: PartitionId) -> Result
     Ok(Contents { rows: rows.cast_unsigned(), bytes: bytes.cast_unsigned(), at: low.zip(high), ..contents })
 }
 
-/// id, microseconds, service, level, message, context, trace, user, hostname, process
+/// id, microseconds (where nanoseconds since 1970 can say them), time as text, service, level, message, context, trace, user, hostname, process
 type PythonRow = (
     i64,
-    i64,
+    Option<i64>,
+    String,
     String,
     String,
     String,
@@ -313,11 +315,18 @@ type PythonRow = (
 );
 
 fn entry(row: PythonRow) -> (EntryId, NewEntry) {
-    let (id, micros, service, word, message, context, trace, user, hostname, process) = row;
-    let at = micros.saturating_mul(1000);
-    let (level, context, flags) = match fold(&word) {
+    let (id, micros, stamp, service, word, message, context, trace, user, hostname, process) = row;
+    let (level, context, mut flags) = match fold(&word) {
         Some(level) => (level, context, 0),
-        None => (Level::Info, with_original(context, &word), flag::REPAIRED),
+        None => (Level::Info, with_original(context, "original_level", &word), flag::REPAIRED),
+    };
+    let (at, context) = match micros {
+        Some(micros) => (micros.saturating_mul(1000), context),
+        // Infinite, or centuries away.
+        None => {
+            flags |= flag::REPAIRED;
+            (0, with_original(context, "original_timestamp", &stamp))
+        }
     };
     let body = NewEntry {
         service,
@@ -351,15 +360,15 @@ fn fold(word: &str) -> Option<Level> {
     })
 }
 
-/// The context with the word that is no level. A context that is no object is kept under `context`.
-fn with_original(context: Option<String>, word: &str) -> Option<String> {
+/// The context with what could not be kept as it was. A context that is no object is kept under `context`.
+fn with_original(context: Option<String>, key: &str, original: &str) -> Option<String> {
     let value = context.and_then(|context| serde_json::from_str::<serde_json::Value>(&context).ok());
     let mut object = match value {
         None | Some(serde_json::Value::Null) => serde_json::Map::new(),
         Some(serde_json::Value::Object(object)) => object,
         Some(other) => serde_json::Map::from_iter([("context".to_owned(), other)]),
     };
-    object.insert("original_level".to_owned(), word.into());
+    object.insert(key.to_owned(), original.into());
     Some(serde_json::Value::Object(object).to_string())
 }
 
@@ -375,8 +384,9 @@ mod tests {
             assert_eq!(fold(word), Some(level));
         }
         assert_eq!(fold("LOUD"), None);
-        assert_eq!(with_original(None, "LOUD").unwrap(), r#"{"original_level":"LOUD"}"#);
-        let kept = with_original(Some("[1]".into()), "x").unwrap();
+        let with_level = |context, word| with_original(context, "original_level", word).unwrap();
+        assert_eq!(with_level(None, "LOUD"), r#"{"original_level":"LOUD"}"#);
+        let kept = with_level(Some("[1]".into()), "x");
         assert_eq!(kept, r#"{"context":[1],"original_level":"x"}"#);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{AssertSqlSafe, Postgres, QueryBuilder};
 
 use super::{PgEngine, without_nul};
 use crate::engine::Answer;
-use crate::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
+use crate::history::{EventFilter, EventRow, HistoryEngine, STATES, StateColumns, StatusRow};
 
 impl HistoryEngine for PgEngine {
     fn put_status<'a>(&'a self, rows: &'a [StatusRow]) -> Answer<'a, ()> {
@@ -38,6 +38,19 @@ impl HistoryEngine for PgEngine {
             .await?;
             Ok(())
         }))
+    }
+
+    fn states(&self) -> Answer<'_, Vec<StatusRow>> {
+        Box::pin(async {
+            let sql =
+                format!("SELECT {STATES} FROM status WHERE instance = $1 ORDER BY service COLLATE \"C\"");
+            let rows: Vec<StateColumns> = sqlx::query_as(AssertSqlSafe(sql))
+                .bind(self.number())
+                .fetch_all(&self.shared.readers)
+                .await
+                .map_err(|e| self.shared.fault("reading the states of services", e))?;
+            Ok(rows.into_iter().map(StatusRow::from).collect())
+        })
     }
 
     fn put_events<'a>(&'a self, rows: &'a [EventRow]) -> Answer<'a, ()> {

@@ -20,7 +20,7 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 3] = [
+pub const ALL: [Migration; 4] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
@@ -31,6 +31,11 @@ pub const ALL: [Migration; 3] = [
         version: 3,
         name: "numbers",
         sql: include_str!("../../../../migrations/postgres/0003_numbers.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "python",
+        sql: include_str!("../../../../migrations/postgres/0004_python.sql"),
     },
 ];
 

@@ -38,7 +38,7 @@ use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
 pub use protect::harden;
-pub use register::Registration;
+pub use register::{Registered, Registration};
 
 use crate::commit::{ClassState, Commit, End};
 use crate::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
@@ -90,6 +90,16 @@ impl PgEngine {
     /// How it is reached.
     pub fn options(&self) -> &PgOptions {
         &self.shared.options
+    }
+
+    /// All helmds that share the database, by number.
+    pub async fn registered(&self) -> Result<Vec<Registered>, EngineError> {
+        register::registered(&self.shared).await
+    }
+
+    /// What others than this helmd have there: partitions and entries. Changes when somebody else has written.
+    pub async fn others(&self) -> Result<(i64, i64), EngineError> {
+        register::others(&self.shared, self.instance).await
     }
 
     /// Version of the server, as `150018`.

@@ -2,6 +2,7 @@
 
 use sqlx::{Connection, PgConnection};
 
+use super::Shared;
 use super::fault::{Target, of};
 use crate::engine::EngineError;
 use crate::id::Instance;
@@ -68,6 +69,45 @@ async fn attempt(connection: &mut PgConnection, who: &Registration) -> Result<Op
     };
     step.commit().await?;
     Ok(number.and_then(|number| u16::try_from(number).ok()).map(Instance))
+}
+
+/// A helmd that is registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its number.
+    pub instance: Instance,
+    /// Name of its host.
+    pub host: String,
+    /// Path of its home.
+    pub home: String,
+    /// When it was last started, nanoseconds since 1970.
+    pub seen: i64,
+}
+
+/// All helmds that share the database, by number.
+pub(super) async fn registered(shared: &Shared) -> Result<Vec<Registered>, EngineError> {
+    let rows: Vec<(i16, String, String, i64)> = sqlx::query_as(
+        "SELECT number, host, home, (extract(epoch FROM seen) * 1000000)::bigint * 1000 FROM instance ORDER BY number",
+    )
+    .fetch_all(&shared.readers)
+    .await
+    .map_err(|e| shared.fault("asking who shares the database", e))?;
+    let all = rows.into_iter().map(|(number, host, home, seen)| Registered {
+        instance: Instance(number.cast_unsigned()),
+        host,
+        home,
+        seen,
+    });
+    Ok(all.collect())
+}
+
+/// Partitions and entries that are not `own`: changes when somebody else has written.
+pub(super) async fn others(shared: &Shared, own: Instance) -> Result<(i64, i64), EngineError> {
+    sqlx::query_as("SELECT count(*), coalesce(sum(rows), 0)::bigint FROM partition WHERE id >> 24 <> $1")
+        .bind(i64::from(own.0))
+        .fetch_one(&shared.readers)
+        .await
+        .map_err(|e| shared.fault("asking what others wrote", e))
 }
 
 /// Key of the lock in the database ("inst" in ASCII).

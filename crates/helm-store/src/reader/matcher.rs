@@ -60,7 +60,9 @@ impl Matcher {
     pub fn wants(&self, entry: &Entry) -> bool {
         let (filter, body) = (&self.filter, &entry.body);
         let same = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
+        let from = |instance| filter.instances.is_empty() || filter.instances.contains(&instance);
         (filter.twins || body.flags & flag::TWIN == 0)
+            && entry.id.partition().is_some_and(|partition| from(partition.instance))
             && (filter.services.is_empty() || filter.services.contains(&body.service))
             && filter.levels.is_none_or(|levels| levels.has(body.level))
             && filter.since.is_none_or(|since| body.at >= since)
@@ -77,6 +79,9 @@ impl Matcher {
         let Contents { at, services, .. } = &partition.contents;
         let Some((low, high)) = *at else { return false };
         let filter = &self.filter;
+        if !filter.instances.is_empty() && !filter.instances.contains(&partition.id.instance) {
+            return false;
+        }
         let levels = |counts: &[u64; 5]| {
             filter.levels.is_none_or(|levels| {
                 crate::entry::Level::ALL.iter().any(|l| levels.has(*l) && counts[level_slot(*l)] > 0)

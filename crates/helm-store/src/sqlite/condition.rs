@@ -81,8 +81,19 @@ impl Stretch {
 
 /// Whether a filter asks for more than services, levels and times: then any number of entries may be looked at for one that fits.
 pub(super) fn looks_inside(filter: &Filter) -> bool {
-    let Filter { services: _, levels: _, since: _, until: _, trace, user, source, context, texts, twins: _ } =
-        filter;
+    let Filter {
+        services: _,
+        levels: _,
+        since: _,
+        until: _,
+        trace,
+        user,
+        source,
+        context,
+        texts,
+        twins: _,
+        instances: _,
+    } = filter;
     trace.is_some() || user.is_some() || source.is_some() || !context.is_empty() || !texts.is_empty()
 }
 

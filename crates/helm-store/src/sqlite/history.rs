@@ -1,10 +1,10 @@
 //! States and events in `main.db`.
 
-use sqlx::{Connection as _, QueryBuilder, Sqlite};
+use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Sqlite};
 
 use super::SqliteEngine;
 use crate::engine::Answer;
-use crate::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
+use crate::history::{EventFilter, EventRow, HistoryEngine, STATES, StateColumns, StatusRow};
 
 /// Rows of one statement.
 const ROWS: usize = 200;
@@ -27,6 +27,14 @@ impl HistoryEngine for SqliteEngine {
                 sql.build().execute(&mut *step).await?;
             }
             step.commit().await
+        }))
+    }
+
+    fn states(&self) -> Answer<'_, Vec<StatusRow>> {
+        Box::pin(self.main.read("could not read the states of services", async |connection| {
+            let sql = format!("SELECT {STATES} FROM status ORDER BY service");
+            let rows: Vec<StateColumns> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(connection).await?;
+            Ok(rows.into_iter().map(StatusRow::from).collect())
         }))
     }
 

@@ -38,7 +38,8 @@ pub(crate) async fn states_are_replaced_and_look_as_the_seed_had_them(database: 
     engine.put_status(&[]).await.unwrap();
     engine.put_status(&[status("core", "running"), status("nexus", "running")]).await.unwrap();
     let stopped = StatusRow { pid: None, started_at: None, ..status("nexus", "stopped") };
-    engine.put_status(&[status("nexus", "error"), stopped]).await.unwrap();
+    engine.put_status(&[status("nexus", "error"), stopped.clone()]).await.unwrap();
+    assert_eq!(engine.states().await.unwrap(), [status("core", "running"), stopped]);
     drop(engine);
     let rows = database
         .look(

@@ -88,6 +88,7 @@ pub(super) fn filter(filter: Option<LogFilter>) -> Result<Filter> {
         context: context.collect(),
         texts: filter.texts.into_iter().map(text).collect::<Result<_>>()?,
         twins: filter.twins,
+        instances: Vec::new(),
     })
 }
 

@@ -19,7 +19,8 @@ use helm_proto::v1::{
     VerifyLogsRequest, VerifyLogsResponse,
 };
 use helm_store::entry::Entry;
-use helm_store::id::EntryId;
+use helm_store::id::{EntryId, Instance};
+use helm_store::postgres::Registered;
 use helm_store::query::{Cursor, Filter, Page};
 use helm_store::reader::{Budget, From, PAGE, ReadError};
 use helm_store::verify::Anchor;
@@ -56,8 +57,10 @@ impl Api {
 
     /// The open store and the filter; each of its services must be configured or have entries.
     async fn asked(&self, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
-        let filter = convert::filter(filter)?;
+        let hosts = filter.as_ref().map(|filter| filter.hosts.clone()).unwrap_or_default();
+        let mut filter = convert::filter(filter)?;
         let opened = self.opened().await?;
+        filter.instances = instances(&opened, hosts).await?;
         let manifest = opened.writer.live().manifest();
         for name in &filter.services {
             let kept = || manifest.values().any(|p| p.contents.services.contains_key(name));
@@ -72,6 +75,32 @@ impl Api {
         }
         Ok((opened, filter))
     }
+}
+
+/// The helmds that are meant by names of hosts, paths of homes or numbers.
+async fn instances(opened: &Opened, hosts: Vec<String>) -> Result<Vec<Instance>> {
+    if hosts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let away = |e| reason::store_away(&in_words(&e));
+    let known = match &opened.postgres {
+        Some(postgres) => postgres.registered().await.map_err(away)?,
+        None => Vec::new(),
+    };
+    let mut instances = Vec::new();
+    for name in hosts {
+        let named = |all: &&Registered| all.host == name || all.home == name;
+        let before = instances.len();
+        instances.extend(known.iter().filter(named).map(|registered| registered.instance));
+        let number = name.parse().ok().map(Instance);
+        instances.extend(number.filter(|n| n.0 == 0 || known.iter().any(|all| all.instance == *n)));
+        if instances.len() == before {
+            return bad(format!(
+                "no helmd of `{name}` shares this database: `helmctl db status` names those that do"
+            ));
+        }
+    }
+    Ok(instances)
 }
 
 /// Why there is no answer.

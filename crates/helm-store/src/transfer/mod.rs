@@ -3,16 +3,19 @@
 //! Batches are ordinary numbered transactions, so that a kill loses and doubles nothing: the next run goes on behind the last row that is there. What is
 //! read is proved against the chain on the way, and what was written is read back and proved again.
 
+mod numbers;
+
 use std::collections::BTreeMap;
+
+pub use numbers::{Brought, history, numbers};
 
 use crate::chain::{Chain, Head};
 use crate::commit::{ClassState, Commit, CountKey, Once};
+use crate::counts::minute_of;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, flag};
 use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Contents, Partition, Seal};
-
-const MINUTE: i64 = 60_000_000_000;
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +56,9 @@ pub enum TransferError {
         /// "in the source", "in the target"
         place: &'static str,
     },
+    /// What is beside the log.
+    #[error("the target {0}")]
+    Numbers(&'static str),
     /// A database.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -184,7 +190,7 @@ impl Work<'_> {
     ) -> Commit {
         let mut counts = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.body.flags & flag::TWIN == 0) {
-            let (minute, service) = (entry.body.at.div_euclid(MINUTE), entry.body.service.clone());
+            let (minute, service) = (minute_of(entry.body.at), entry.body.service.clone());
             *counts.entry(CountKey { minute, service, level: entry.body.level }).or_insert(0) += 1;
         }
         Commit {
