@@ -8,7 +8,13 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=../../proto");
     let files = protox::compile(
-        ["helm/v1/helm.proto", "helm/v1/logs.proto", "helm/v1/metrics.proto", "helm/v1/store.proto"],
+        [
+            "helm/v1/config.proto",
+            "helm/v1/helm.proto",
+            "helm/v1/logs.proto",
+            "helm/v1/metrics.proto",
+            "helm/v1/store.proto",
+        ],
         ["../../proto"],
     )?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

@@ -169,6 +169,24 @@ pub(crate) enum Verb {
     /// What of the log is kept how long
     #[command(subcommand)]
     Retention(RetentionVerb),
+    /// What a reload would do with services.json and its companions as they are; changes nothing
+    Plan {
+        #[command(flatten)]
+        reach: ReachArgs,
+    },
+    /// Apply services.json and its companions: only what differs
+    ///
+    /// What changed is restarted where only a start uses it (helmctl plan shows which), what is new is started, what is
+    /// gone is stopped. Faulty files change nothing. SIGHUP to helmd does the same.
+    Reload {
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        reach: ReachArgs,
+        #[command(flatten)]
+        gate: GateArgs,
+    },
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -181,6 +199,42 @@ pub(crate) enum Verb {
 pub(crate) enum ConfigVerb {
     /// Check services.json and its companions; changes nothing
     Check,
+    /// Configurations that were applied, newest first: when, by whom
+    History,
+    /// What is different between a former configuration and another one
+    Diff {
+        /// Number of the former one
+        from: u64,
+        /// Number of the other one [default: what is in force]
+        to: Option<u64>,
+    },
+    /// Write the files of a former configuration back, and reload
+    Rollback {
+        /// Its number
+        number: u64,
+        #[command(flatten)]
+        gate: GateArgs,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ReachArgs {
+    /// Leave what runs as it is: neither restart what changed nor stop what is gone
+    #[arg(long)]
+    pub(crate) no_restart: bool,
+    /// Do not start what is new
+    #[arg(long)]
+    pub(crate) no_start: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct GateArgs {
+    /// Wait until all that changed is healthy, else go back to the configuration before
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long they have: seconds, or 90s, 5m
+    #[arg(long, default_value = "60s", value_parser = parse_wait, value_name = "TIME", requires = "wait")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -191,6 +245,8 @@ pub(crate) enum DaemonVerb {
     Stop,
     /// Which helmd runs, since when, and how it contains services
     Status,
+    /// Replace the running helmd by the program on disk: same pid, services stay
+    Reexec,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -15,15 +16,16 @@ use crate::rpc::peer::Admission;
 
 const NAME: &str = "helmd.sock";
 
-/// The listening socket.
+/// The listening socket. It outlives a life of helmd: who connects between two of them waits in its queue.
 #[derive(Debug)]
-pub struct Socket {
+pub struct Bound {
     /// Its address.
     pub path: PathBuf,
-    /// The socket.
-    pub listener: UnixListener,
     /// Who may use it.
     pub admission: Admission,
+    /// By the name of the group, as it was configured.
+    group: Option<String>,
+    socket: StdListener,
 }
 
 /// The socket could not be made.
@@ -35,24 +37,44 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Makes the socket. The lock is held: whatever socket is there already is stale.
-pub fn bind(home: &Home, group: Option<&str>) -> Result<Socket, BindError> {
+impl Bound {
+    /// Makes the socket. The lock is held: whatever socket is there already is stale.
+    pub fn new(home: &Home, group: Option<&str>) -> Result<Self, BindError> {
+        let (dir, admission) = place(home, group)?;
+        let path = dir.join(NAME);
+        let fail = |source| BindError { path: path.clone(), source };
+        let socket = listen(&dir, &path).map_err(fail)?;
+        let mode = if let Some(gid) = admission.gid {
+            chown(&path, None, Some(gid)).map_err(fail)?;
+            0o660
+        } else {
+            0o600
+        };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(fail)?;
+        Ok(Self { path, admission, group: group.map(str::to_owned), socket })
+    }
+
+    /// It is where one of this group is to be.
+    pub fn serves(&self, group: Option<&str>) -> bool {
+        self.group.as_deref() == group && self.path.exists()
+    }
+
+    /// The socket for the runtime of one life.
+    pub fn listener(&self) -> io::Result<UnixListener> {
+        let socket = self.socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        UnixListener::from_std(socket)
+    }
+}
+
+/// The directory of the socket, and who may use it.
+fn place(home: &Home, group: Option<&str>) -> Result<(PathBuf, Admission), BindError> {
     let uid = rustix::process::getuid().as_raw();
     let (dir, gid) = match group {
         Some(name) => group_dir(home, name),
         None => private(home),
     }?;
-    let path = dir.join(NAME);
-    let fail = |source| BindError { path: path.clone(), source };
-    let listener = listen(&dir, &path).map_err(fail)?;
-    let mode = if let Some(gid) = gid {
-        chown(&path, None, Some(gid)).map_err(fail)?;
-        0o660
-    } else {
-        0o600
-    };
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(fail)?;
-    Ok(Socket { path, listener, admission: Admission { uid, gid } })
+    Ok((dir, Admission { uid, gid }))
 }
 
 type Place = Result<(PathBuf, Option<u32>), BindError>;
@@ -84,11 +106,11 @@ fn group_dir(home: &Home, group: &str) -> Place {
 }
 
 /// Binds through a descriptor of the directory: the path may be longer than a socket address allows.
-fn listen(dir: &Path, path: &Path) -> io::Result<UnixListener> {
+fn listen(dir: &Path, path: &Path) -> io::Result<StdListener> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         Ok(()) | Err(_) => {}
     }
     let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    UnixListener::bind(format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd()))
+    StdListener::bind(format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd()))
 }

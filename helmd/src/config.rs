@@ -1,14 +1,16 @@
-//! Reads the configuration files of a home and keeps the last good copy. Blocking; called at the start and for checks.
+//! Reads the configuration files of a home, and says which configuration helmd begins with. Blocking; called at the start
+//! and for checks.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use helm_core::spec::{self, Config, Fault, Severity, Source, Sources};
 
-use crate::drift::Reading;
 use crate::home::{Home, private_dir, replace_durably};
+use crate::ini;
 use crate::keeper::base_environment;
 
 /// The files that make a configuration, by their place in [`Sources`].
@@ -21,42 +23,41 @@ pub(crate) const FILES: [&str; 5] = [
 ];
 
 /// How an edit is applied.
-pub(crate) const RELOAD: &str = "helmctl daemon stop && helmctl daemon start (services stay)";
+pub(crate) const RELOAD: &str = "helmctl reload (helmctl plan shows what it would do)";
 
 /// Longest file that is read; the reader says more precisely what is too long.
 const READ_LIMIT: u64 = 16 << 20;
 
-/// A configuration that can be run.
+/// The files of a configuration as they were read at once: what is checked is what is kept and run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts([Option<String>; FILES.len()]);
+
+/// What was read.
 #[derive(Debug)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// What an operator should know: warnings, or what is wrong with the files where this is the last good copy.
-    pub warnings: Vec<String>,
-    /// The files are broken: this is the last good copy, and this says so.
-    pub broken: Option<String>,
-    /// When the files were read, and which they were.
-    pub reading: Reading,
+pub struct Read {
+    /// The files.
+    pub texts: Texts,
+    /// The configuration, as far as it could be read; it is one to run with unless there are errors.
+    pub config: Option<Config>,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
 }
 
-/// No configuration at all.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The files are faulty and there is no last good copy.
-    #[error("the configuration has {} fault(s) and there is no last good copy:\n{}", .faults.len(), list(.faults))]
-    Faulty {
-        /// All of them.
-        faults: Vec<Fault>,
-    },
-}
+impl Read {
+    /// The configuration, if it is one to run with.
+    pub fn sound(&self) -> Option<&Config> {
+        self.config.as_ref().filter(|_| !faulty(&self.faults))
+    }
 
-fn list(faults: &[Fault]) -> String {
-    faults.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n")
+    /// How many of the faults are errors.
+    pub fn errors(&self) -> usize {
+        self.faults.iter().filter(|f| f.severity == Severity::Error).count()
+    }
 }
 
 /// Reads the files as they are on disk. Changes nothing, and looks at nothing outside of the home: not at what services
-/// name. A configuration is there as far as it could be read; it is one to run with unless there are errors.
-pub fn read(home: &Home) -> (Option<Config>, Vec<Fault>) {
+/// name.
+pub fn read(home: &Home) -> Read {
     read_from(home, home.path())
 }
 
@@ -67,69 +68,95 @@ pub fn own_environment() -> BTreeMap<String, String> {
     )
 }
 
-/// The configuration to run with: the files, or the last good copy of them where they are faulty.
-pub fn load(home: &Home) -> Result<Loaded, ConfigError> {
-    // First: whoever writes while the files are read, has changed them afterwards.
-    let reading = Reading::now(home);
-    let (config, faults) = read(home);
-    let last_good = home.instance().join("last-good");
-    if let Some(config) = config.filter(|_| !faulty(&faults)) {
-        let mut warnings: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        if let Err(e) = keep(home.path(), &last_good) {
-            warnings.push(format!(
-                "the last good configuration could not be kept in {}: {e}",
-                last_good.display()
-            ));
-        }
-        return Ok(Loaded { config, warnings, broken: None, reading });
-    }
-    let (former, of_former) = read_from(home, &last_good);
-    let Some(config) = former.filter(|_| !faulty(&of_former)) else {
-        return Err(ConfigError::Faulty { faults });
-    };
-    let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
-    let broken = format!(
-        "THE CONFIGURATION IS BROKEN ({errors} fault(s): helmctl config check); helmd runs with the last good copy. Mend it, then: {RELOAD}"
-    );
-    let warnings = faults.iter().map(ToString::to_string).collect();
-    Ok(Loaded { config, warnings, broken: Some(broken), reading })
-}
-
-fn read_from(home: &Home, dir: &Path) -> (Option<Config>, Vec<Fault>) {
-    let mut texts: [Option<String>; 5] = Default::default();
-    let mut faults = Vec::new();
-    for (text, name) in texts.iter_mut().zip(FILES) {
+/// The same files, kept in another directory.
+pub(crate) fn read_from(home: &Home, dir: &Path) -> Read {
+    let mut texts = Texts::default();
+    let mut unread = Vec::new();
+    for (text, name) in texts.0.iter_mut().zip(FILES) {
         match read_text(&dir.join(name)) {
             Ok(found) => *text = found,
             Err(message) => {
                 // There, with a fault already: the other files are read nevertheless.
                 *text = Some(String::new());
-                faults.push(file_fault(name, message));
+                unread.push(file_fault(name, message));
             }
         }
     }
-    let unread: Vec<String> = faults.iter().map(|fault| fault.file.clone()).collect();
-    let [services, helm_services, master, registry, conf] = &texts;
-    if services.is_none() && helm_services.is_none() {
-        faults
-            .push(file_fault("services.json", format!("is not there: {} is no home of Helm", dir.display())));
-        return (None, faults);
+    texts.understood(home, dir, unread)
+}
+
+impl Texts {
+    /// Into a configuration. `unread`: files that are there and could not be read.
+    fn understood(self, home: &Home, dir: &Path, mut faults: Vec<Fault>) -> Read {
+        let unread: Vec<String> = faults.iter().map(|fault| fault.file.clone()).collect();
+        let [services, helm_services, master, registry, conf] = &self.0;
+        if services.is_none() && helm_services.is_none() {
+            faults.push(file_fault(
+                "services.json",
+                format!("is not there: {} is no home of Helm", dir.display()),
+            ));
+            return Read { texts: self, config: None, faults };
+        }
+        let reading = spec::read(
+            &home.path().to_string_lossy(),
+            &Sources {
+                services: source(services, FILES[0]).unwrap_or(Source { path: FILES[0], text: "{}" }),
+                helm_services: source(helm_services, FILES[1]),
+                master: source(master, FILES[2]),
+                registry: source(registry, FILES[3]),
+                conf: source(conf, FILES[4]),
+            },
+        );
+        faults.extend(reading.faults.into_iter().filter(|fault| !unread.contains(&fault.file)));
+        // What has faults already is looked at as far as it could be read: none of them hides the next.
+        let config = reading.config.or(reading.draft);
+        faults.extend(config.iter().flat_map(pattern_faults));
+        Read { texts: self, config, faults }
     }
-    let reading = spec::read(
-        &home.path().to_string_lossy(),
-        &Sources {
-            services: source(services, FILES[0]).unwrap_or(Source { path: FILES[0], text: "{}" }),
-            helm_services: source(helm_services, FILES[1]),
-            master: source(master, FILES[2]),
-            registry: source(registry, FILES[3]),
-            conf: source(conf, FILES[4]),
-        },
-    );
-    faults.extend(reading.faults.into_iter().filter(|fault| !unread.contains(&fault.file)));
-    // What has faults already is looked at as far as it could be read: none of them hides the next.
-    let Some(config) = reading.config.or(reading.draft) else { return (None, faults) };
-    faults.extend(pattern_faults(&config));
-    (Some(config), faults)
+
+    /// Names of the files that are others.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = FILES.into_iter().zip(self.0.iter().zip(&other.0));
+        pairs.filter(|(_, (own, other))| own != other).map(|(name, _)| name).collect()
+    }
+
+    /// Names of the files that are there.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        FILES.into_iter().zip(&self.0).filter(|(_, text)| text.is_some()).map(|(name, _)| name).collect()
+    }
+
+    /// What `instance/helm.conf` says of the database: it belongs to others as well, and is read by the store alone.
+    pub(crate) fn database(&self) -> [Vec<&str>; 2] {
+        let conf = self.0[4].as_deref().unwrap_or_default();
+        ["database", "database_credentials"].map(|section| ini::settings(conf, section))
+    }
+
+    /// The text of `instance/helm.conf`, to be changed.
+    pub(crate) fn conf_mut(&mut self) -> &mut Option<String> {
+        &mut self.0[4]
+    }
+
+    /// Puts the files into `dir`, each of them durably, and takes away those that are not there. A file that says the same
+    /// is left alone; one that is there keeps its mode, and its place where it is a link.
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
+        private_dir(&dir.join("instance"))?;
+        for (name, text) in FILES.into_iter().zip(&self.0) {
+            let path = dir.join(name);
+            match text {
+                Some(text) if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) => {}
+                Some(text) => {
+                    let path = path.canonicalize().unwrap_or(path);
+                    let mode = fs::metadata(&path).map_or(0o600, |meta| meta.permissions().mode() & 0o777);
+                    replace_durably(&path, text.as_bytes(), mode)?;
+                }
+                None => match fs::remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    Ok(()) | Err(_) => {}
+                },
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether there is an error among them: no configuration to run with.
@@ -177,23 +204,4 @@ fn file_fault(file: &str, message: String) -> Fault {
         message,
         hint: String::new(),
     }
-}
-
-/// Copies the files beside the last good ones; files that are gone are taken away there as well.
-fn keep(from: &Path, to: &Path) -> io::Result<()> {
-    private_dir(to)?;
-    private_dir(&to.join("instance"))?;
-    for name in FILES {
-        let target: PathBuf = to.join(name);
-        match fs::read(from.join(name)) {
-            Ok(content) if fs::read(&target).is_ok_and(|old| old == content) => {}
-            Ok(content) => replace_durably(&target, &content, 0o600)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => match fs::remove_file(&target) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                Ok(()) | Err(_) => {}
-            },
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use helm_core::spec::{Config, Severity};
+use helm_core::spec::Config;
 use helm_core::time::Wall;
 use helm_shim::cri;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::config::{self, FILES, RELOAD};
+use crate::config::{self, FILES, RELOAD, Read, Texts};
 use crate::home::Home;
 use crate::keeper::World;
 use crate::store::keep::Retention;
@@ -40,36 +40,47 @@ impl Stamp {
 
 /// The files as they were at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    at: Wall,
-    files: [Option<Stamp>; FILES.len()],
-}
+pub struct Reading([Option<Stamp>; FILES.len()]);
 
 impl Reading {
     /// Blocking.
     pub fn now(home: &Home) -> Self {
-        Self { at: clock::wall(), files: FILES.map(|name| Stamp::of(&home.path().join(name))) }
+        Self(FILES.map(|name| Stamp::of(&home.path().join(name))))
     }
+}
+
+/// What helmd runs by.
+#[derive(Debug)]
+pub struct InForce {
+    /// The files that it was read from.
+    pub texts: Texts,
+    /// Since when.
+    pub since: Wall,
 }
 
 /// What helmd runs by, beside what is in the files.
 #[derive(Debug)]
 pub struct Drift {
     world: Arc<World>,
+    in_force: InForce,
     /// Retention can be set while helmd runs.
     retention: Retention,
-    /// What helmd read, and what was to be said of it.
-    first: Reading,
-    broken: Option<String>,
+    /// The files when helmd began, and what was to be said of them.
+    first: (Reading, Option<String>),
     /// The newest look, and what was to be said after it. Held while the next one is under way: one thread at most.
     last: Arc<Mutex<(Reading, Option<String>)>>,
 }
 
 impl Drift {
-    /// `broken`: what is to be said of the files as they were read.
-    pub fn new(world: Arc<World>, retention: Retention, first: Reading, broken: Option<String>) -> Self {
-        let last = Arc::new(Mutex::new((first.clone(), broken.clone())));
-        Self { world, retention, first, broken, last }
+    /// `first`: the files as they were when helmd began, and what is to be said of them as long as they stay so.
+    pub fn new(
+        world: Arc<World>,
+        retention: Retention,
+        in_force: InForce,
+        first: (Reading, Option<String>),
+    ) -> Self {
+        let last = Arc::new(Mutex::new(first.clone()));
+        Self { world, in_force, retention, first, last }
     }
 
     /// What an operator must know: helmd does not run by the files as they are now.
@@ -87,46 +98,50 @@ impl Drift {
         }
     }
 
+    /// The files that are in force say the same of the database.
+    pub fn same_database(&self, files: &Texts) -> bool {
+        self.in_force.texts.database() == files.database()
+    }
+
+    /// The configuration that is in force, with what was set while helmd ran.
+    pub fn config(&self) -> Config {
+        let mut config = self.world.config.clone();
+        config.settings.retention = self.retention.rules().classes;
+        config
+    }
+
     fn look(&self, mut last: OwnedMutexGuard<(Reading, Option<String>)>) -> Option<String> {
         let now = Reading::now(&self.world.home);
-        if now.files == self.first.files {
-            *last = (now, self.broken.clone());
-        } else if now.files != last.0.files {
-            let (config, faults) = config::read(&self.world.home);
-            let errors = faults.iter().filter(|f| f.severity == Severity::Error).count();
-            let mut run_by = self.world.config.clone();
-            run_by.settings.retention = self.retention.rules().classes;
-            let there = config.as_ref().filter(|_| errors == 0);
-            let alert = verdict(&run_by, there, errors, &self.first, &now);
+        if now == self.first.0 {
+            *last = self.first.clone();
+        } else if now != last.0 {
+            let files = config::read(&self.world.home);
+            let alert = verdict(&self.config(), &self.in_force.texts, &files, self.in_force.since);
             *last = (now, alert);
         }
         last.1.clone()
     }
 }
 
-/// An edit that changes nothing in what the files say is none.
-fn verdict(
-    run_by: &Config,
-    there: Option<&Config>,
-    errors: usize,
-    first: &Reading,
-    now: &Reading,
-) -> Option<String> {
-    if there.is_some_and(|there| there.means_the_same(run_by)) {
+/// What is to be said of files that helmd does not run by. An edit that changes nothing in what the files say is none.
+pub(crate) fn verdict(run_by: &Config, texts: &Texts, files: &Read, since: Wall) -> Option<String> {
+    if files.sound().is_some_and(|there| there.means_the_same(run_by)) {
         return None;
     }
-    let edited = FILES.iter().zip(first.files.iter().zip(&now.files)).filter(|(_, (was, is))| was != is);
-    let names: Vec<&str> = edited.map(|(name, _)| *name).collect();
+    let names = texts.differing(&files.texts);
     let (were, them) = if names.len() == 1 { ("was", "it") } else { ("were", "them") };
     let changed = format!(
         "{} {were} changed after helmd read {them} (at {})",
         names.join(", "),
-        moment(first.at, now.at)
+        moment(since, clock::wall())
     );
-    Some(if there.is_none() {
-        format!("{changed} and HAS {errors} FAULT(S): helmctl config check. helmd goes on as before")
+    Some(if files.sound().is_none() {
+        format!(
+            "{changed} and HAS {} FAULT(S): helmctl config check. helmd goes on as before",
+            files.errors()
+        )
     } else {
-        format!("{changed}; apply with: {RELOAD}, then helmctl restart NAME of what you changed")
+        format!("{changed}; apply with: {RELOAD}")
     })
 }
 
@@ -144,38 +159,35 @@ fn moment(at: Wall, now: Wall) -> String {
 
 #[cfg(test)]
 mod tests {
-    use helm_core::spec::{Source, Sources, read};
-
     use super::*;
 
-    const DAY: i64 = 86_400_000_000_000;
-
-    fn config(services: &str) -> Config {
-        let services = Source { path: "services.json", text: services };
-        let sources = Sources { services, helm_services: None, master: None, registry: None, conf: None };
-        read("/home", &sources).config.unwrap()
-    }
-
-    fn reading(at: i64, size: u64) -> Reading {
-        let stamp = Stamp { modified: (0, 0), size, inode: 1 };
-        Reading { at: Wall(at), files: [Some(stamp), None, None, None, None] }
+    fn read(services: &str) -> Read {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        fs::write(dir.path().join("services.json"), services).unwrap();
+        let mut read = config::read(&home);
+        // Each has a directory of its own.
+        read.config.iter_mut().flat_map(|c| &mut c.services).for_each(|s| s.path = "/home".into());
+        read
     }
 
     #[test]
     fn only_what_changes_the_meaning_is_told() {
-        let (first, now) = (reading(DAY, 10), reading(DAY + 60_000_000_000, 12));
-        let run_by = config(r#"{"a": {"command": ["true"]}}"#);
-        let spaced = config("{\n  \"a\": {\"command\": [\"true\"]}\n}\n");
-        assert_eq!(verdict(&run_by, Some(&spaced), 0, &first, &now), None);
-        let other = config(r#"{"a": {"command": ["false"]}}"#);
-        let said = verdict(&run_by, Some(&other), 0, &first, &now).unwrap();
+        let first = read(r#"{"a": {"command": ["true"]}}"#);
+        let say = |now: &Read| verdict(first.config.as_ref().unwrap(), &first.texts, now, Wall(0));
+        assert_eq!(say(&read("{\n  \"a\": {\"command\": [\"true\"]}\n}\n")), None);
+        let said = say(&read(r#"{"a": {"command": ["false"]}}"#)).unwrap();
         assert!(said.starts_with(
-            "services.json was changed after helmd read it (at 00:00 UTC); apply with: helmctl"
+            "services.json was changed after helmd read it (at 1970-01-01 00:00 UTC); apply with: helmctl reload"
         ));
-        let said = verdict(&run_by, None, 2, &first, &reading(3 * DAY, 12)).unwrap();
-        assert!(
-            said.contains("(at 1970-01-02 00:00 UTC) and HAS 2 FAULT(S): helmctl config check"),
-            "{said}"
-        );
+        let said = say(&read("{")).unwrap();
+        assert!(said.contains(" and HAS 1 FAULT(S): helmctl config check"), "{said}");
+    }
+
+    #[test]
+    fn today_is_not_named() {
+        const DAY: i64 = 86_400_000_000_000;
+        assert_eq!(moment(Wall(DAY), Wall(DAY + 60_000_000_000)), "00:00 UTC");
+        assert_eq!(moment(Wall(DAY), Wall(3 * DAY)), "1970-01-02 00:00 UTC");
     }
 }

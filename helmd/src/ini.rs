@@ -1,5 +1,19 @@
 //! Sets keys in an INI file, and leaves everything else of it byte for byte.
 
+/// The settings of `section`, as they are written.
+pub fn settings<'t>(text: &'t str, section: &str) -> Vec<&'t str> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in text.lines().map(|line| line.trim().trim_start_matches('\u{feff}')) {
+        if let Some(name) = line.strip_prefix('[') {
+            inside = name.trim_end_matches(']').trim() == section;
+        } else if inside && !line.is_empty() && !line.starts_with(['#', ';']) {
+            found.push(line);
+        }
+    }
+    found
+}
+
 /// `text` with `key = value` in `section`. A key that is there is replaced where it stands (further ones of that name go, since the last one
 /// would hold); a new key comes behind the last line of its section; a new section at the end.
 pub fn set(text: &str, section: &str, key: &str, value: &str) -> String {

@@ -52,7 +52,7 @@ fn an_edit_is_noticed_until_it_is_applied() {
     home.write_services(&one(6));
     all_say(&home, "services.json was changed after helmd read it (at ");
     let said = home.ctl(&["status"]).code(0);
-    assert!(said.err.contains("apply with: helmctl daemon stop && helmctl daemon start"), "{}", said.err);
+    assert!(said.err.contains("apply with: helmctl reload (helmctl plan shows"), "{}", said.err);
     assert!(!said.out.contains("changed"), "{}", said.out);
 
     home.write("services.json", "{");

@@ -17,6 +17,7 @@ mod logs_cli;
 mod metrics;
 mod order;
 mod probes;
+mod reload;
 mod restart;
 mod resume;
 mod scarce;

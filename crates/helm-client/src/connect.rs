@@ -5,14 +5,17 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use helm_proto::v1::configuration_client::ConfigurationClient;
 use helm_proto::v1::helm_client::HelmClient;
 use helm_proto::v1::metrics_client::MetricsClient;
 use helm_proto::v1::{
-    AppendMetricsRequest, AppendMetricsResponse, CheckConfigRequest, CheckConfigResponse, DownRequest,
-    EventRecord, EventsRequest, InfoRequest, InfoResponse, ListMetricsRequest, ListMetricsResponse,
-    ListRequest, OutputChunk, OutputRequest, Progress, QueryMetricsRequest, QueryMetricsResponse,
-    RestartRequest, ServiceInfo, ShutdownRequest, StartRequest, StatusRequest, StatusResponse, StopRequest,
-    UpRequest, WatchStatusRequest, WatchStatusResponse,
+    AppendMetricsRequest, AppendMetricsResponse, CheckConfigRequest, CheckConfigResponse, ConfigDiffRequest,
+    ConfigHistoryRequest, ConfigRollbackRequest, ConfigVersion, DownRequest, EventRecord, EventsRequest,
+    FollowReloadRequest, InfoRequest, InfoResponse, ListMetricsRequest, ListMetricsResponse, ListRequest,
+    OutputChunk, OutputRequest, PlanRequest, PlanResponse, Progress, QueryMetricsRequest,
+    QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest, ReloadResponse,
+    RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, StartRequest, StatusRequest, StatusResponse,
+    StopRequest, UpRequest, WatchStatusRequest, WatchStatusResponse,
 };
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
@@ -36,6 +39,7 @@ pub struct Client {
     socket: PathBuf,
     calls: HelmClient<Channel>,
     metrics: MetricsClient<Channel>,
+    configuration: ConfigurationClient<Channel>,
 }
 
 impl Client {
@@ -68,7 +72,8 @@ impl Client {
         Ok(Self {
             socket: socket.to_owned(),
             calls: HelmClient::new(channel.clone()),
-            metrics: MetricsClient::new(channel),
+            metrics: MetricsClient::new(channel.clone()),
+            configuration: ConfigurationClient::new(channel),
         })
     }
 
@@ -107,6 +112,53 @@ impl Client {
     pub async fn shutdown(&mut self) -> Result<(), ClientError> {
         self.calls.shutdown(ShutdownRequest {}).await?;
         Ok(())
+    }
+
+    /// `Reexec`
+    pub async fn reexec(&mut self) -> Result<ReexecResponse, ClientError> {
+        Ok(self.calls.reexec(ReexecRequest {}).await?.into_inner())
+    }
+
+    /// `Plan`
+    pub async fn plan(&mut self, request: PlanRequest) -> Result<PlanResponse, ClientError> {
+        Ok(self.configuration.plan(request).await?.into_inner())
+    }
+
+    /// `Reload`
+    pub async fn reload(&mut self, request: ReloadRequest) -> Result<ReloadResponse, ClientError> {
+        Ok(self.configuration.reload(request).await?.into_inner())
+    }
+
+    /// `FollowReload`
+    pub async fn follow_reload(
+        &self,
+        request: FollowReloadRequest,
+    ) -> Result<Stream<ReloadProgress>, ClientError> {
+        let channel = channel(&self.socket, None).await.map_err(|e| ClientError::Broken(e.to_string()))?;
+        Ok(Stream(ConfigurationClient::new(channel).follow_reload(request).await?.into_inner()))
+    }
+
+    /// `ConfigHistory`
+    pub async fn config_history(&mut self) -> Result<Vec<ConfigVersion>, ClientError> {
+        Ok(self.configuration.config_history(ConfigHistoryRequest {}).await?.into_inner().versions)
+    }
+
+    /// `ConfigDiff`
+    pub async fn config_diff(&mut self, from: u64, to: u64) -> Result<PlanResponse, ClientError> {
+        Ok(self.configuration.config_diff(ConfigDiffRequest { from, to }).await?.into_inner())
+    }
+
+    /// `ConfigRollback`
+    pub async fn config_rollback(
+        &mut self,
+        request: ConfigRollbackRequest,
+    ) -> Result<ReloadResponse, ClientError> {
+        Ok(self.configuration.config_rollback(request).await?.into_inner())
+    }
+
+    /// `Resume`
+    pub async fn resume(&self, request: ResumeRequest) -> Result<Stream<Progress>, ClientError> {
+        Ok(Stream(self.streams().await?.resume(request).await?.into_inner()))
     }
 
     /// `WatchStatus`

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use helm_proto::v1::{
-    EventRecord, EventsRequest, OutputChunk, OutputRequest, WatchStatusRequest, WatchStatusResponse,
+    EventRecord, EventsRequest, FollowReloadRequest, OutputChunk, OutputRequest, Progress, ReloadProgress,
+    ResumeRequest, WatchStatusRequest, WatchStatusResponse,
 };
 use tokio::time::interval;
 
@@ -69,6 +70,38 @@ impl Feed for OutputRequest {
     }
 }
 
+impl Feed for FollowReloadRequest {
+    type Message = ReloadProgress;
+
+    async fn open(&self, client: Client) -> Result<Stream<ReloadProgress>, ClientError> {
+        client.follow_reload(self.clone()).await
+    }
+
+    /// Each stream begins with how far it is.
+    fn note(&mut self, _: &ReloadProgress) {}
+}
+
+impl Feed for ResumeRequest {
+    type Message = Progress;
+
+    async fn open(&self, client: Client) -> Result<Stream<Progress>, ClientError> {
+        client.resume(self.clone()).await
+    }
+
+    /// Each stream begins with how far it is.
+    fn note(&mut self, _: &Progress) {}
+}
+
+/// Goes on with an operation whose stream broke, by what its first message said: asks the next helmd, which is waited for
+/// within a bound. `None`: none came.
+pub async fn operation(
+    home: &Home,
+    request: ResumeRequest,
+    within: Duration,
+) -> Result<Option<Stream<Progress>>, ClientError> {
+    tokio::time::timeout(within, reopen(home.clone(), request)).await.ok().transpose()
+}
+
 /// What a resuming stream tells.
 #[derive(Debug)]
 pub enum News<T> {
@@ -103,8 +136,8 @@ impl<F: Feed> Resuming<F> {
         Ok(Self { home: home.clone(), feed, state: State::Open(Box::new(stream)) })
     }
 
-    /// Asks the helmd that is there now, or else the next one; [`News::Back`] comes first.
-    pub fn waiting(home: &Home, feed: F) -> Self {
+    /// Asks the helmd that is there, or comes; [`News::Back`] comes first.
+    pub fn later(home: &Home, feed: F) -> Self {
         let opening = Box::pin(reopen(home.clone(), feed.clone()));
         Self { home: home.clone(), feed, state: State::Opening(opening) }
     }

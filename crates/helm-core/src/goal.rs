@@ -69,6 +69,8 @@ pub enum Goal {
     Healthy {
         /// The run must be newer than this one.
         fresh_since: Option<RunId>,
+        /// A probe of it must have answered since helmd began: what a former one saw does not count.
+        answered: bool,
     },
     /// Nothing of it lives, and nothing is planned.
     Stopped,
@@ -98,7 +100,10 @@ pub fn judge(goal: &Goal, status: &ServiceStatus, at_begin: &ServiceStatus) -> V
                 verdict
             }
         },
-        Goal::Healthy { fresh_since } => match judge_up(*fresh_since, status, at_begin) {
+        Goal::Healthy { fresh_since, answered } => match judge_up(*fresh_since, status, at_begin) {
+            Verdict::Done(_) if *answered && status.run.is_some() && status.health_latency_us.is_none() => {
+                Verdict::Pending("its probe has not been asked again yet".into())
+            }
             Verdict::Done(_) if is_unwell(status) => {
                 Verdict::Pending(format!("{}: {}", status.health.as_str(), status.health_message))
             }

@@ -38,6 +38,11 @@ pub const STORE_AWAY: &str = "store-away";
 /// There is no entry of that id.
 pub const UNKNOWN_ENTRY: &str = "unknown-entry";
 
+/// Somebody else is at it: ask again when that is over.
+pub const BUSY: &str = "busy";
+/// Nothing is known of that reload.
+pub const UNKNOWN_RELOAD: &str = "unknown-reload";
+
 /// Metadata key of the seconds after which to try again.
 pub const RETRY_AFTER: &str = "helm-retry-after";
 
@@ -103,6 +108,16 @@ pub fn store_away(message: &str) -> Status {
 /// A question to the log, or a batch for it, that cannot be.
 pub fn bad_request(message: &str) -> Status {
     status(Code::InvalidArgument, BAD_REQUEST, message, None)
+}
+
+/// Somebody else is at it.
+pub fn busy(message: &str) -> Status {
+    status(Code::FailedPrecondition, BUSY, message, None)
+}
+
+/// Nothing is known of that reload.
+pub fn unknown_reload(message: &str) -> Status {
+    status(Code::NotFound, UNKNOWN_RELOAD, message, None)
 }
 
 /// There is no entry of that id.

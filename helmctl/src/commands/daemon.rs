@@ -18,6 +18,7 @@ pub(super) async fn run(home: &Home, verb: DaemonVerb, printer: &mut Printer) ->
         DaemonVerb::Start => start(home, printer).await,
         DaemonVerb::Stop => stop(home, printer).await,
         DaemonVerb::Status => status(home, printer).await,
+        DaemonVerb::Reexec => reexec(home, printer).await,
     }
 }
 
@@ -46,6 +47,20 @@ async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
         }
     }
     say(printer, home, false, "helmd stopped; services stay").await
+}
+
+async fn reexec(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
+    let mut client = Client::of(home).await?;
+    let former = client.info().await?;
+    let answer = client.reexec().await?;
+    // The next one answers once it has adopted what runs.
+    let (mut client, _) = daemon::ensure(home).await?;
+    let info = client.info().await?;
+    let words = format!(
+        "helmd {} (pid {}) runs from {}; before: {}. Services stay",
+        info.version, info.pid, answer.program, former.version
+    );
+    say(printer, home, true, &words).await
 }
 
 async fn say(printer: &mut Printer, home: &Home, running: bool, words: &str) -> Result<(), Failure> {

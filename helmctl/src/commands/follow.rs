@@ -45,11 +45,17 @@ impl Ending {
 pub(super) struct Following<F: Feed> {
     stream: Resuming<F>,
     interrupt: Interrupt,
+    quiet: bool,
 }
 
 impl<F: Feed> Following<F> {
     pub(super) fn new(stream: Resuming<F>) -> Result<Self, Failure> {
-        Ok(Self { stream, interrupt: Interrupt::watch()? })
+        Ok(Self { stream, interrupt: Interrupt::watch()?, quiet: false })
+    }
+
+    /// One of which a break is to be expected: nothing is said of it.
+    pub(super) fn quietly(stream: Resuming<F>) -> Result<Self, Failure> {
+        Ok(Self { quiet: true, ..Self::new(stream)? })
     }
 
     /// Ctrl+C, while something else is waited for.
@@ -66,6 +72,7 @@ impl<F: Feed> Following<F> {
             };
             match news.transpose()? {
                 Some(News::Message(message)) => return Ok(Some(message)),
+                Some(News::Away | News::Back) if self.quiet => {}
                 Some(News::Away) => note("helmd is not reachable; waiting"),
                 Some(News::Back) => note("reconnected"),
                 None => return Ok(None),

@@ -10,6 +10,7 @@ mod logs;
 mod metrics;
 mod operate;
 mod output;
+mod reload;
 mod retention;
 mod status;
 
@@ -18,7 +19,7 @@ use helm_client::{Client, Home, daemon as daemon_of};
 use helm_proto::Timestamp;
 use helm_proto::v1::{EventsRequest, OutputRequest};
 
-use crate::cli::{Cli, ConfigVerb, LogsVerb, Verb};
+use crate::cli::{Cli, LogsVerb, Verb};
 use crate::failure::Failure;
 use crate::render::Printer;
 use crate::when;
@@ -35,28 +36,28 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         Verb::Up { names, as_wanted, mode, wait } => {
             let mut client = connect_or_start(&home).await?;
             alerts(&mut client).await?;
-            operate::up(&client, names, as_wanted, mode, &wait, printer).await
+            operate::up(&home, &client, names, as_wanted, mode, &wait, printer).await
         }
         Verb::Start { names, mode, wait } => {
             let mut client = connect_or_start(&home).await?;
             alerts(&mut client).await?;
-            operate::start(&client, names, mode, &wait, printer).await
+            operate::start(&home, &client, names, mode, &wait, printer).await
         }
         // A stop is carried out also where it cannot be written down: what that means is known behind it.
         Verb::Down { names, wait } => {
             let mut client = Client::of(&home).await?;
-            operate::down(&client, names, &wait, printer).await?;
+            operate::down(&home, &client, names, &wait, printer).await?;
             alerts(&mut client).await.map(drop)
         }
         Verb::Stop { names, wait } => {
             let mut client = Client::of(&home).await?;
-            operate::stop(&client, names, &wait, printer).await?;
+            operate::stop(&home, &client, names, &wait, printer).await?;
             alerts(&mut client).await.map(drop)
         }
         Verb::Restart { names, mode, wait } => {
             let mut client = Client::of(&home).await?;
             alerts(&mut client).await?;
-            operate::restart(&client, names, mode, &wait, printer).await
+            operate::restart(&home, &client, names, mode, &wait, printer).await
         }
         Verb::Status { names, watch: false } => {
             status::once(&mut Client::of(&home).await?, names, printer).await
@@ -91,7 +92,10 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         }
         Verb::Db(verb) => db::run(&home, verb, printer).await,
         Verb::Retention(verb) => retention::run(&home, verb, printer).await,
-        Verb::Config(ConfigVerb::Check) => config::check(&home, printer).await,
+        Verb::Plan { reach } => reload::plan(&home, reach, printer).await,
+        Verb::Reload { dry_run: true, reach, .. } => reload::plan(&home, reach, printer).await,
+        Verb::Reload { dry_run: false, reach, gate } => reload::reload(&home, reach, gate, printer).await,
+        Verb::Config(verb) => config::run(&home, verb, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use helm_client::{Client, ClientError};
+use helm_client::stream::Stream;
+use helm_client::{Client, Home, resume};
 use helm_proto::v1::{
-    DownRequest, Outcome, Progress, RestartRequest, StartRequest, StopRequest, UpRequest, Wait,
+    DownRequest, Outcome, Progress, RestartRequest, ResumeRequest, StartRequest, StopRequest, UpRequest, Wait,
 };
-use tokio_stream::{Stream, StreamExt};
+use tokio::time::Instant;
+use tokio_stream::StreamExt;
 
 use crate::cli::{ModeArg, WaitArgs};
 use crate::failure::Failure;
@@ -17,10 +19,18 @@ use super::follow::Interrupt;
 
 /// How often waiting times are redrawn.
 const REDRAW: Duration = Duration::from_secs(1);
+/// How long the next helmd may take to come, where one leaves within an operation.
+const NEXT_WITHIN: Duration = Duration::from_secs(10);
+
+type Progresses = Stream<Progress>;
 
 fn wait(args: &WaitArgs) -> Option<Wait> {
     let timeout_ms = u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX);
     Some(Wait { no_wait: args.no_wait, timeout_ms })
+}
+
+fn operation<'a>(home: &'a Home, args: &WaitArgs) -> Operation<'a> {
+    Operation { home, token: String::new(), wait: wait(args), until: Instant::now() + args.timeout }
 }
 
 fn mode(arg: ModeArg) -> String {
@@ -28,6 +38,7 @@ fn mode(arg: ModeArg) -> String {
 }
 
 pub(super) async fn up(
+    home: &Home,
     client: &Client,
     names: Vec<String>,
     as_wanted: bool,
@@ -36,10 +47,11 @@ pub(super) async fn up(
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let request = UpRequest { names: names.clone(), mode: mode(mode_arg), as_wanted, wait: wait(args) };
-    follow(client.up(request).await?, &names, printer).await
+    follow(operation(home, args), client.up(request).await?, &names, printer).await
 }
 
 pub(super) async fn start(
+    home: &Home,
     client: &Client,
     names: Vec<String>,
     mode_arg: ModeArg,
@@ -47,20 +59,22 @@ pub(super) async fn start(
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let request = StartRequest { names: names.clone(), mode: mode(mode_arg), wait: wait(args) };
-    follow(client.start(request).await?, &names, printer).await
+    follow(operation(home, args), client.start(request).await?, &names, printer).await
 }
 
 pub(super) async fn stop(
+    home: &Home,
     client: &Client,
     names: Vec<String>,
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let request = StopRequest { names: names.clone(), wait: wait(args) };
-    follow(client.stop(request).await?, &names, printer).await
+    follow(operation(home, args), client.stop(request).await?, &names, printer).await
 }
 
 pub(super) async fn restart(
+    home: &Home,
     client: &Client,
     names: Vec<String>,
     mode_arg: ModeArg,
@@ -68,55 +82,87 @@ pub(super) async fn restart(
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let request = RestartRequest { names: names.clone(), mode: mode(mode_arg), wait: wait(args) };
-    follow(client.restart(request).await?, &names, printer).await
+    follow(operation(home, args), client.restart(request).await?, &names, printer).await
 }
 
 pub(super) async fn down(
+    home: &Home,
     client: &Client,
     names: Vec<String>,
     args: &WaitArgs,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let request = DownRequest { names: names.clone(), wait: wait(args) };
-    follow(client.down(request).await?, &names, printer).await
+    follow(operation(home, args), client.down(request).await?, &names, printer).await
+}
+
+/// An operation, and how to go on with it where helmd begins again meanwhile.
+struct Operation<'a> {
+    home: &'a Home,
+    /// As the first message said; empty until then.
+    token: String,
+    wait: Option<Wait>,
+    until: Instant,
+}
+
+impl Operation<'_> {
+    /// What the next helmd tells of it; `None`: there is none, or nothing is known to ask it for.
+    async fn resumed(&self) -> Result<Option<Progresses>, Failure> {
+        if self.token.is_empty() {
+            return Ok(None);
+        }
+        let left = self.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let wait = self.wait.map(|wait| Wait { timeout_ms, ..wait });
+        let request = ResumeRequest { operation: self.token.clone(), wait };
+        Ok(resume::operation(self.home, request, NEXT_WITHIN).await?)
+    }
 }
 
 /// Shows progress until the outcome.
 async fn follow(
-    stream: impl Stream<Item = Result<Progress, ClientError>>,
+    mut operation: Operation<'_>,
+    first: Progresses,
     asked: &[String],
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let mut board = Board::new(printer.wants_json());
-    let stream = stream.timeout_repeating(tokio::time::interval(REDRAW));
-    tokio::pin!(stream);
     let mut interrupt = Interrupt::watch()?;
-    let (mut outcome, mut taken) = (None, false);
-    loop {
+    let mut redraw = tokio::time::interval(REDRAW);
+    let mut stream = first;
+    let outcome = loop {
         let next = tokio::select! {
             next = stream.next() => next,
+            _ = redraw.tick(), if board.is_live() => {
+                board.redraw();
+                continue;
+            }
             () = interrupt.pressed() => {
                 return Err(Failure::Failed("not waiting any longer; the operation goes on (helmctl status)".into()));
             }
         };
-        match next {
-            Some(Ok(Err(e))) if e.is_away() => return Err(Failure::Lost { taken }),
-            Some(Ok(progress)) => {
-                let progress = progress?;
-                taken = true;
-                board.take(&progress, asked);
-                // What comes with the outcome is told with it.
-                if board.is_live() || progress.outcome.is_none() {
-                    board.tell(printer)?;
-                }
-                outcome = progress.outcome.or(outcome);
+        let progress = match next {
+            Some(Ok(progress)) => progress,
+            Some(Err(e)) if !e.is_away() => return Err(e.into()),
+            Some(Err(_)) | None => {
+                let lost = Failure::Lost { taken: !operation.token.is_empty() };
+                stream = operation.resumed().await?.ok_or(lost)?;
+                continue;
             }
-            Some(Err(_)) if board.is_live() => board.redraw(),
-            Some(Err(_)) => {}
-            None => break,
+        };
+        if !progress.operation.is_empty() {
+            operation.token.clone_from(&progress.operation);
         }
-    }
-    conclude(outcome.ok_or(Failure::Lost { taken })?, &mut board, printer)
+        board.take(&progress, asked);
+        // What comes with the outcome is told with it.
+        if board.is_live() || progress.outcome.is_none() {
+            board.tell(printer)?;
+        }
+        if let Some(outcome) = progress.outcome {
+            break outcome;
+        }
+    };
+    conclude(outcome, &mut board, printer)
 }
 
 fn conclude(outcome: Outcome, board: &mut Board, printer: &mut Printer) -> Result<(), Failure> {

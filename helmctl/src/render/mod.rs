@@ -2,12 +2,14 @@
 
 pub(crate) mod db;
 pub(crate) mod json;
+pub(crate) mod json_config;
 pub(crate) mod json_db;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod log_entry;
 pub(crate) mod log_stats;
 pub(crate) mod metrics;
+pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod screen;
 pub(crate) mod spark;

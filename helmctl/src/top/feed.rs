@@ -147,19 +147,19 @@ async fn follow_pane(
                 mark: true,
                 ..Default::default()
             };
-            each(Resuming::waiting(home, request), pane, sink, event).await
+            each(Resuming::later(home, request), pane, sink, event).await
         }
         Tab::Output => {
             let request =
                 OutputRequest { name: service, lines: Some(PAST), follow: true, ..Default::default() };
-            each(Resuming::waiting(home, request), pane, sink, output).await
+            each(Resuming::later(home, request), pane, sink, output).await
         }
         Tab::Log => {
             let filter = LogFilter { services: vec![service.clone()], ..Default::default() };
             let request = FollowLogsRequest { filter: Some(filter), last: PAST, ..Default::default() };
             let mut columns = log::Columns::default();
             let lines = move |message| entries(&mut columns, message);
-            each(Resuming::waiting(home, request), pane, sink, lines).await
+            each(Resuming::later(home, request), pane, sink, lines).await
         }
     }
 }

@@ -77,7 +77,7 @@ fn notify_probes(spec: &ServiceSpec) -> impl Iterator<Item = &Probe> {
 
 /// The service's own services.json (contract 3.3): for the Python services of the ecosystem, never through a symlink, and
 /// never over the home's own.
-fn hand_over_registry(config: &Config, spec: &ServiceSpec, home: &Path) -> Result<(), String> {
+pub(crate) fn hand_over_registry(config: &Config, spec: &ServiceSpec, home: &Path) -> Result<(), String> {
     let python = matches!(spec.program, Some(Program::Python { .. }));
     let dir = Path::new(&spec.path);
     if !python || dir.canonicalize().is_ok_and(|d| d == home) {

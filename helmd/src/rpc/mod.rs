@@ -1,5 +1,6 @@
 //! The `helm.v1` API. Handlers hold handles; status is answered from memory.
 
+pub mod config;
 pub mod logs;
 pub mod metrics;
 pub mod operate;
@@ -14,6 +15,7 @@ use helm_core::ask::{Ask, Refusal};
 use helm_core::name::ServiceName;
 use helm_core::spec::{self, Check, Program, ServiceSpec};
 use helm_core::wish::Mode;
+use helm_proto::v1::configuration_server::ConfigurationServer;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
 use helm_proto::v1::logs_server::LogsServer;
 use helm_proto::v1::metrics_server::MetricsServer;
@@ -21,8 +23,9 @@ use helm_proto::v1::store_server::StoreServer;
 use helm_proto::v1::{
     CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
     InfoRequest, InfoResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress,
-    RestartRequest, ServiceInfo, ShutdownRequest, ShutdownResponse, StartRequest, StatusRequest,
-    StatusResponse, StopRequest, UpRequest, Wait, WatchStatusRequest, WatchStatusResponse,
+    ReexecRequest, ReexecResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest,
+    ShutdownResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, UpRequest, Wait,
+    WatchStatusRequest, WatchStatusResponse,
 };
 use helm_proto::{convert, reason};
 use tokio::net::UnixListener;
@@ -36,11 +39,13 @@ use tonic::{Request, Response, Status};
 
 use crate::changes::Changes;
 use crate::clock;
-use crate::config;
+use crate::config as files;
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::journal::Journal;
+use crate::leave::{Leave, Then};
 use crate::programs;
+use crate::reload::Reloads;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
@@ -100,8 +105,12 @@ pub struct Api {
     pub facts: Arc<Facts>,
     /// Owns the streams.
     pub tasks: TaskTracker,
-    /// Ends helmd.
+    /// Told when this life of helmd ends.
     pub stop: CancellationToken,
+    /// Ends it.
+    pub leave: Leave,
+    /// Applies configurations.
+    pub reloads: Reloads,
 }
 
 impl Api {
@@ -154,6 +163,7 @@ impl Helm for Api {
     type RestartStream = ReceiverStream<Result<Progress>>;
     type UpStream = ReceiverStream<Result<Progress>>;
     type DownStream = ReceiverStream<Result<Progress>>;
+    type ResumeStream = ReceiverStream<Result<Progress>>;
     type OutputStream = ReceiverStream<Result<OutputChunk>>;
     type EventsStream = ReceiverStream<Result<EventRecord>>;
 
@@ -264,20 +274,33 @@ impl Helm for Api {
 
     async fn check_config(&self, _: Request<CheckConfigRequest>) -> Result<Response<CheckConfigResponse>> {
         let home = self.facts.home.clone();
-        let read = work::CHECKS.run(move || Ok(config::read(&home))).await;
-        let (config, mut faults) = read.map_err(|e| Status::internal(e.to_string()))?;
-        let ok = !config::faulty(&faults);
+        let read = work::CHECKS.run(move || Ok(files::read(&home))).await;
+        let files::Read { config, mut faults, .. } = read.map_err(|e| Status::internal(e.to_string()))?;
+        let ok = !files::faulty(&faults);
         if let Some(config) = config {
-            let base_env = Arc::new(config::own_environment());
+            let base_env = Arc::new(files::own_environment());
             faults.extend(programs::looked_for(Arc::new(config), base_env).await);
         }
         let faults = faults.iter().map(convert::fault).collect();
         Ok(Response::new(CheckConfigResponse { ok, faults }))
     }
 
+    async fn resume(&self, request: Request<ResumeRequest>) -> Result<Streaming<Progress>> {
+        let ResumeRequest { operation, wait } = request.into_inner();
+        let pursuits = operate::waited(&operation, &self.supervisor.view())?;
+        let fleet = self.supervisor.subscribe();
+        Ok(self.stream(|sink| operate::resume(fleet, pursuits, wait, sink)))
+    }
+
+    async fn reexec(&self, _: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
+        Err(Status::unimplemented(
+            "this helmd cannot be replaced in place yet: helmctl daemon stop && helmctl daemon start (services stay)",
+        ))
+    }
+
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {
         tracing::info!("asked to leave by {}; services stay", by(&request));
-        self.stop.cancel();
+        self.leave.to(Then::Nothing);
         Ok(Response::new(ShutdownResponse {}))
     }
 }
@@ -291,6 +314,7 @@ pub async fn serve(
 ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<HelmServer<Api>>().await;
+    health.set_serving::<ConfigurationServer<Api>>().await;
     health.set_serving::<LogsServer<Api>>().await;
     health.set_serving::<MetricsServer<Api>>().await;
     health.set_serving::<StoreServer<Api>>().await;
@@ -303,6 +327,7 @@ pub async fn serve(
     let server = Server::builder()
         .layer(InterceptorLayer::new(peer::admit))
         .add_service(HelmServer::new(api.clone()))
+        .add_service(ConfigurationServer::new(api.clone()))
         .add_service(LogsServer::new(api.clone()).max_decoding_message_size(logs::LARGEST_REQUEST))
         .add_service(MetricsServer::new(api.clone()))
         .add_service(StoreServer::new(api))

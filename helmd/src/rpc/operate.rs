@@ -1,23 +1,27 @@
 //! Start, stop, restart, up, down: ask the fleet, then stream progress until every service is where it should be, the
 //! time is over, or the caller leaves (the operation goes on).
+//!
+//! What an operation waits for is told to its caller as a text (`operation`), so that whichever helmd is there when the
+//! stream breaks can go on with it: nothing of it has to be kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use helm_core::ask::Ask;
-use helm_core::goal::{Trials, Verdict};
+use helm_core::ask::{Ask, Refusal};
+use helm_core::goal::{Goal, Trials, Verdict};
 use helm_core::name::ServiceName;
-use helm_core::status::ServiceStatus;
+use helm_core::status::{RunId, ServiceStatus};
 use helm_core::time::Mono;
 use helm_proto::v1::{Outcome, Progress, ServiceProgress, Wait};
 use helm_proto::{convert, reason};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::clock;
-use crate::supervisor::{AskError, FleetView, Pursuit, Supervisor};
+use crate::supervisor::{Accepted, AskError, FleetView, Pursuit, Supervisor};
 
 /// Longest wait where the caller names none.
 const DEFAULT_WAIT: Duration = Duration::from_secs(120);
@@ -27,7 +31,6 @@ pub type Sink = mpsc::Sender<Result<Progress, Status>>;
 
 /// Carries out one request.
 pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: String, sink: Sink) {
-    let wait = wait.unwrap_or_default();
     let mut fleet = supervisor.subscribe();
     let accepted = match supervisor.ask(ask, by).await {
         Ok(accepted) => accepted,
@@ -36,27 +39,62 @@ pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: S
             return;
         }
     };
-    let mut report = Report {
-        pursuits: accepted.goals,
-        also: accepted.also.iter().map(ToString::to_string).collect(),
-        told: BTreeMap::new(),
-        trials: Trials::default(),
+    let Accepted { goals, also, warning } = accepted;
+    let also = also.iter().map(ToString::to_string).collect();
+    let report = Report { also, operation: token(&goals), ..Report::of(goals) };
+    let warning = warning.map(|w| format!("; {w}")).unwrap_or_default();
+    report.send(&mut fleet, wait.unwrap_or_default(), &warning, &sink).await;
+}
+
+/// Goes on with an operation that was begun elsewhere.
+pub async fn resume(
+    mut fleet: watch::Receiver<Arc<FleetView>>,
+    pursuits: Vec<Pursuit>,
+    wait: Option<Wait>,
+    sink: Sink,
+) {
+    let report = Report { operation: token(&pursuits), ..Report::of(pursuits) };
+    report.send(&mut fleet, wait.unwrap_or_default(), "", &sink).await;
+}
+
+/// One service of an operation, on its way through its caller.
+#[derive(Serialize, Deserialize)]
+struct Waited {
+    name: ServiceName,
+    goal: Goal,
+    /// The run that there was when it was asked.
+    run: Option<RunId>,
+    ready: bool,
+}
+
+fn token(pursuits: &[Pursuit]) -> String {
+    let waited = pursuits.iter().map(|pursuit| Waited {
+        name: pursuit.name.clone(),
+        goal: pursuit.goal,
+        run: pursuit.at_begin.run,
+        ready: pursuit.at_begin.ready,
+    });
+    serde_json::to_string(&waited.collect::<Vec<_>>()).unwrap_or_default()
+}
+
+/// What the text of an operation says, for the fleet as it is now.
+#[allow(clippy::result_large_err, reason = "the error of every handler")]
+pub fn waited(operation: &str, view: &FleetView) -> Result<Vec<Pursuit>, Status> {
+    let waited: Vec<Waited> = serde_json::from_str(operation)
+        .map_err(|_| reason::bad_request("this is no operation as a helmd has told it"))?;
+    let pursuit = |Waited { name, goal, run, ready }: Waited| match view.get(name.as_str()) {
+        // It has seen the wish: whatever it says now counts.
+        Some(now) => {
+            let at_begin = ServiceStatus { run, ready, revision: u64::MAX, ..ServiceStatus::clone(now) };
+            Some(Ok(Pursuit { name, goal, at_begin: Arc::new(at_begin) }))
+        }
+        // It is configured no more, and nothing of it lives.
+        None if goal == Goal::Stopped => None,
+        None => {
+            Some(Err(reason::refused(&Refusal::UnknownService { name: name.to_string(), nearest: None })))
+        }
     };
-    let warning = accepted.warning.map(|w| format!("; {w}")).unwrap_or_default();
-    let last = if wait.no_wait {
-        Some(report.outcome(
-            "accepted",
-            format!("accepted{warning}"),
-            &fleet.borrow_and_update().clone(),
-            clock::mono(),
-        ))
-    } else {
-        let limit = if wait.timeout_ms == 0 { DEFAULT_WAIT } else { Duration::from_millis(wait.timeout_ms) };
-        report.follow(&mut fleet, Instant::now() + limit, limit, &warning, &sink).await
-    };
-    if let Some(last) = last {
-        let _ = sink.send(Ok(last)).await;
-    }
+    waited.into_iter().filter_map(pursuit).collect()
 }
 
 fn refusal(error: &AskError) -> Status {
@@ -74,16 +112,44 @@ struct Looked {
     skipped: Vec<String>,
 }
 
-struct Report {
+/// How a number of services do on their way.
+#[derive(Default)]
+pub(super) struct Report {
     pursuits: Vec<Pursuit>,
     /// Started as well; until the first message has told it.
     also: Vec<String>,
+    /// By which the caller can go on elsewhere; until the first message has told it.
+    operation: String,
     /// Step and message last told, by service.
     told: BTreeMap<ServiceName, (&'static str, String)>,
     trials: Trials,
 }
 
 impl Report {
+    pub(super) fn of(pursuits: Vec<Pursuit>) -> Self {
+        Self { pursuits, ..Self::default() }
+    }
+
+    async fn send(
+        mut self,
+        fleet: &mut watch::Receiver<Arc<FleetView>>,
+        wait: Wait,
+        warning: &str,
+        sink: &Sink,
+    ) {
+        let last = if wait.no_wait {
+            let view = fleet.borrow_and_update().clone();
+            Some(self.outcome("accepted", format!("accepted{warning}"), &view, clock::mono()))
+        } else {
+            let limit =
+                if wait.timeout_ms == 0 { DEFAULT_WAIT } else { Duration::from_millis(wait.timeout_ms) };
+            self.follow(fleet, Instant::now() + limit, limit, warning, sink).await
+        };
+        if let Some(last) = last {
+            let _ = sink.send(Ok(last)).await;
+        }
+    }
+
     /// The last message; none where nobody listens, or where helmd leaves before it is done (the next one goes on).
     async fn follow(
         &mut self,
@@ -103,8 +169,9 @@ impl Report {
             }
             let news = self.news(&view, now);
             if !news.is_empty() {
-                let also_starts = std::mem::take(&mut self.also);
-                let progress = Progress { services: news, outcome: None, also_starts };
+                let (also_starts, operation) =
+                    (std::mem::take(&mut self.also), std::mem::take(&mut self.operation));
+                let progress = Progress { services: news, outcome: None, also_starts, operation };
                 if sink.send(Ok(progress)).await.is_err() {
                     return None;
                 }
@@ -137,7 +204,7 @@ impl Report {
     }
 
     /// Services whose step or message differs from what was told.
-    fn news(&mut self, view: &FleetView, now: Mono) -> Vec<ServiceProgress> {
+    pub(super) fn news(&mut self, view: &FleetView, now: Mono) -> Vec<ServiceProgress> {
         let mut news = Vec::new();
         for pursuit in &self.pursuits {
             let (step, message) = match verdict(pursuit, view, &mut self.trials, now) {
@@ -165,7 +232,8 @@ impl Report {
     fn outcome(&mut self, result: &str, message: String, view: &FleetView, now: Mono) -> Progress {
         let outcome = Outcome { result: result.to_owned(), message };
         let also_starts = std::mem::take(&mut self.also);
-        Progress { services: self.news(view, now), outcome: Some(outcome), also_starts }
+        let operation = std::mem::take(&mut self.operation);
+        Progress { services: self.news(view, now), outcome: Some(outcome), also_starts, operation }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::home::{Home, replace_durably};
 use crate::store::keep::{self, Rules};
 use crate::store::place::Place;
 use crate::store::{Opened, State, in_words, lag};
+use crate::versions::{Author, Versions};
 use crate::{clock, ini, work};
 
 /// A database that does not answer in this time is not waited for: the status tells what is known without it.
@@ -75,7 +76,8 @@ impl StoreRpc for Api {
         let SetRetentionRequest { class, rule } = request.into_inner();
         let (class, keep) = (class_name(&class)?, keep_of(&rule)?);
         let (home, name) = (self.facts.home.clone(), class.clone());
-        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string())).await;
+        let author = Author { by: who.clone(), why: format!("retention of {name} set to {keep}") };
+        let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string(), author)).await;
         written.map_err(|e| {
             reason::not_recorded(&format!("instance/helm.conf cannot be written, nothing was changed: {e}"))
         })?;
@@ -102,14 +104,20 @@ fn keep_of(text: &str) -> Result<Keep> {
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// One key of `[retention]`; everything else of the file stays as it is.
-fn write_rule(home: &Home, class: &str, rule: &str) -> std::io::Result<()> {
+fn write_rule(home: &Home, class: &str, rule: &str, author: Author) -> std::io::Result<()> {
     let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = home.instance().join("helm.conf");
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read?,
     };
-    replace_durably(&path, ini::set(&text, "retention", class, rule).as_bytes(), 0o600)
+    let edit = |text: &str| ini::set(text, "retention", class, rule);
+    replace_durably(&path, edit(&text).as_bytes(), 0o600)?;
+    // The file says it already; that there is no way back to it is no reason to refuse it.
+    Versions::of(home).amend(author, edit).or_else(|e| {
+        tracing::warn!("the rule of retention could not be kept in instance/config-history: {e}");
+        Ok(())
+    })
 }
 
 impl Api {

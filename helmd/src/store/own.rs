@@ -10,7 +10,7 @@ use std::time::Duration;
 use helm_store::entry::{Level, NewEntry, Source};
 use helm_store::partition::Class;
 use helm_store::writer::{Append, AppendError};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,10 +41,10 @@ pub struct Tap {
     dropped: Arc<AtomicU64>,
 }
 
-/// What was logged.
-#[derive(Debug)]
+/// What was logged; for one life of helmd after another.
+#[derive(Debug, Clone)]
 pub struct Lines {
-    lines: mpsc::Receiver<NewEntry>,
+    lines: Arc<Mutex<mpsc::Receiver<NewEntry>>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -52,7 +52,7 @@ pub struct Lines {
 pub fn tap() -> (Tap, Lines) {
     let (sender, lines) = mpsc::channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
-    (Tap { lines: sender, dropped: dropped.clone() }, Lines { lines, dropped })
+    (Tap { lines: sender, dropped: dropped.clone() }, Lines { lines: Arc::new(Mutex::new(lines)), dropped })
 }
 
 impl<S: Subscriber> Layer<S> for Tap {
@@ -127,16 +127,17 @@ impl Lines {
         });
     }
 
-    async fn append_all(mut self, store: Store) {
+    async fn append_all(self, store: Store) {
         let Some(opened) = store.open().await else { return };
+        let mut lines = self.lines.lock().await;
         loop {
             let mut batch = Vec::with_capacity(BATCH);
-            if self.lines.recv_many(&mut batch, 1).await == 0 {
+            if lines.recv_many(&mut batch, 1).await == 0 {
                 return;
             }
             sleep_until(Instant::now() + GATHER).await;
             while batch.len() < BATCH
-                && let Ok(line) = self.lines.try_recv()
+                && let Ok(line) = lines.try_recv()
             {
                 batch.push(line);
             }
@@ -168,16 +169,16 @@ mod tests {
 
     #[test]
     fn lines_come_with_level_and_fields_and_the_store_is_not_heard() {
-        let (tap, mut lines) = tap();
-        let dropped = lines.dropped.clone();
+        let (tap, Lines { lines, dropped }) = tap();
+        let mut lines = lines.try_lock().unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(tap), || {
             tracing::warn!(target: "helmd::keeper", service = "core", "it is {}", "slow");
             tracing::error!(target: "helm_store::writer", "not heard");
             tracing::error!(target: "sqlx::query", "not heard");
-            let line = lines.lines.try_recv().unwrap();
+            let line = lines.try_recv().unwrap();
             assert_eq!((line.level, line.service.as_str()), (Level::Warning, "helm"));
             assert_eq!(line.message, "it is slow service=\"core\"");
-            assert!(lines.lines.try_recv().is_err());
+            assert!(lines.try_recv().is_err());
             for n in 0..QUEUE + 3 {
                 tracing::info!(target: "helmd::app", "{n}");
             }

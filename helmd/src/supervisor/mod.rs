@@ -54,7 +54,7 @@ pub struct Accepted {
 }
 
 /// One service on its way to a goal.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pursuit {
     /// Service.
     pub name: ServiceName,

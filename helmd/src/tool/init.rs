@@ -73,9 +73,7 @@ pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<
         say("instance/helm.conf written (readable for its owner only)");
     }
     if matches!(home.lock(), Err(HomeError::Held { .. })) {
-        say(
-            "helmd goes on with the store that it has; apply with: helmctl daemon stop && helmctl daemon start (services stay)",
-        );
+        say("helmd goes on with the store that it has; apply with: helmctl reload (services stay)");
     }
     Ok(check::seen(&options, &look))
 }

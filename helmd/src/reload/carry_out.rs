@@ -1,0 +1,281 @@
+//! A reload that a former life wrote down: what is asked of the fleet, the wait until all is well, and the way back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use helm_core::ask::Ask;
+use helm_core::goal::{Goal, Trials, Verdict};
+use helm_core::name::ServiceName;
+use helm_core::reload::Todo;
+use helm_core::spec::{Check, Config, Probe, ServiceSpec};
+use helm_core::status::State;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Doing, Reloads};
+use crate::clock;
+use crate::keeper::launch;
+use crate::leave::Then;
+use crate::supervisor::{FleetView, Pursuit};
+use crate::versions::{Ended, Operation, Phase, Refused, Standing, Versions};
+use crate::work;
+
+/// How long all must stay well: what dies of its new definition mostly does so at once.
+const SETTLES: Duration = Duration::from_secs(2);
+/// How long what was taken back has to be up again, before that is told as it is.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
+
+impl Reloads {
+    /// Goes on with what is under way, if anything is.
+    pub async fn carry_out(self, config: Arc<Config>) {
+        let under_way = self.doing.borrow().operation.clone().filter(|operation| operation.ended.is_none());
+        let Some(mut operation) = under_way else { return };
+        self.hand_over_directory(config.clone()).await;
+        let (mut pursuits, trouble) = self.ask(&mut operation, &config).await;
+        if operation.gate_ms.is_none() && operation.phase == Phase::Apply {
+            let message = applied(&operation, &trouble);
+            return self.end(operation, if trouble.is_empty() { "done" } else { "failed" }, message).await;
+        }
+        pursuits.retain(|pursuit| pursuit.goal != Goal::Stopped);
+        let (limit, until) = self.limit(&mut operation).await;
+        let lacks = self.wait(&operation, Arc::new(pursuits), until).await;
+        let lacks: Vec<String> = trouble.into_iter().chain(lacks).collect();
+        match &operation.phase {
+            Phase::Apply if lacks.is_empty() => {
+                let message =
+                    format!("configuration {} is in force, and all that changed is healthy", operation.to);
+                self.end(operation, "done", message).await;
+            }
+            Phase::Apply => {
+                let why = format!("not all healthy within {} s: {}", limit.as_secs(), lacks.join("; "));
+                self.go_back(operation, why).await;
+            }
+            Phase::Back { why } => {
+                let not_yet = if lacks.is_empty() {
+                    "what was restarted is up again".to_owned()
+                } else {
+                    format!("NOT up again: {}", lacks.join("; "))
+                };
+                let message = format!(
+                    "configuration {} was taken back: {why}. {} is in force again; {not_yet}. The files are as you wrote them: mend them, then: helmctl reload --wait",
+                    operation.to,
+                    operation.from.map_or_else(|| "the former one".into(), |n| format!("Configuration {n}")),
+                );
+                self.end(operation, "rolled_back", message).await;
+            }
+        }
+    }
+
+    /// The services' own copies of the directory, which others of them read.
+    async fn hand_over_directory(&self, config: Arc<Config>) {
+        let home = self.home.clone();
+        let write = move || {
+            for spec in config.services.iter().filter(|spec| std::path::Path::new(&spec.path).is_dir()) {
+                if let Err(e) = launch::hand_over_registry(&config, spec, home.path()) {
+                    tracing::warn!(service.name = %spec.name, "{e}");
+                }
+            }
+            Ok(())
+        };
+        if let Err(e) = work::PROGRAMS.run(write).await {
+            tracing::warn!("the services' copies of services.json were not written: {e}");
+        }
+    }
+
+    /// Asks the fleet, unless a former life has; what is to come of it, and what was refused.
+    async fn ask(&self, operation: &mut Operation, config: &Config) -> (Vec<Pursuit>, Vec<String>) {
+        let Todo { stop, restart, start, live } = operation.todo.clone();
+        let names = |list: &[ServiceName]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let view = self.supervisor.view();
+        let known = |list: Vec<ServiceName>| -> Vec<ServiceName> {
+            list.into_iter().filter(|name| view.get(name.as_str()).is_some()).collect()
+        };
+        let (stop, restart, start) = (known(stop), known(restart), known(start));
+        let asks = [
+            Ask::Stop { names: names(&stop) },
+            Ask::Restart { names: names(&restart), mode: None },
+            Ask::Start { names: names(&start), mode: None },
+        ];
+        let mut goals = self.at_once(&live, config);
+        let mut trouble = Vec::new();
+        let by = format!("the reload to configuration {} ({})", operation.to, operation.by);
+        for (ask, named) in asks.into_iter().zip([&stop, &restart, &start]) {
+            if named.is_empty() {
+                continue;
+            }
+            if operation.asked {
+                goals.extend(named.iter().filter_map(|name| self.pursuit(name, config)));
+                continue;
+            }
+            match self.supervisor.ask(ask, by.clone()).await {
+                Ok(accepted) => goals.extend(accepted.goals.into_iter().map(|p| healthy(p, config))),
+                Err(e) => trouble.push(e.to_string()),
+            }
+        }
+        operation.asked = true;
+        self.note(operation, &Arc::default()).await;
+        (goals, trouble)
+    }
+
+    /// Of those that run on: what helmd alone uses is new, and they are to be well by it.
+    fn at_once(&self, live: &[ServiceName], config: &Config) -> Vec<Pursuit> {
+        let view = self.supervisor.view();
+        let up = |name: &&ServiceName| {
+            let status = view.get(name.as_str());
+            status.is_some_and(|s| s.wanted && matches!(s.state, State::Running | State::Starting))
+        };
+        live.iter().filter(up).filter_map(|name| self.pursuit(name, config)).collect()
+    }
+
+    fn pursuit(&self, name: &ServiceName, config: &Config) -> Option<Pursuit> {
+        let at_begin = self.supervisor.view().get(name.as_str())?.clone();
+        let answered = config.service(name.as_str()).is_some_and(is_asked);
+        Some(Pursuit { name: name.clone(), goal: Goal::Healthy { fresh_since: None, answered }, at_begin })
+    }
+
+    /// How long services have, and until when. Written down: a helmd that is killed does not give them more.
+    async fn limit(&self, operation: &mut Operation) -> (Duration, Instant) {
+        let limit = match operation.phase {
+            Phase::Apply => operation.gate_ms.map_or(BACK_WITHIN, Duration::from_millis),
+            Phase::Back { .. } => BACK_WITHIN,
+        };
+        let now = clock::wall().0;
+        let nanos = i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX);
+        let until = operation.until.unwrap_or_else(|| now.saturating_add(nanos));
+        operation.until = Some(until);
+        self.note(operation, &Arc::default()).await;
+        let left = u64::try_from(until.saturating_sub(now)).unwrap_or(0);
+        (limit, Instant::now() + Duration::from_nanos(left).min(limit))
+    }
+
+    /// Until all is well and stays so for a while, or the time is over; what is not well, in words.
+    async fn wait(&self, operation: &Operation, pursuits: Arc<Vec<Pursuit>>, until: Instant) -> Vec<String> {
+        self.show(operation, &pursuits);
+        let mut fleet = self.supervisor.subscribe();
+        let mut trials = Trials::default();
+        let mut well_since: Option<Instant> = None;
+        loop {
+            let view = fleet.borrow_and_update().clone();
+            let (mono, now) = (clock::mono(), Instant::now());
+            let (pending, failed) = lacking(&pursuits, &view, &mut trials);
+            well_since = if pending.is_empty() { well_since.or(Some(now)) } else { None };
+            let settled = well_since.is_some_and(|since| pursuits.is_empty() || now >= since + SETTLES);
+            if !failed.is_empty() || settled || now >= until {
+                return failed.into_iter().chain(pending).collect();
+            }
+            let next = [well_since.map(|since| since + SETTLES), trials.next(mono).map(clock::instant)];
+            let next = next.into_iter().flatten().fold(until, Instant::min);
+            // The time is looked at above.
+            let _ = timeout_at(next, fleet.changed()).await;
+        }
+    }
+
+    /// The configuration before is the one to run by, from the next life on.
+    async fn go_back(&self, operation: Operation, why: String) {
+        let Some(from) = operation.from else {
+            let message = format!("configuration {} is in force; {why}", operation.to);
+            return self.end(operation, "failed", message).await;
+        };
+        tracing::warn!("configuration {} is taken back: {why}", operation.to);
+        let refused = Some(Refused { number: operation.to, why: why.clone() });
+        let back = Operation {
+            phase: Phase::Back { why },
+            todo: operation.todo.clone().back(),
+            asked: false,
+            until: None,
+            ..operation.clone()
+        };
+        let standing = Standing { current: Some(from), refused, operation: Some(back) };
+        match self.write(standing).await {
+            Ok(()) => self.leave.to(Then::Again),
+            Err(e) => {
+                let message = format!(
+                    "configuration {} is in force, though it should have been taken back: that could not be written down ({e})",
+                    operation.to
+                );
+                self.end(operation, "failed", message).await;
+            }
+        }
+    }
+
+    async fn end(&self, mut operation: Operation, result: &str, message: String) {
+        tracing::info!("{message}");
+        operation.ended = Some(Ended { result: result.to_owned(), message });
+        self.note(&operation, &Arc::default()).await;
+    }
+
+    /// Writes down how far it is, and tells it. What cannot be written is done again by a helmd that comes after a kill.
+    async fn note(&self, operation: &Operation, pursuits: &Arc<Vec<Pursuit>>) {
+        let (versions, noted) = (self.versions.clone(), operation.clone());
+        let write = move || {
+            let _turn = Versions::writing();
+            let standing = versions.standing();
+            versions.stand(&Standing { operation: Some(noted), ..standing })
+        };
+        if let Err(e) = work::CHECKS.run(write).await {
+            tracing::warn!("how far the reload is could not be written down: {e}");
+        }
+        self.show(operation, pursuits);
+    }
+
+    fn show(&self, operation: &Operation, pursuits: &Arc<Vec<Pursuit>>) {
+        self.doing.send_replace(Doing { operation: Some(operation.clone()), pursuits: pursuits.clone() });
+    }
+
+    async fn write(&self, standing: Standing) -> std::io::Result<()> {
+        let versions = self.versions.clone();
+        let write = move || {
+            let _turn = Versions::writing();
+            versions.stand(&standing)
+        };
+        work::CHECKS.run(write).await
+    }
+}
+
+/// What is still to come and what has failed, in words. What an operator stopped meanwhile is not asked for any more.
+fn lacking(pursuits: &[Pursuit], view: &FleetView, trials: &mut Trials) -> (Vec<String>, Vec<String>) {
+    let (mut pending, mut failed) = (Vec::new(), Vec::new());
+    for pursuit in pursuits {
+        let Some(status) = view.get(pursuit.name.as_str()).filter(|status| status.wanted) else { continue };
+        match trials.judge(&pursuit.goal, status, &pursuit.at_begin, clock::mono()) {
+            Verdict::Done(_) => {}
+            Verdict::Pending(words) => pending.push(format!("{}: {words}", pursuit.name)),
+            Verdict::Failed(words) | Verdict::Skipped(words) => {
+                failed.push(format!("{}: {words}", pursuit.name));
+            }
+        }
+    }
+    (pending, failed)
+}
+
+/// The same aim, and well by its probes.
+fn healthy(pursuit: Pursuit, config: &Config) -> Pursuit {
+    let goal = match pursuit.goal {
+        Goal::Up { fresh_since, .. } => {
+            let answered = config.service(pursuit.name.as_str()).is_some_and(is_asked);
+            Goal::Healthy { fresh_since, answered }
+        }
+        goal @ (Goal::Healthy { .. } | Goal::Stopped | Goal::LeftAlone) => goal,
+    };
+    Pursuit { goal, ..pursuit }
+}
+
+/// A probe of it is asked again and again, and its answer is what is shown.
+fn is_asked(spec: &ServiceSpec) -> bool {
+    let askable = |probe: &Option<Probe>| probe.as_ref().is_some_and(|p| p.check != Check::Notify);
+    match &spec.probes.readiness {
+        Some(_) => askable(&spec.probes.readiness),
+        None => askable(&spec.probes.liveness),
+    }
+}
+
+fn applied(operation: &Operation, trouble: &[String]) -> String {
+    let Todo { stop, restart, start, live: _ } = &operation.todo;
+    let list = |names: &[ServiceName], word: &str| {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
+    };
+    let done = [list(stop, "stopping"), list(restart, "restarting"), list(start, "starting")];
+    let done: Vec<String> = done.into_iter().flatten().chain(trouble.iter().cloned()).collect();
+    let what = if done.is_empty() { "nothing was restarted".to_owned() } else { done.join("; ") };
+    format!("configuration {} is in force; {what}", operation.to)
+}

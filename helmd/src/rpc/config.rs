@@ -1,0 +1,189 @@
+//! The configuration over the wire: plan, reload, history.
+
+use std::time::Duration;
+
+use helm_core::spec::{Changes, FieldChange, ServiceChange};
+use helm_core::time::Wall;
+use helm_proto::v1::configuration_server::Configuration;
+use helm_proto::v1::{
+    self, ConfigDiffRequest, ConfigHistoryRequest, ConfigHistoryResponse, ConfigRollbackRequest,
+    ConfigVersion, FollowReloadRequest, Outcome, PlanRequest, PlanResponse, ReloadProgress, ReloadRequest,
+    ReloadResponse,
+};
+use helm_proto::{convert, reason};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::operate::Report;
+use super::{Api, Result, Streaming, by};
+use crate::clock;
+use crate::reload::plan::{Plan, Wants};
+use crate::reload::{Accepted, Asked, Doing, ReloadError};
+use crate::supervisor::{FleetView, Supervisor};
+use crate::versions::Author;
+
+#[tonic::async_trait]
+impl Configuration for Api {
+    type FollowReloadStream = ReceiverStream<Result<ReloadProgress>>;
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>> {
+        let PlanRequest { no_restart, no_start } = request.into_inner();
+        let wants = Wants { restart: !no_restart, start: !no_start };
+        let plan = self.reloads.plan(wants).await.map_err(|e| Status::internal(e.to_string()))?;
+        Ok(Response::new(plan_of(&plan)))
+    }
+
+    async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>> {
+        let author = Author { by: by(&request), why: "reload".to_owned() };
+        let ReloadRequest { no_restart, no_start, gate, timeout_ms } = request.into_inner();
+        let wants = Wants { restart: !no_restart, start: !no_start };
+        let accepted = self.reloads.reload(Asked { wants, gate: within(gate, timeout_ms) }, author).await;
+        answer(accepted)
+    }
+
+    async fn follow_reload(
+        &self,
+        request: Request<FollowReloadRequest>,
+    ) -> Result<Streaming<ReloadProgress>> {
+        let FollowReloadRequest { id } = request.into_inner();
+        let doing = self.reloads.doing();
+        if doing.borrow().operation.as_ref().is_none_or(|operation| operation.id != id) {
+            return Err(reason::unknown_reload(&format!(
+                "nothing is known of the reload `{id}` any more; helmctl config history says what is in force"
+            )));
+        }
+        let supervisor = self.supervisor.clone();
+        Ok(self.stream(|sink| follow(doing, supervisor, id, sink)))
+    }
+
+    async fn config_history(
+        &self,
+        _: Request<ConfigHistoryRequest>,
+    ) -> Result<Response<ConfigHistoryResponse>> {
+        let history = self.reloads.history().await;
+        let (versions, standing) = history.map_err(|e| Status::internal(e.to_string()))?;
+        let refused = |number: u64| standing.refused.as_ref().filter(|refused| refused.number == number);
+        let version = |version: crate::versions::Version| ConfigVersion {
+            number: version.number,
+            at: Some(convert::timestamp(Wall(version.at))),
+            by: version.author.by,
+            why: version.author.why,
+            files: version.files,
+            current: standing.current == Some(version.number),
+            refused: refused(version.number).map(|refused| refused.why.clone()).unwrap_or_default(),
+        };
+        let versions = versions.into_iter().map(version).collect();
+        Ok(Response::new(ConfigHistoryResponse { versions }))
+    }
+
+    async fn config_diff(&self, request: Request<ConfigDiffRequest>) -> Result<Response<PlanResponse>> {
+        let ConfigDiffRequest { from, to } = request.into_inner();
+        let changes = self.reloads.diff(from, (to > 0).then_some(to)).await.map_err(|e| refused(&e))?;
+        Ok(Response::new(PlanResponse { ok: true, ..changes_of(&changes) }))
+    }
+
+    async fn config_rollback(
+        &self,
+        request: Request<ConfigRollbackRequest>,
+    ) -> Result<Response<ReloadResponse>> {
+        let by = by(&request);
+        let ConfigRollbackRequest { number, gate, timeout_ms } = request.into_inner();
+        let wants = Wants { restart: true, start: true };
+        let asked = Asked { wants, gate: within(gate, timeout_ms) };
+        answer(self.reloads.rollback(number, asked, by).await)
+    }
+}
+
+fn within(gate: bool, timeout_ms: u64) -> Option<Duration> {
+    gate.then_some(Duration::from_millis(timeout_ms))
+}
+
+#[allow(clippy::result_large_err, reason = "the error of every handler")]
+fn answer(accepted: std::result::Result<Accepted, ReloadError>) -> Result<Response<ReloadResponse>> {
+    let Accepted { plan, operation } = accepted.map_err(|e| refused(&e))?;
+    let (id, number) = operation.map(|operation| (operation.id, operation.to)).unwrap_or_default();
+    Ok(Response::new(ReloadResponse { plan: Some(plan_of(&plan)), id, number }))
+}
+
+fn refused(error: &ReloadError) -> Status {
+    let message = error.to_string();
+    match error {
+        ReloadError::Busy(_) => reason::busy(&message),
+        ReloadError::NotKept(_) | ReloadError::NotWritten(_) => reason::not_recorded(&message),
+        ReloadError::Unknown(_) | ReloadError::Faulty { .. } => reason::bad_request(&message),
+        ReloadError::Leaving => reason::leaving(&message),
+    }
+}
+
+fn plan_of(plan: &Plan) -> PlanResponse {
+    let mut answer = PlanResponse {
+        ok: plan.ok,
+        faults: plan.faults.iter().map(convert::fault).collect(),
+        notes: plan.notes.clone(),
+        current: plan.current.unwrap_or(0),
+        ..changes_of(&plan.changes)
+    };
+    for (service, step) in answer.services.iter_mut().zip(&plan.steps) {
+        step.action.as_str().clone_into(&mut service.action);
+        service.message.clone_from(&step.words);
+    }
+    answer
+}
+
+fn changes_of(changes: &Changes) -> PlanResponse {
+    let service = |change: &ServiceChange| v1::ServiceChange {
+        name: change.name.to_string(),
+        kind: change.kind.as_str().to_owned(),
+        fields: change.fields.iter().map(field_of).collect(),
+        action: String::new(),
+        message: String::new(),
+    };
+    PlanResponse {
+        services: changes.services.iter().map(service).collect(),
+        settings: changes.settings.iter().map(field_of).collect(),
+        ..PlanResponse::default()
+    }
+}
+
+fn field_of(change: &FieldChange) -> v1::FieldChange {
+    v1::FieldChange {
+        field: change.field.clone(),
+        old: change.old.clone(),
+        new: change.new.clone(),
+        need: change.need.as_str().to_owned(),
+    }
+}
+
+/// Tells how a reload goes, until something has come of it or this life of helmd ends.
+async fn follow(
+    mut doing: watch::Receiver<Doing>,
+    supervisor: Supervisor,
+    id: String,
+    sink: mpsc::Sender<Result<ReloadProgress>>,
+) {
+    let mut fleet = supervisor.subscribe();
+    let mut report: Option<Report> = None;
+    loop {
+        let now = doing.borrow_and_update().clone();
+        let Some(operation) = now.operation.filter(|operation| operation.id == id) else { return };
+        if report.is_none() && !now.pursuits.is_empty() {
+            report = Some(Report::of(now.pursuits.to_vec()));
+        }
+        let view: std::sync::Arc<FleetView> = fleet.borrow_and_update().clone();
+        let services = report.as_mut().map(|report| report.news(&view, clock::mono())).unwrap_or_default();
+        let over = operation.ended.is_some();
+        let outcome = operation.ended.map(|ended| Outcome { result: ended.result, message: ended.message });
+        if over || !services.is_empty() {
+            let told = sink.send(Ok(ReloadProgress { services, outcome })).await;
+            if over || told.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = doing.changed() => if changed.is_err() { return },
+            changed = fleet.changed() => if changed.is_err() { return },
+            () = sink.closed() => return,
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The configuration is edited and applied: only what differs, in order, with a way back.
+
+use std::process::{Child, Stdio};
+
+use harness::home::{Home, fixture, free_port};
+use harness::procs::Process;
+use harness::wait::{eventually, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn talks(rate: u32) -> Value {
+    json!({"command": fixture("chatty", &format!("rate={rate}"))})
+}
+
+/// `name: action` of each service of a plan, in its order.
+fn actions(plan: &Value) -> Vec<String> {
+    let services = plan["services"].as_array().into_iter().flatten();
+    services
+        .map(|s| format!("{}: {}", s["name"].as_str().unwrap_or("?"), s["action"].as_str().unwrap_or("?")))
+        .collect()
+}
+
+#[track_caller]
+fn plan(home: &Home) -> Value {
+    home.ctl(&["plan", "--json"]).code(0).json()
+}
+
+/// The configuration that is in force, by its number.
+#[track_caller]
+fn in_force(home: &Home) -> u64 {
+    let history = eventually("helmd answers", || {
+        // It may begin again just now.
+        let said = home.ctl(&["config", "history", "--json"]);
+        if said.code == 3 { Err(said.err) } else { Ok(said.code(0).json()) }
+    });
+    let current = history.as_array().into_iter().flatten().find(|version| version["current"] == true);
+    current.and_then(|version| version["number"].as_u64()).unwrap_or(0)
+}
+
+/// One kind of change: what becomes of `web`, and what is done about it.
+struct Case {
+    what: &'static str,
+    edit: fn(&mut Value),
+    actions: &'static [&'static str],
+    /// It goes on with the same process.
+    stays: bool,
+}
+
+const CASES: [Case; 10] = [
+    Case {
+        what: "another command",
+        edit: |s| s["web"]["command"] = fixture("chatty", "rate=9"),
+        actions: &["web: restart"],
+        stays: false,
+    },
+    Case {
+        what: "a variable",
+        edit: |s| s["web"]["env"]["COLOUR"] = json!("red"),
+        actions: &["web: restart"],
+        stays: false,
+    },
+    Case {
+        what: "open files",
+        edit: |s| s["web"]["limits"] = json!({"nofile": 512}),
+        actions: &["web: restart"],
+        stays: false,
+    },
+    Case {
+        what: "a probe",
+        edit: |s| s["web"]["probes"] = json!({"liveness": {"exec": ["true"], "interval": "1s"}}),
+        actions: &["web: live"],
+        stays: true,
+    },
+    Case {
+        what: "the restart policy",
+        edit: |s| s["web"]["restart"] = json!("never"),
+        actions: &["web: live"],
+        stays: true,
+    },
+    Case {
+        what: "the stop",
+        edit: |s| s["web"]["stop"] = json!({"signal": "SIGINT", "grace": "3s"}),
+        actions: &["web: live"],
+        stays: true,
+    },
+    Case {
+        what: "rules of its log",
+        edit: |s| s["web"]["log"] = json!({"rule": "plain", "segment_size": "64K"}),
+        actions: &["web: live"],
+        stays: true,
+    },
+    Case {
+        what: "a limit of its cgroup",
+        edit: |s| s["web"]["limits"] = json!({"nofile": 512, "pids": 100}),
+        actions: &["web: live"],
+        stays: true,
+    },
+    Case { what: "a new service", edit: |s| s["new"] = talks(5), actions: &["new: start"], stays: true },
+    Case {
+        what: "one that is gone, and who depended on it",
+        edit: |s| {
+            s.as_object_mut().unwrap().remove("new");
+            s["web"]["depends_on"] = json!([]);
+        },
+        actions: &["new: stop", "web: live"],
+        stays: true,
+    },
+];
+
+#[test]
+fn ten_kinds_of_change() {
+    let mut services =
+        json!({"db": talks(5), "web": {"command": fixture("chatty", "rate=5"), "depends_on": ["db"]}});
+    let home = Home::new(&services);
+    home.ctl(&["up"]).code(0);
+    let (helmd, db) = (home.helmd().unwrap(), home.status("db").pid);
+    for Case { what, edit, actions: expected, stays } in CASES {
+        let former = home.status("web").pid;
+        edit(&mut services);
+        home.write_services(&services);
+        let planned = plan(&home);
+        assert_eq!(actions(&planned), *expected, "{what}: {planned:#}");
+        let dry = home.ctl(&["reload", "--dry-run", "--json"]).code(0).json();
+        assert_eq!(actions(&dry), *expected, "{what}");
+        assert_eq!(home.status("web").pid, former, "{what}: a plan changes nothing");
+        let said = home.ctl(&["reload", "--wait", "--json"]).code(0).json();
+        assert_eq!(
+            (said["result"].as_str(), actions(&said["plan"])),
+            (Some("done"), expected.iter().map(ToString::to_string).collect()),
+            "{what}: {said:#}"
+        );
+        assert_eq!(home.status("web").pid == former, stays, "{what}\n{}", home.story("web"));
+        assert_eq!(plan(&home)["services"], json!([]), "{what}: nothing is left to do");
+        assert_eq!(home.status("web").warnings, Vec::<String>::new(), "{what}");
+    }
+    assert_eq!(home.status("db").pid, db, "what did not change was not touched");
+    assert_eq!(home.helmd(), Some(helmd), "helmd began again in place");
+    assert_eq!(in_force(&home), 11);
+    assert!(home.journal("db").clashes.is_empty());
+}
+
+#[test]
+fn what_means_the_same_is_not_applied_and_a_faulty_file_changes_nothing() {
+    let home = Home::new(&json!({"web": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let pid = home.status("web").pid;
+    let text = home.read("services.json");
+    home.write("services.json", &format!("\n\n{text}"));
+    home.ctl(&["reload"]).code(0).says("Nothing to do");
+    assert_eq!(in_force(&home), 1);
+
+    home.write("services.json", "{\"web\": {\"comand\": []}}");
+    home.ctl(&["plan"]).code(1).says("did you mean `command`?");
+    home.ctl(&["reload"]).code(1).says("the configuration has faults; nothing was changed");
+    let faults = home.ctl(&["reload", "--json"]).code(1).json();
+    assert_eq!((&faults["result"], &faults["plan"]["ok"]), (&json!("nothing"), &json!(false)));
+    assert_eq!((in_force(&home), home.status("web").pid), (1, pid));
+}
+
+#[test]
+fn restarts_follow_the_dependencies() {
+    let with = |rate: u32| {
+        let one = |needs: Value| json!({"command": fixture("chatty", &format!("rate={rate}")), "depends_on": needs});
+        json!({"web": one(json!(["api"])), "api": one(json!(["db"])), "db": one(json!([]))})
+    };
+    let home = Home::new(&with(5));
+    home.ctl(&["up"]).code(0);
+    home.write_services(&with(6));
+    assert_eq!(actions(&plan(&home)), ["db: restart", "api: restart", "web: restart"]);
+    home.ctl(&["reload", "--wait"]).code(0);
+    let second = |name: &str| home.journal(name).lives[1].at;
+    assert!(second("db") < second("api") && second("api") < second("web"));
+    let ended = |name: &str| home.journal(name).lives[0].end.map(|end| end.at).unwrap();
+    assert!(ended("web") < ended("api") && ended("api") < ended("db"), "the stop is the reverse");
+}
+
+#[test]
+fn what_an_operator_leaves_out_is_left_out_and_said() {
+    let home = Home::new(&json!({"web": talks(5), "old": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let (web, old) = (home.status("web").pid, home.status("old").pid);
+    home.write_services(&json!({"web": talks(6), "new": talks(5)}));
+    home.ctl(&["reload", "--no-restart", "--no-start"])
+        .code(0)
+        .says("in force with: helmctl restart web")
+        .says("end it with: helmctl stop old")
+        .says("start it with: helmctl start new");
+    assert_eq!((home.status("web").pid, home.status("old").pid, home.status("new").pid), (web, old, None));
+    assert!(home.status("web").warnings[0].starts_with("runs by its former definition"));
+    // A held fleet stays down.
+    home.ctl(&["down"]).code(0);
+    home.write_services(&json!({"web": talks(7), "new": talks(5), "more": talks(5)}));
+    home.ctl(&["reload"]).code(0).says("the fleet is held down");
+    assert!(home.processes().is_empty(), "{:?}", home.processes());
+}
+
+/// A service that serves `/health` on a port.
+fn serves(port: u16, path: &str) -> Value {
+    json!({
+        "command": fixture("web", &format!("port={port}")), "port": port, "url": format!("http://127.0.0.1:{port}"),
+        "probes": {"readiness": {"http": path, "interval": "200ms", "timeout": "1s", "failures": 2}},
+    })
+}
+
+#[test]
+fn what_does_not_become_healthy_is_taken_back() {
+    let (port, other) = (free_port(), free_port());
+    let good = json!({"site": serves(port, "/health"), "side": talks(5)});
+    let home = Home::new(&good);
+    home.ctl(&["up"]).code(0);
+    let side = home.status("side").pid;
+
+    // Another command that dies, a service that is gone, and a new one.
+    let bad = json!({"site": {"command": fixture("exiter", "code=3 after=300")}, "new": talks(5)});
+    home.write_services(&bad);
+    let text = home.read("services.json");
+    home.ctl(&["reload", "--wait", "--timeout", "20s"])
+        .code(1)
+        .says("configuration 2 was taken back: not all healthy within 20 s: site:")
+        .says("what was restarted is up again");
+    assert_eq!(home.read("services.json"), text, "the operator's file stays as it is");
+    until("site is ready", || home.status("site").ready);
+    assert_eq!(home.status("side").state, "running");
+    assert_ne!(home.status("side").pid, side, "it was stopped, and started again");
+    assert!(home.journal("new").lives.iter().all(|life| life.end.is_some()), "the new one was ended");
+    assert_eq!(in_force(&home), 1);
+    home.ctl(&["status"]).code(0).says("configuration 2 was taken back").says("helmctl config rollback 1");
+    // A helmd that comes later does not apply it by the way.
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0).says("configuration 2 was taken back");
+    assert_eq!(plan(&home)["services"][0]["name"], json!("side"));
+
+    // A probe that asks in vain is taken back too, and nothing was restarted.
+    let pid = home.status("site").pid;
+    home.write_services(&json!({"site": serves(other, "/health"), "side": talks(5)}));
+    let mut wrong: Value = serde_json::from_str(&home.read("services.json")).unwrap();
+    wrong["site"]["command"] = good["site"]["command"].clone();
+    home.write("services.json", &wrong.to_string());
+    assert_eq!(actions(&plan(&home)), ["site: live"]);
+    home.ctl(&["reload", "--wait", "--timeout", "3s"]).code(1).says("site: ");
+    assert_eq!(home.status("site").pid, pid);
+    until("it is asked at its own port again", || home.status("site").health == "healthy");
+
+    // Mended.
+    home.write_services(&good);
+    home.ctl(&["reload"]).code(0).says("Nothing to do");
+    assert!(!home.ctl(&["status"]).code(0).err.contains("warning"));
+}
+
+#[test]
+fn two_reloads_at_once() {
+    let port = free_port();
+    let home = Home::new(&json!({"site": serves(port, "/health")}));
+    home.ctl(&["up"]).code(0);
+    // It waits for a port that nobody listens at.
+    let mut services = json!({"site": serves(port, "/health"), "late": serves(free_port(), "/health")});
+    services["late"]["command"] = fixture("chatty", "rate=5");
+    home.write_services(&services);
+    let first = Waits(
+        home.helmctl(&["reload", "--wait", "--timeout", "120s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    until("the first one is under way", || in_force(&home) == 2);
+    let second = eventually("the second one is refused", || {
+        // Until the next life answers it is away.
+        let said = home.ctl(&["reload"]);
+        if said.code == 3 { Err(said.err) } else { Ok(said) }
+    });
+    second.code(1).says("a reload is under way (configuration 2, asked by uid");
+    // The operator's way out while it waits.
+    home.ctl(&["stop", "late"]).code(0);
+    assert_eq!(first.ended(), 0, "what is stopped is not waited for\n{}", home.read("logs/helmd.log"));
+    home.ctl(&["reload"]).code(0).says("Nothing to do");
+}
+
+/// A helmctl that waits.
+struct Waits(Child);
+
+impl Waits {
+    fn ended(mut self) -> i32 {
+        self.0.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        // It is over already where the test came to its end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_signal_reloads_and_a_killed_helmd_goes_on_with_it() {
+    let home = Home::new(&json!({"web": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let former = home.status("web").pid;
+    home.write_services(&json!({"web": talks(6), "new": talks(5)}));
+    home.helmd().unwrap().signal(Signal::HUP);
+    until("it is applied", || home.read("logs/helmd.log").contains("configuration 2 is in force"));
+    until("the new one runs", || home.status("new").state == "running");
+    assert_ne!(home.status("web").pid, former);
+    let history = home.ctl(&["config", "history", "--json"]).code(0).json();
+    assert_eq!(history[0]["by"], json!("SIGHUP"));
+
+    // Faulty files: the log says it, and helmd goes on.
+    home.write("services.json", "{");
+    home.helmd().unwrap().signal(Signal::HUP);
+    until("it is refused", || home.read("logs/helmd.log").contains("SIGHUP: the configuration has faults"));
+    assert_eq!(in_force(&home), 2);
+
+    // Killed with a gate open: the next one waits on, and takes it back.
+    let mut services = json!({"web": talks(6), "new": talks(5), "late": serves(free_port(), "/health")});
+    services["late"]["command"] = fixture("chatty", "rate=5");
+    home.write_services(&services);
+    let waits = Waits(
+        home.helmctl(&["reload", "--wait", "--timeout", "5s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    until("the new one is started", || home.journal("late").lives.iter().any(|life| life.end.is_none()));
+    home.kill_helmd();
+    home.ctl(&["daemon", "start"]).code(0);
+    assert_eq!(waits.ended(), 1);
+    assert_eq!(in_force(&home), 2);
+    assert!(home.journal("late").lives.iter().all(|life| life.end.is_some()));
+}
+
+#[test]
+fn a_former_configuration_comes_back() {
+    let home = Home::new(&json!({"web": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let first = home.read("services.json");
+    home.write_services(&json!({"web": talks(6)}));
+    home.ctl(&["reload"]).code(0);
+    home.ctl(&["config", "diff", "1"]).code(0).says("rate=5").says("rate=6");
+    home.ctl(&["config", "diff", "1", "2"]).code(0).says("web: changed");
+    home.ctl(&["config", "diff", "2"]).code(0).says("no difference");
+    home.ctl(&["config", "diff", "7"]).code(1).says("configuration 7 is not kept");
+
+    // An edit that was never applied is kept, too.
+    home.write_services(&json!({"web": talks(7)}));
+    let edited = home.read("services.json");
+    home.ctl(&["config", "rollback", "1", "--wait"]).code(0).says("configuration 4 is in force");
+    assert_eq!(home.read("services.json"), first);
+    assert_eq!(home.read("instance/config-history/000003/services.json"), edited);
+    let history = home.ctl(&["config", "history"]).code(0);
+    assert!(
+        history.out.contains("the files before the rollback to 1")
+            && history.out.contains("rollback to 1, by uid"),
+        "{}",
+        history.out
+    );
+    assert_eq!(plan(&home)["services"], json!([]));
+
+    // What is set at once stands in the history, and is not lost with the next reload.
+    home.ctl(&["retention", "set", "audit", "400d"]).code(0);
+    home.write_services(&json!({"web": talks(8)}));
+    home.ctl(&["reload"]).code(0);
+    home.ctl(&["retention", "show"]).code(0).says("audit");
+    assert_eq!(in_force(&home), 6);
+}
+
+#[test]
+fn an_operation_that_waits_goes_on_over_a_reload() {
+    let port = free_port();
+    let mut slow = serves(port, "/health");
+    slow["command"] = fixture("web", &format!("port={port} slow=3000"));
+    let home = Home::new(&json!({"slow": slow.clone(), "web": talks(5)}));
+    home.ctl(&["daemon", "start"]).code(0);
+    let out = std::fs::File::create(home.path("up.err")).unwrap();
+    let up = Waits(home.helmctl(&["up"]).stdout(Stdio::null()).stderr(out).spawn().unwrap());
+    until("it is being started", || home.status("slow").pid.is_some());
+    let pid = home.status("slow").pid;
+    home.write_services(
+        &json!({"slow": slow, "web": {"command": fixture("chatty", "rate=5"), "restart": "on-failure"}}),
+    );
+    home.ctl(&["reload"]).code(0);
+    assert!(Process::of(pid.unwrap()).unwrap().alive());
+    assert_eq!(up.ended(), 0, "{}", home.read("up.err"));
+    assert_eq!((home.status("slow").pid, home.status("slow").ready), (pid, true));
+}
