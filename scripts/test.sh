@@ -117,6 +117,7 @@ store_kills() {
 }
 keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }
 demo() { tests/outside/demo.sh; }
+logs() { HELM_BIN_DIR=$target/debug tests/outside/logs.sh; }
 licences() {
     command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$cache" --target-dir "$work/cargo-deny" cargo-deny
     cargo deny --locked check licenses bans sources
@@ -132,6 +133,7 @@ stage kills kills
 stage store-kills store_kills
 stage keycloak keycloak
 stage demo demo
+stage logs logs
 stage licences licences
 
 printf '\n%d s in all%s\n' "$SECONDS" "${failures:+; failed: ${failures[*]}}"

@@ -53,6 +53,8 @@ pub struct Follower {
     next: Place,
     /// The begin of a line whose end is not read yet.
     carry: Vec<u8>,
+    /// Whether the last reading came to the end of what was there.
+    ended: bool,
 }
 
 struct Open {
@@ -69,7 +71,7 @@ impl Follower {
 
     /// From a place that an earlier reader came to, or from the oldest line that is still there after it.
     pub fn from_place(dir: PathBuf, next: Place) -> Self {
-        Self { dir, at: None, next, carry: Vec::new() }
+        Self { dir, at: None, next, carry: Vec::new(), ended: false }
     }
 
     /// Behind the last line that was read.
@@ -77,20 +79,24 @@ impl Follower {
         self.at.as_ref().map_or(self.next, |open| open.place)
     }
 
+    /// Whether the last reading came to the end of what was there when it began: the next one need not follow at once.
+    pub fn at_end(&self) -> bool {
+        self.ended
+    }
+
     /// The next piece of complete lines; empty at the end of what is there. Blocking.
     pub fn read(&mut self) -> io::Result<Vec<Line>> {
         loop {
             if self.at.is_none() && !self.open_next()? {
+                self.ended = true;
                 return Ok(Vec::new());
             }
             // Whether there is a newer segment must be known before this one is read to its end.
             let newer = self.newer()?;
-            let lines = self.piece()?;
-            if !lines.is_empty() {
+            let (lines, short) = self.piece()?;
+            self.ended = short && !newer;
+            if !lines.is_empty() || self.ended {
                 return Ok(lines);
-            }
-            if !newer {
-                return Ok(Vec::new());
             }
             self.at = None;
             self.carry.clear();
@@ -124,14 +130,14 @@ impl Follower {
         Ok(segments::list(&self.dir)?.iter().any(|s| s.number > current))
     }
 
-    /// Complete lines of the open segment, reading on until there is one or its end is reached.
-    fn piece(&mut self) -> io::Result<Vec<Line>> {
-        let Some(open) = &mut self.at else { return Ok(Vec::new()) };
+    /// Complete lines of the open segment, reading on until there is one or its end is reached; and whether it was.
+    fn piece(&mut self) -> io::Result<(Vec<Line>, bool)> {
+        let Some(open) = &mut self.at else { return Ok((Vec::new(), true)) };
         loop {
             let had = self.carry.len();
             let read = open.reader.by_ref().take(PIECE as u64).read_to_end(&mut self.carry)?;
             if read == 0 {
-                return Ok(Vec::new());
+                return Ok((Vec::new(), true));
             }
             let mut lines = Vec::new();
             let mut start = 0;
@@ -142,7 +148,7 @@ impl Follower {
             }
             self.carry.drain(..start);
             if !lines.is_empty() {
-                return Ok(lines);
+                return Ok((lines, read < PIECE));
             }
         }
     }
@@ -170,10 +176,11 @@ fn count(segment: &Segment, wanted: &impl Fn(&Line) -> bool) -> io::Result<usize
         at: Some(Open { reader: segment.open_at(0)?, place: Place { segment: segment.number, offset: 0 } }),
         next: Place::default(),
         carry: Vec::new(),
+        ended: false,
     };
     let mut found = 0;
     loop {
-        let lines = follower.piece()?;
+        let (lines, _) = follower.piece()?;
         if lines.is_empty() {
             return Ok(found);
         }

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 /// The directory that holds `services.json`, canonical.
@@ -83,6 +84,20 @@ impl Home {
         Ok(home)
     }
 
+    /// The same for a tool, which root may run in somebody's home before their helmd ever ran: what is made belongs to whom the home does.
+    pub fn open_for_its_owner(path: &Path) -> Result<Self, HomeError> {
+        let home = Self::at(path)?;
+        let mut missing = vec![home.instance(), home.run(), home.logs()];
+        missing.retain(|dir| !dir.exists());
+        let home = Self::open(path)?;
+        for dir in missing {
+            let given =
+                fs::metadata(home.path()).and_then(|owner| File::open(&dir).map(|made| give(&made, &owner)));
+            given.map_err(|source| HomeError::Create { path: dir, source })?;
+        }
+        Ok(home)
+    }
+
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0
@@ -112,6 +127,8 @@ impl Home {
             .mode(0o644)
             .open(&path)
             .map_err(create)?;
+        let owner = fs::metadata(self.instance()).map_err(create)?;
+        give(&file, &owner);
         match lock_soon(&file) {
             Ok(()) => Ok(HomeLock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -191,10 +208,21 @@ pub fn replace_durably(path: &Path, content: &[u8], mode: u32) -> io::Result<()>
         Ok(()) | Err(_) => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
+    let owner = fs::metadata(path).or_else(|_| fs::metadata(dir))?;
+    give(&file, &owner);
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     File::open(dir)?.sync_all()
+}
+
+/// What root makes in somebody's home belongs to whom the place belongs to, or their own helmd would be locked out. Others may not give
+/// anything away, and need not.
+fn give(made: &File, owner: &fs::Metadata) {
+    if geteuid().is_root() {
+        // Where the file system knows no owners there is nobody to be locked out.
+        let _ = fchown(made, Some(owner.uid()), Some(owner.gid()));
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The log over the real binaries: kept once, found, followed, exported, proved.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -334,7 +335,17 @@ fn lines_are_explained_without_a_helmd() {
     let file = home.path("some.log");
     let said = home.ctl(&["logs", "explain", file.to_str().unwrap()]).code(0);
     assert!(said.out.starts_with("lines 1 to 4, one entry: read as "), "{}", said.out);
-    home.ctl(&["logs", "explain", file.to_str().unwrap(), "--rule", "jsn"]).code(1);
+    home.ctl(&["logs", "explain", file.to_str().unwrap(), "--rule", "jsn"]).code(2);
+    // Explained as they come: the writer is still there.
+    let mut child =
+        home.helmctl(&["logs", "explain", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"message\":\"one\",\"level\":\"info\"}\n").unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("line 1: read as json"), "{said}");
+    drop(input);
+    child.wait().unwrap();
     home.ctl(&["logs", "explain", "/no/such/file"]).code(1).says("cannot be read");
 }
 

@@ -1,7 +1,7 @@
 //! The store from the outside: its status, what it keeps, PostgreSQL made ready, and bad input.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Command, Stdio};
 
 use harness::home::{Home, Said, fixture};
@@ -84,7 +84,7 @@ fn retention_is_tried_set_and_carried_out_and_what_went_is_on_record() {
     }
     assert_eq!(home.read("instance/helm.conf"), SMALL, "nothing was written");
     home.ctl(&["retention", "dry-run", "audit=forever"]).code(0).says("no service belongs to class audit");
-    home.ctl(&["retention", "show"]).code(0).says("less than a day old");
+    home.ctl(&["retention", "show"]).code(0).says("too young to tell");
     // No sender can say that a removal is on record already.
     let taken = AppendRequest { idempotency_key: "\u{1}removed-1.0".into(), ..batch("chatty", &["x"]) };
     let refused = block_on(append(&home, taken)).unwrap_err().to_string();
@@ -189,19 +189,45 @@ fn db_init_makes_a_hardened_postgresql_and_lines_arrive_there() {
 fn db_init_works_on_what_the_seeds_sql_made_and_says_what_is_wrong() {
     let cluster = Cluster::start("scram-sha-256");
     let home = Home::new(&chatty("streams=stdout rate=0 count=20"));
+    // The home of somebody else; the tests run as root.
+    let somebody = 65_534;
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        chown(home.dir(), Some(somebody), Some(somebody)).unwrap();
+    }
     let words = ["--password-file", "-"];
-    init(&home, &cluster, &words, "secret").code(1).says("does not let helm_user in");
+    let nobody_answers = ["db", "init", "--port", &harness::home::free_port().to_string()];
+    Said::of(&home.helmctl(&nobody_answers).stdin(Stdio::null()).output().unwrap())
+        .code(1)
+        .says("cannot be reached");
+    init(&home, &cluster, &words, "secret")
+        .code(1)
+        .says("does not let helm_user in")
+        .says("--admin-url-file");
     let admin = |database: &str, statement: &str| {
         cluster.sql("postgres", "postgres", database, statement).code(0);
     };
     admin("postgres", "CREATE USER helm_user WITH PASSWORD 'secret'");
-    init(&home, &cluster, &words, "secret").code(1).says("there is no database helm_db");
+    init(&home, &cluster, &words, "secret").code(1).says("CREATE DATABASE helm_db OWNER helm_user");
     admin("postgres", "CREATE DATABASE helm_db");
-    init(&home, &cluster, &words, "secret").code(1).says("lacks the right");
+    init(&home, &cluster, &words, "secret").code(1).says("GRANT ALL ON SCHEMA public TO helm_user");
+    for (url, why) in
+        [("postgres:wrong", "administrator's connection string"), ("helm_user:secret", "superuser")]
+    {
+        home.write("admin", &format!("postgresql://{url}@127.0.0.1:{}/postgres\n", cluster.port));
+        let admin = home.path("admin").display().to_string();
+        let words = ["--user", "another", "--admin-url-file", &admin];
+        init(&home, &cluster, &words, "").code(1).says(why);
+    }
     assert_eq!(home.read("instance/helm.conf"), "", "nothing is written before it works");
     admin("postgres", "GRANT ALL PRIVILEGES ON DATABASE helm_db TO helm_user");
     admin("helm_db", "GRANT ALL ON SCHEMA public TO helm_user");
     init(&home, &cluster, &words, "secret").code(0).says("protected by: triggers").says("db init");
+    for made in ["instance", "instance/helm.conf", "instance/helmd.lock", "instance/run", "logs"] {
+        let owner = fs::metadata(home.path(made)).unwrap();
+        let expected = if root { (somebody, somebody) } else { (owner.uid(), owner.gid()) };
+        assert_eq!((owner.uid(), owner.gid()), expected, "{made}: their own helmd is not locked out");
+    }
     home.ctl(&["up"]).code(0);
     stored(&home, 20);
     let said = cluster.sql("helm_user", "secret", "helm_db", "DELETE FROM entry");

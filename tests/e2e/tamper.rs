@@ -42,12 +42,14 @@ fn sent(home: &Home, service: &str) {
     assert_eq!(block_on(append(home, batch(service, &messages))).unwrap().kept, 50);
 }
 
-/// Instance and numbers of the partitions of class `default` that are closed.
-fn closed(home: &Home) -> (i64, Vec<i64>) {
+/// The instance, its closed partitions of class `default` that hold a hundred entries at least, and the open one.
+fn partitions(home: &Home) -> (i64, Vec<i64>, i64) {
     let status = home.ctl(&["--json", "db", "status"]).code(0).json();
-    let closed = status["partitions"].as_array().unwrap().iter().filter(|p| !p["closed"].is_null());
+    let all = status["partitions"].as_array().unwrap();
     let number = |p: &Value| p["id"].as_str().unwrap().split_once('.').unwrap().1.parse().unwrap();
-    (status["instance"].as_i64().unwrap(), closed.map(number).collect())
+    let closed = all.iter().filter(|p| !p["closed"].is_null() && p["entries"].as_i64() >= Some(100));
+    let open = all.iter().find(|p| p["closed"].is_null()).expect("one is open");
+    (status["instance"].as_i64().unwrap(), closed.map(number).collect(), number(open))
 }
 
 fn id(instance: i64, partition: i64, row: i64) -> i64 {
@@ -127,12 +129,12 @@ fn whatever_is_done_to_sqlites_files_is_named() {
     home.ctl(&["daemon", "start"]).code(0);
     sent(&home, "between");
     stored(&home, "more", 12_000);
-    let (instance, parts) = closed(&home);
+    let (instance, parts, newest) = partitions(&home);
     assert!(parts.len() >= 5 && parts[0] == 0, "{parts:?}");
     assert_eq!(faults(&home, 0).len(), 0);
 
     // The end: all that the open file says of itself goes with it.
-    let open = file(parts.last().unwrap() + 1);
+    let open = file(newest);
     home.ctl(&["daemon", "stop"]).code(0);
     fs::copy(&open, home.path("open")).unwrap();
     home.ctl(&["daemon", "start"]).code(0);
@@ -176,9 +178,8 @@ fn whatever_is_done_to_sqlites_files_is_named() {
     home.ctl(&["db", "status"]).code(0).says("somebody put some in");
     let faults = faults(&home, 1);
     assert_eq!(faults.len(), 6, "{faults:#?}");
-    let number = parts.last().unwrap() + 1;
-    let inserted = id(instance, number, row.trim().parse().unwrap());
-    is(&faults[5], format!("{instance}.{number}"), "inserted", Some(inserted));
+    let inserted = id(instance, newest, row.trim().parse().unwrap());
+    is(&faults[5], format!("{instance}.{newest}"), "inserted", Some(inserted));
 }
 
 #[test]
@@ -198,12 +199,12 @@ fn whatever_a_superuser_does_to_postgresql_is_named() {
     sql(&cluster, &format!("CREATE SCHEMA older; CREATE TABLE older.entry AS TABLE {}", table(0)));
     sent(&home, "between");
     stored(&home, "more", 12_000);
-    let (_, parts) = closed(&home);
+    let (_, parts, newest) = partitions(&home);
     assert!(parts.len() >= 5 && parts[0] == 0, "{parts:?}");
     assert_eq!(faults(&home, 0).len(), 0);
 
     // The end, with all that is on record of it.
-    let open = table(parts.last().unwrap() + 1);
+    let open = table(newest);
     let unguarded = |table: &str, statement: &str| {
         format!(
             "ALTER TABLE {table} DISABLE TRIGGER ALL; {statement}; ALTER TABLE {table} ENABLE TRIGGER ALL"

@@ -1,5 +1,6 @@
 //! How lines would be read, and why: `helmctl logs explain`.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use helm_core::time::Wall;
@@ -80,36 +81,82 @@ pub fn explain(rule: &Rule, offset: i32, line: &[u8], at: Wall) -> Option<Explan
     explain_lines(rule, offset, [line], at).into_iter().next()
 }
 
-/// Explains the lines of a file, one after the other: which of them become one entry, and how each is read. A line as a keeper
-/// writes it (`<time> stdout|stderr P|F <text>`) is taken for what it holds; any other is taken for one of stdout, captured
-/// at `at`.
+/// Explains the lines of a file, one after the other, all at once: [`Explainer`].
 pub fn explain_lines<'a>(
     rule: &Rule,
     offset: i32,
     lines: impl IntoIterator<Item = &'a [u8]>,
     at: Wall,
 ) -> Vec<Explanation> {
-    let mut joiner = Joiner::new(rule.clone(), offset);
-    let (mut entries, mut texts) = (Vec::new(), Vec::new());
-    for (text, number) in lines.into_iter().zip(0u64..) {
-        let span = Span { first: Position(0, number), last: Position(0, number + 1) };
-        let line = captured(text, span).unwrap_or(Line { at, stream: 0, full: true, text, span });
-        joiner.push(line, &mut entries);
-        texts.push(line.text);
+    let mut explainer = Explainer::new(rule.clone(), offset, at);
+    let mut all: Vec<Explanation> = lines.into_iter().flat_map(|line| explainer.push(line, true)).collect();
+    all.extend(explainer.finish());
+    all.sort_by_key(|explanation| explanation.lines);
+    all
+}
+
+/// Explains lines as they come: which of them become one entry, and how each is read. A line as a keeper writes it
+/// (`<time> stdout|stderr P|F <text>`) is taken for what it holds; any other is taken for one of stdout, captured at one moment.
+/// Only what is not complete is held.
+#[derive(Debug)]
+pub struct Explainer {
+    rule: Rule,
+    offset: i32,
+    at: Wall,
+    joiner: Joiner,
+    /// The line that comes next, counted from 0, and whether a piece of it came already.
+    next: u64,
+    within: bool,
+    /// First pieces of the lines of entries that are not complete.
+    texts: VecDeque<(u64, Vec<u8>)>,
+}
+
+impl Explainer {
+    /// For a file; `at` is when lines without a time of their own are taken for captured.
+    pub fn new(rule: Rule, offset: i32, at: Wall) -> Self {
+        let joiner = Joiner::new(rule.clone(), offset);
+        Self { rule, offset, at, joiner, next: 0, within: false, texts: VecDeque::new() }
     }
-    joiner.finish(&mut entries);
-    entries.sort_by_key(|entry| entry.span.first);
-    let explanation = |entry: Entry| {
+
+    /// The next line, or (`whole` is false) a piece of it. Gives what is complete now.
+    pub fn push(&mut self, text: &[u8], whole: bool) -> Vec<Explanation> {
+        let number = self.next;
+        let span = Span { first: Position(0, number), last: Position(0, number + 1) };
+        let given = Line { at: self.at, stream: 0, full: whole, text, span };
+        let line = captured(text, span).filter(|_| whole && !self.within).unwrap_or(given);
+        if !self.within && matches!(self.rule, Rule::Auto) {
+            self.texts.push_back((number, line.text.to_vec()));
+        }
+        let mut entries = Vec::new();
+        self.joiner.push(line, &mut entries);
+        self.within = !whole;
+        self.next += u64::from(whole);
+        self.explained(entries)
+    }
+
+    /// What was not complete.
+    pub fn finish(mut self) -> Vec<Explanation> {
+        let mut entries = Vec::new();
+        self.joiner.finish(&mut entries);
+        self.explained(entries)
+    }
+
+    fn explained(&mut self, mut entries: Vec<Entry>) -> Vec<Explanation> {
+        entries.sort_by_key(|entry| entry.span.first);
+        let explanations = entries.into_iter().map(|entry| self.explanation(entry)).collect();
+        let held = [0, 1].into_iter().filter_map(|stream| self.joiner.held(stream));
+        let first = held.map(|span| span.first.1).min().unwrap_or(u64::MAX);
+        self.texts.retain(|(number, _)| *number >= first);
+        explanations
+    }
+
+    fn explanation(&self, entry: Entry) -> Explanation {
         let first = entry.span.first.1;
-        let tried = if matches!(rule, Rule::Auto) {
-            let line = usize::try_from(first).ok().and_then(|n| texts.get(n)).copied().unwrap_or_default();
-            read::trials(&text::shown(line).0, Clock { at: Wall(entry.body.capture_time), offset })
-        } else {
-            Vec::new()
-        };
-        Explanation { lines: (first + 1, entry.span.last.1), rule: rule.name(), tried, entry }
-    };
-    entries.into_iter().map(explanation).collect()
+        let text = self.texts.iter().find(|(number, _)| *number == first);
+        let clock = Clock { at: Wall(entry.body.capture_time), offset: self.offset };
+        let tried = text.map(|(_, text)| read::trials(&text::shown(text).0, clock)).unwrap_or_default();
+        Explanation { lines: (first + 1, entry.span.last.1), rule: self.rule.name(), tried, entry }
+    }
 }
 
 /// A line of a keeper's file.

@@ -287,9 +287,9 @@ impl Open {
         if !self.headed {
             return None;
         }
-        // A record that says that something failed, and behind it the trace of what did.
+        // A record that says that something failed (or whatever the rule gives lines without a head to), and behind it the trace of what did.
         if self.trace == Trace::No
-            && self.draft.level.is_none_or(|level| level >= Level::Warning)
+            && (rule.headless_lines_belong() || self.draft.level.is_none_or(|level| level >= Level::Warning))
             && let Some(trace) = Trace::begin(line)
         {
             return Some(trace);
@@ -312,7 +312,8 @@ impl Open {
         self.draft.asked = self.draft.message.len() + missing;
         self.draft.flags.invalid_utf8 |= invalid;
         self.draft.flags.truncated |= missing > 0;
-        self.draft.level = self.draft.level.or(trace.level());
+        // What a record was said to be, the trace behind it may be worse: the two are one entry, which is looked for by the graver.
+        self.draft.level = self.draft.level.max(trace.level());
         if self.format == Format::Plain && trace.level().is_some() {
             self.format = Format::Trace;
         }

@@ -26,7 +26,7 @@ pub use context::{CONTEXT_MAX, DEPTH_MAX};
 pub use entry::{
     Body, Entry, Flags, Line, MESSAGE_MAX, Position, Span, TRACE_MAX, USER_MAX, trace_column, user_column,
 };
-pub use explain::{Explanation, explain, explain_lines};
+pub use explain::{Explainer, Explanation, explain, explain_lines};
 pub use join::{HOLD, JOIN_LINES, Joiner, PIECE_HOLD};
 pub use level::Level;
 pub use read::Format;

@@ -114,3 +114,28 @@ fn lines_of_one_record() {
     assert_eq!(entries_by(&Rule::None, PYTHON).len(), PYTHON.lines().count());
     assert_eq!(entries_by(&Rule::Plain, PYTHON).len(), 1);
 }
+
+#[test]
+fn a_record_with_a_trace_behind_it_is_as_grave_as_the_trace() {
+    let python = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nValueError: no";
+    let java = "java.lang.IllegalStateException: no\n\tat com.example.Web.get(Web.java:12)";
+    for (rule, record, trace, lines) in [
+        (Rule::Auto, "2026-11-23 09:04:00,424 - db - WARNING - slow", python, 4),
+        (Rule::named("python").unwrap(), "2026-11-23 09:04:00,424 - db - INFO - stopped", python, 4),
+        (Rule::Auto, "2026-11-23 09:04:00,424 WARN  [org.keycloak] (main) slow", java, 3),
+        (
+            Rule::named("java").unwrap(),
+            "2026-11-23 09:04:00,424 INFO  [org.keycloak] (main) stopped",
+            java,
+            3,
+        ),
+    ] {
+        let text = format!("{record}\n{trace}");
+        let found = entries_by(&rule, &text);
+        let seen: Vec<_> = found.iter().map(|e| (e.lines, e.entry.body.level.word())).collect();
+        assert_eq!(seen, [((1, lines), "ERROR")], "{text}");
+    }
+    // Behind a record that says that all is well, a trace is an entry of its own.
+    let apart = format!("2026-11-23 09:04:00,424 - db - INFO - stopped\n{python}");
+    assert_eq!(entries(&apart).iter().map(|e| e.2).collect::<Vec<_>>(), ["INFO", "ERROR"]);
+}

@@ -70,6 +70,18 @@ impl Minutes {
         names + rows
     }
 
+    /// Gives the sums of the minutes `from` (inclusive) to `to` (exclusive) whose service and level are wanted to `take`: service, counts by
+    /// level (0 where the level is not wanted).
+    pub fn sums(&self, wanted: &Wanted<'_>, from: i64, to: i64, take: impl FnMut(&str, &PerLevel)) {
+        let mut sums = Sums::new(self.names.len());
+        if from < to {
+            for (number, counts) in self.minutes.range(from..to).flat_map(|(_, row)| row) {
+                sums.add(usize::from(*number), &counts.map(u64::from));
+            }
+        }
+        sums.give(&self.names, wanted, take);
+    }
+
     /// Gives every count of the minutes `from` (inclusive) to `to` (exclusive) whose service and level are wanted to `take`: minute,
     /// service, counts by level (0 where the level is not wanted).
     pub fn visit(&self, wanted: &Wanted<'_>, from: i64, to: i64, mut take: impl FnMut(i64, &str, &PerLevel)) {
@@ -91,6 +103,29 @@ impl Minutes {
     }
 }
 
+/// Counts by the number of a service.
+pub(crate) struct Sums(Vec<PerLevel>);
+
+impl Sums {
+    pub(crate) fn new(services: usize) -> Self {
+        Self(vec![PerLevel::default(); services])
+    }
+
+    pub(crate) fn add(&mut self, service: usize, counts: &PerLevel) {
+        if let Some(sum) = self.0.get_mut(service) {
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+    }
+
+    pub(crate) fn give(self, names: &[String], wanted: &Wanted<'_>, mut take: impl FnMut(&str, &PerLevel)) {
+        for (name, sum) in names.iter().zip(&self.0) {
+            if let Some(sum) = wanted.of(name, sum) {
+                take(name, &sum);
+            }
+        }
+    }
+}
+
 /// Which services and levels are counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -101,11 +136,21 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn service(&self, name: &str) -> bool {
+    /// The counts of a service as far as they are wanted.
+    pub(crate) fn of(&self, service: &str, counts: &PerLevel) -> Option<PerLevel> {
+        self.service(service).then(|| {
+            let mut kept = *counts;
+            let unwanted = Level::ALL.into_iter().filter(|level| !self.level(*level));
+            unwanted.for_each(|level| kept[level_slot(level)] = 0);
+            kept
+        })
+    }
+
+    pub(crate) fn service(&self, name: &str) -> bool {
         self.services.is_empty() || self.services.iter().any(|service| service == name)
     }
 
-    fn level(&self, level: Level) -> bool {
+    pub(crate) fn level(&self, level: Level) -> bool {
         self.levels.is_none_or(|levels| levels.has(level))
     }
 }

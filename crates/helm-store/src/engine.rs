@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -91,8 +92,8 @@ pub struct Scan {
 pub struct Count {
     /// Minutes since 1970.
     pub minute: i64,
-    /// Name of the service.
-    pub service: String,
+    /// Name of the service; shared, for there are many thousands of counts.
+    pub service: Arc<str>,
     /// Level.
     pub level: crate::entry::Level,
     /// Entries.
@@ -139,6 +140,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn get(&self, id: EntryId) -> Answer<'_, Option<Entry>>;
     /// Counts of one partition, minutes from `from` (inclusive) to `to` (exclusive), by minute.
     fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>>;
+    /// The counts of a finished partition as [`crate::packed::Packed`] has them; `None` where none are kept: then [`LogEngine::counts`] has them.
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>>;
     /// All entries of a partition in the order of ids, in pieces of bounded size; the reading ends when the receiver is dropped.
     fn rows(&self, partition: PartitionId, from: u32) -> Rows;
     /// Bytes on disk of one partition.

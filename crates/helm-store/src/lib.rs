@@ -21,6 +21,7 @@ pub mod hot;
 pub mod id;
 pub mod live;
 pub mod metrics;
+pub mod packed;
 pub mod partition;
 pub mod postgres;
 pub mod protection;

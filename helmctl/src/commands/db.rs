@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
+use std::thread;
 
 use helm_client::tool::{self, Outcome, Secrets};
 use helm_client::{Client, Home, Store};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::Value;
+use tokio::sync::oneshot;
 
+use super::follow::Ending;
 use crate::db_cli::{DbVerb, InitArgs};
 use crate::failure::Failure;
 use crate::render::{Printer, db, json_db, note, warn};
@@ -22,7 +25,7 @@ pub(super) async fn run(home: &Home, verb: DbVerb, printer: &mut Printer) -> Res
         DbVerb::Move => moved(home, printer).await,
         DbVerb::Check => work(home, &["check".to_owned()], Secrets::default(), printer).await,
         DbVerb::Init(args) => {
-            let (words, secrets) = asked(args, !printer.wants_json())?;
+            let (words, secrets) = asked(args, !printer.wants_json()).await?;
             work(home, &words, secrets, printer).await
         }
     }
@@ -68,7 +71,7 @@ async fn moved(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
 }
 
 /// What was typed; on a terminal the rest is asked for.
-fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), Failure> {
+async fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), Failure> {
     let InitArgs { host, port, database, user, password_file, admin_url_file } = args;
     let ask = may_ask && io::stdin().is_terminal() && io::stderr().is_terminal();
     let port = port.map(|port| port.to_string());
@@ -88,7 +91,7 @@ fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), Failur
     }
     let password = match password_file {
         Some(path) => Some(secret(&path)?),
-        None if ask => hidden("password (empty: the one that is configured, or a new one)")?,
+        None if ask => hidden("password (empty: the one that is configured, or a new one)").await?,
         None => None,
     };
     let admin_url = admin_url_file.map(|path| secret(&path)).transpose()?;
@@ -126,16 +129,38 @@ fn read_line() -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
-/// Typed without being shown.
-fn hidden(name: &str) -> Result<Option<String>, Failure> {
-    let stdin = io::stdin();
-    let shown = tcgetattr(&stdin).map_err(io::Error::from)?;
-    let mut quiet = shown.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
+/// Typed without being shown. However it ends, what is typed later is shown again.
+async fn hidden(name: &str) -> Result<Option<String>, Failure> {
+    let mut ending = Ending::watch()?;
+    let _quiet = Quiet::begin()?;
     write!(io::stderr(), "{name}: ")?;
-    tcsetattr(&stdin, OptionalActions::Flush, &quiet).map_err(io::Error::from)?;
-    let line = read_line();
-    tcsetattr(&stdin, OptionalActions::Flush, &shown).map_err(io::Error::from)?;
+    // A thread of its own: nobody can take a read of a terminal back, and nobody has to wait for it.
+    let (told, line) = oneshot::channel();
+    thread::spawn(move || told.send(read_line()));
+    let line = tokio::select! {
+        line = line => line.map_err(|e| Failure::Failed(e.to_string()))?,
+        () = ending.told() => Err(Failure::Failed("nothing was changed: interrupted".into())),
+    };
     writeln!(io::stderr())?;
     line.map(|line| Some(line).filter(|line| !line.is_empty()))
+}
+
+/// The terminal shows nothing of what is typed, until this is dropped.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn begin() -> io::Result<Self> {
+        let shown = tcgetattr(io::stdin())?;
+        let mut quiet = shown.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self(shown))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing anyway.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
 }

@@ -5,7 +5,7 @@ use helm_proto::v1::{EventRecord, EventsRequest};
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
-use crate::render::{Printer, json, list, warn};
+use crate::render::{Printer, Sheet, json, list, warn};
 
 use super::follow::Following;
 
@@ -86,22 +86,23 @@ pub(super) async fn follow(
 
 struct Screen<'a> {
     printer: &'a mut Printer,
+    sheet: Sheet,
     name_width: usize,
     aged: bool,
 }
 
 impl<'a> Screen<'a> {
     async fn new(client: &mut Client, printer: &'a mut Printer, aged: bool) -> Result<Self, Failure> {
-        let services = client.list().await?;
-        let name_width = list::name_width(services.iter().map(|s| s.name.as_str()), printer.is_terminal());
-        Ok(Self { printer, name_width, aged })
+        let (services, sheet) = (client.list().await?, Sheet::stdout());
+        let name_width = list::name_width(services.iter().map(|s| s.name.as_str()), sheet);
+        Ok(Self { printer, sheet, name_width, aged })
     }
 
     fn print(&mut self, event: EventRecord) -> Result<(), Failure> {
         if self.printer.wants_json() {
             return self.printer.value(&json::Event::from(event), false);
         }
-        let line = list::event(&event, self.name_width, self.printer.is_terminal(), self.aged);
+        let line = list::event(&event, self.name_width, self.sheet, self.aged);
         self.printer.line(&line)
     }
 }

@@ -4,7 +4,7 @@ use helm_client::Client;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::render::{Printer, json, list, width};
+use crate::render::{Printer, Sheet, json, list};
 
 #[derive(Serialize)]
 struct Services {
@@ -16,5 +16,5 @@ pub(super) async fn run(client: &mut Client, printer: &mut Printer) -> Result<()
     if printer.wants_json() {
         return printer.value(&Services { services: services.into_iter().map(Into::into).collect() }, true);
     }
-    printer.block(&list::services(&services, width(std::io::stdout())))
+    printer.block(&list::services(&services, Sheet::stdout()))
 }

@@ -1,7 +1,5 @@
 //! `metrics`
 
-use std::io;
-
 use helm_client::Client;
 use helm_core::spec::nearest;
 use helm_proto::v1::{MetricSeries, QueryMetricsRequest};
@@ -9,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::Failure;
 use crate::render::metrics::{Curve, charts, lines, table};
-use crate::render::{Printer, json, width};
+use crate::render::{Printer, Sheet, json};
 
 /// Points of an answer: what falls into a column is averaged here.
 const POINTS: u32 = 500;
@@ -23,13 +21,13 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer) -> Result<(), Failure> {
-    let columns = width(io::stdout());
+    let sheet = Sheet::stdout();
     let Some(name) = asked.name else {
         let answer = client.list_metrics("").await?;
         if printer.wants_json() {
             return printer.value(&json::Metrics::from(answer), true);
         }
-        return printer.block(&table(&answer.series, &answer.source, columns));
+        return printer.block(&table(&answer.series, &answer.source, sheet));
     };
     let now = Timestamp::now();
     let until = asked.until.unwrap_or(now);
@@ -68,8 +66,8 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
     let first = curves.iter().filter_map(|c| c.found.points.first()).map(|p| p.at).min();
     let range = (first.filter(|_| open).map_or(range.0, |at| at.max(range.0)), range.1);
     let text = match asked.metric {
-        Some(_) => charts(&curves, range, columns),
-        None => lines(&curves, range, columns),
+        Some(_) => charts(&curves, range, sheet.width),
+        None => lines(&curves, range, sheet),
     };
     printer.block(&text)
 }

@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::{self, Block};
-use crate::render::{Printer, WARN, cut, json, safe, status, styled, warning, width, wrapped};
+use crate::render::{Printer, Sheet, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
 
 use super::follow::{Following, Interrupt};
 
@@ -28,7 +28,7 @@ pub(super) async fn once(
     if printer.wants_json() {
         return printer.value(&json::Statuses::new(answer.services, answer.hold, alerts), true);
     }
-    printer.block(&status::table(&answer.services, answer.hold, width(io::stdout())))
+    printer.block(&status::table(&answer.services, answer.hold, Sheet::stdout()))
 }
 
 /// Stays: a table that is redrawn on a terminal, else (or as JSON) what changed.

@@ -7,6 +7,8 @@ use helm_proto::v1::{PartitionInfo, RetentionClass, RetentionResponse, StoreStat
 use super::time::{local_to_second, span};
 use super::{BAD, GOOD, HEAD, QUIET, WARN, metrics, safe, styled, warning};
 
+/// Captured bytes of a service that are more than what is always on the way: a line waits a quarter of a second for what belongs to it.
+const BEHIND: u64 = 64 << 10;
 /// Partitions that are shown; the rest is a number.
 const SHOWN: usize = 12;
 
@@ -20,7 +22,7 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
         ("state", state),
         ("instance", s.instance.to_string()),
         ("entries", format!("{} in {} partition(s), {}", s.entries, s.partitions.len(), size(s.bytes))),
-        ("protected", format!("by {}", s.protection)),
+        ("protected", protected(&s.protection)),
         ("waiting", format!("{} sent batch(es), {}", s.queued_appends, size(s.queued_bytes))),
     ] {
         let _ = writeln!(text, "{name:9} {value}");
@@ -47,9 +49,13 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
     if let Some(more) = s.partitions.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "{}", styled(QUIET, &format!("{more} older ones: --json has them all")));
     }
-    let behind: Vec<_> = s.capture.iter().filter(|lag| lag.bytes > 0).collect();
-    let _ = match behind.len() {
-        0 => writeln!(text, "\nall captured output of {} service(s) is stored", s.capture.len()),
+    let behind: Vec<_> = s.capture.iter().filter(|lag| lag.bytes >= BEHIND).collect();
+    let on_the_way = s.capture.iter().map(|lag| lag.bytes).sum();
+    let _ = match (behind.len(), on_the_way) {
+        (0, 0) => writeln!(text, "\nall captured output of {} service(s) is stored", s.capture.len()),
+        (0, _) => {
+            writeln!(text, "\ncaptured output is stored as it comes, {} are on the way", size(on_the_way))
+        }
         _ => writeln!(text, "\n{}", styled(HEAD, &format!("{:24}  NOT STORED YET", "SERVICE"))),
     };
     for lag in behind {
@@ -59,6 +65,14 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
         let _ = writeln!(text, "{}", styled(WARN, &warning(advice)));
     }
     text
+}
+
+fn protected(by: &str) -> String {
+    match by {
+        "broken" => styled(BAD, "no more: triggers are gone, see below"),
+        "roles" | "triggers" => format!("by {by}"),
+        other => safe(other),
+    }
 }
 
 fn partition(p: &PartitionInfo) -> String {

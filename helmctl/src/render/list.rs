@@ -6,15 +6,15 @@ use helm_proto::v1::{EventRecord, ServiceInfo};
 
 use super::json::Fault;
 use super::status::state_style;
-use super::{BAD, HEAD, QUIET, WARN, cut, safe, styled, time};
+use super::{BAD, HEAD, QUIET, Sheet, WARN, safe, styled, time};
 
 /// A longer name is cut on a terminal.
 const WIDEST_NAME: usize = 20;
 
 /// `list`
-pub(crate) fn services(all: &[ServiceInfo], width: usize) -> String {
+pub(crate) fn services(all: &[ServiceInfo], sheet: Sheet) -> String {
     let mut text = String::new();
-    let name_width = all.iter().map(|s| s.name.len()).max().unwrap_or(4).clamp(4, 24);
+    let name_width = sheet.column(all.iter().map(|s| s.name.len()).max().unwrap_or(0).max(4), 24);
     let head = format!("{:name_width$}  {:13}  {:>5}  DEPENDS ON", "NAME", "KIND", "PORT");
     let _ = writeln!(text, "{}", styled(HEAD, &head));
     for service in all {
@@ -23,23 +23,23 @@ pub(crate) fn services(all: &[ServiceInfo], width: usize) -> String {
         let port = service.port.map_or_else(|| "-".to_owned(), |p| p.to_string());
         let line = format!(
             "{:name_width$}  {:13}  {port:>5}  {depends}",
-            cut(&service.name, name_width),
+            sheet.fit(&service.name, name_width),
             service.kind
         );
-        let _ = writeln!(text, "{}", cut(line.trim_end(), width));
-        let _ = writeln!(text, "{}", styled(QUIET, &format!("  {}", cut(&service.path, width - 2))));
+        let _ = writeln!(text, "{}", sheet.fit(line.trim_end(), sheet.width));
+        let _ =
+            writeln!(text, "{}", styled(QUIET, &format!("  {}", sheet.fit(&service.path, sheet.width - 2))));
     }
     text
 }
 
 /// Where names of services stand in a list of events: as wide as the longest of these, on a terminal not wider than a line bears.
-pub(crate) fn name_width<'a>(names: impl Iterator<Item = &'a str>, terminal: bool) -> usize {
-    let longest = names.map(|name| name.chars().count()).max().unwrap_or(0).max(4);
-    if terminal { longest.min(WIDEST_NAME) } else { longest }
+pub(crate) fn name_width<'a>(names: impl Iterator<Item = &'a str>, sheet: Sheet) -> usize {
+    sheet.column(names.map(|name| name.chars().count()).max().unwrap_or(0).max(4), WIDEST_NAME)
 }
 
 /// One event on one line, with its age where it is not one that happens now; without the name where that has no width.
-pub(crate) fn event(e: &EventRecord, name_width: usize, terminal: bool, aged: bool) -> String {
+pub(crate) fn event(e: &EventRecord, name_width: usize, sheet: Sheet, aged: bool) -> String {
     let at = e.at.as_ref().map(time::local).unwrap_or_default();
     let what = match e.kind.as_str() {
         "state" => format!("{} -> {}", e.from, styled(state_style(&e.to), &e.to)),
@@ -54,8 +54,10 @@ pub(crate) fn event(e: &EventRecord, name_width: usize, terminal: bool, aged: bo
         if e.cause.is_empty() { String::new() } else { format!("  {}", styled(QUIET, &safe(&e.cause))) };
     let missed = if e.missed > 0 { format!("({} events were missed) ", e.missed) } else { String::new() };
     let age = if aged { format!("{:>5}  ", time::ago(e.at.as_ref())) } else { String::new() };
-    let name = if terminal { cut(&e.service, name_width) } else { e.service.clone() };
-    let name = if name_width == 0 { String::new() } else { format!("{name:name_width$}  ") };
+    let name = match name_width {
+        0 => String::new(),
+        _ => format!("{:name_width$}  ", sheet.fit(&e.service, name_width)),
+    };
     format!("{}  {age}{missed}{name}{what}{cause}", styled(QUIET, &at))
 }
 

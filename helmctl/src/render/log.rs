@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 
-use super::{BAD, GOOD, QUIET, WARN, cut, styled, time};
+use super::{BAD, GOOD, QUIET, Sheet, WARN, styled, time};
 
 /// Services beside each other are told apart by these.
 const PALETTE: [AnsiColor; 8] = [
@@ -56,16 +56,16 @@ pub(crate) enum Messages {
 pub(crate) struct Columns {
     names: Vec<String>,
     width: usize,
-    widest: Option<usize>,
+    sheet: Option<Sheet>,
     messages: Messages,
 }
 
 impl Columns {
     /// For a screen, and these services in this order; on a terminal long names are cut.
-    pub(crate) fn of(names: Vec<String>, terminal: bool, messages: Messages) -> Self {
-        let widest = terminal.then_some(WIDEST);
+    pub(crate) fn of(names: Vec<String>, sheet: impl Into<Sheet>, messages: Messages) -> Self {
+        let sheet = sheet.into();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        Self { names, width: width.min(widest.unwrap_or(usize::MAX)), widest, messages }
+        Self { names, width: sheet.column(width, WIDEST), sheet: Some(sheet), messages }
     }
 
     /// For a file.
@@ -93,7 +93,8 @@ impl Columns {
     }
 
     fn columns(&mut self, entry: &LogEntry, at: &str, [time, level, service]: [Style; 3]) -> String {
-        let name = self.widest.map_or_else(|| entry.service.clone(), |most| cut(&entry.service, most));
+        let name =
+            self.sheet.map_or_else(|| entry.service.clone(), |sheet| sheet.fit(&entry.service, WIDEST));
         self.width = self.width.max(name.chars().count());
         let name = format!("{name:width$}", width = self.width);
         let mut text = [(time, at), (level, &format!("{:8}", entry.level)), (service, &name)]
@@ -268,8 +269,10 @@ mod tests {
     fn long_names_are_cut_on_a_terminal_only() {
         let name = "a-service-with-a-rather-long-name";
         let entry = LogEntry { service: name.into(), message: "m".into(), ..Default::default() };
-        let on = |terminal| Columns::of(vec![name.into()], terminal, Messages::Coloured).entry(&entry);
-        assert!(on(false).contains(name) && !on(true).contains(name), "{}", on(true));
+        let on = Columns::of(vec![name.into()], 80, Messages::Coloured).entry(&entry);
+        assert!(!on.contains(name), "{on}");
+        let off = Columns::whole(Messages::Coloured).entry(&entry);
+        assert!(off.contains(name), "{off}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use helm_proto::v1::{LogBucket, LogFacet};
 use serde::Serialize;
 
-use super::{BAD, GOOD, HEAD, WARN, cut, styled, time};
+use super::{BAD, GOOD, HEAD, Sheet, WARN, styled, time};
 
 /// Steps of a bar.
 const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -82,14 +82,15 @@ impl<'a> From<&Stats<'a>> for Json<'a> {
 }
 
 /// What was counted and when, a table, and a bar for each step.
-pub(crate) fn stats(stats: &Stats<'_>) -> String {
+pub(crate) fn stats(stats: &Stats<'_>, sheet: impl Into<Sheet>) -> String {
     let total: u64 = stats.services.iter().map(|f| f.debug + f.info + f.warning + f.error + f.critical).sum();
     let Span { from, to, step } = stats.span;
     let when = match stats.given {
         true => format!("from {} to {}", time::local_to_second(from), time::local_to_second(to)),
         false => format!("of the last 24 hours, from {}", time::local_to_second(from)),
     };
-    let mut text = styled(HEAD, &format!("{total} entries {when}")) + "\n\n" + &table(stats.services);
+    let mut text =
+        styled(HEAD, &format!("{total} entries {when}")) + "\n\n" + &table(stats.services, sheet.into());
     if !stats.exact {
         text.push_str("Not all could be counted in time: these are the newest.\n");
     }
@@ -106,8 +107,8 @@ fn length(step: i64) -> String {
     if minutes == size { unit.to_owned() } else { format!("{} {unit}s", minutes / size) }
 }
 
-fn table(services: &[LogFacet]) -> String {
-    let width = services.iter().map(|f| f.service.len()).max().unwrap_or(0).clamp(7, 24);
+fn table(services: &[LogFacet], sheet: Sheet) -> String {
+    let width = sheet.column(services.iter().map(|f| f.service.len()).max().unwrap_or(0).max(7), 24);
     let head = format!(
         "{:width$}  {:>10}  {:>10}  {:>9}  {:>9}  {:>9}",
         "SERVICE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"
@@ -121,7 +122,7 @@ fn table(services: &[LogFacet]) -> String {
         let _ = writeln!(
             text,
             "{:width$}  {:>10}  {:>10}  {}  {}  {}",
-            cut(&f.service, width),
+            sheet.fit(&f.service, width),
             f.debug,
             f.info,
             grave(WARN, f.warning),
@@ -189,7 +190,7 @@ mod tests {
         ];
         let span = Span { from: 0, to: 24 * hour, step: hour };
         let counted = Stats { services: &[service], buckets: &buckets, span, given: false, exact: true };
-        let text = stats(&counted);
+        let text = stats(&counted, 80);
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert!(plain.starts_with("123 entries of the last 24 hours, from 1970-01-01"), "{plain}");
         assert!(plain.lines().all(|line| line.chars().count() <= 80), "{plain}");

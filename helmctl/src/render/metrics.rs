@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use helm_proto::v1::{MetricPoint, MetricSeries, QueryMetricsResponse};
 
-use super::{HEAD, QUIET, WARN, cut, safe, spark, styled, time};
+use super::{HEAD, QUIET, Sheet, WARN, cut, safe, spark, styled, time};
 
 /// Lines of a chart.
 const HIGH: usize = 8;
@@ -90,16 +90,18 @@ impl Curve {
 }
 
 /// A line for each metric, with its curve.
-pub(crate) fn lines(curves: &[Curve], range: (i64, i64), width: usize) -> String {
+pub(crate) fn lines(curves: &[Curve], range: (i64, i64), sheet: impl Into<Sheet>) -> String {
+    let sheet = sheet.into();
+    let width = sheet.width;
     let longest = curves.iter().map(|c| name(&c.series).chars().count()).max().unwrap_or(0);
-    let name_width = longest.clamp(6, width.saturating_sub(BESIDE + 12).max(12));
+    let name_width = sheet.column(longest.max(6), width.saturating_sub(BESIDE + 12).max(12));
     let room = width.saturating_sub(name_width + BESIDE + 2).max(4);
     let mut text = String::new();
     let head = format!("{:name_width$}  {:>8}  {:>8}  {:>8}  {:>8}", "METRIC", "NOW", "MIN", "AVG", "MAX");
     let _ = writeln!(text, "{}", styled(HEAD, &head));
     for curve in curves {
         let [last, min, avg, max] = curve.summary();
-        let name = cut(&name(&curve.series), name_width);
+        let name = sheet.fit(&name(&curve.series), name_width);
         let spark = spark::line(&curve.columns(range, room));
         let line = format!("{name:name_width$}  {last:>8}  {min:>8}  {avg:>8}  {max:>8}  {spark}");
         let _ = writeln!(text, "{}", line.trim_end());
@@ -142,13 +144,15 @@ fn missing(text: &mut String, curves: &[Curve]) {
 }
 
 /// What every service does now, then helmd and the host.
-pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String {
+pub(crate) fn table(all: &[MetricSeries], source: &str, sheet: impl Into<Sheet>) -> String {
+    let sheet = sheet.into();
+    let width = sheet.width;
     let mut services: BTreeMap<&str, BTreeMap<&str, &MetricSeries>> = BTreeMap::new();
     for series in all.iter().filter(|s| s.tags.is_empty() && s.service != "host") {
         services.entry(&series.service).or_default().insert(&series.metric, series);
     }
     let longest = services.keys().map(|name| name.len()).max().unwrap_or(0);
-    let name_width = longest.clamp(7, width.saturating_sub(66).max(7));
+    let name_width = sheet.column(longest.max(7), width.saturating_sub(66).max(7));
     let mut text = String::new();
     let head = format!(
         "{:name_width$}  {:>6}  {:>6}  {:>5}  {:>7}  {:>5}  {:>7}  {:>7}  {:>4}",
@@ -163,7 +167,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String 
         let _ = writeln!(
             text,
             "{:name_width$}  {:>6}  {:>6}  {:>5}  {:>7}  {:>5}  {:>7}  {:>7}  {:>4}",
-            cut(service, name_width),
+            sheet.fit(service, name_width),
             get("cpu_percent"),
             get("memory_bytes"),
             get("processes"),
@@ -174,7 +178,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String 
             get("uptime_seconds"),
         );
     }
-    for line in super::wrapped(&host(all), width) {
+    for line in host(all).iter().flat_map(|host| super::wrapped(host, width)) {
         let _ = writeln!(text, "{line}");
     }
     let how = match source {
@@ -186,7 +190,7 @@ pub(crate) fn table(all: &[MetricSeries], source: &str, width: usize) -> String 
 }
 
 /// The host in a sentence, as far as it is known.
-fn host(all: &[MetricSeries]) -> String {
+fn host(all: &[MetricSeries]) -> Option<String> {
     let series = |metric: &str, disk: &str| {
         let tag = |s: &MetricSeries| s.tags.get("disk").map_or("", String::as_str) == disk;
         all.iter().find(|s| s.service == "host" && s.metric == metric && tag(s))
@@ -219,7 +223,8 @@ fn host(all: &[MetricSeries]) -> String {
         )
     }));
     words.push(get("uptime_seconds").map(|up| format!("up {up}")));
-    format!("host: {}", words.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    (!words.is_empty()).then(|| format!("host: {}", words.join(", ")))
 }
 
 #[cfg(test)]

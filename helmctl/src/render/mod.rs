@@ -153,6 +153,39 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// What something is printed on. Nobody looks for a name that was cut in a file or a pipe: there nothing is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sheet {
+    /// Columns.
+    pub(crate) width: usize,
+    whole: bool,
+}
+
+impl Sheet {
+    /// Standard output.
+    pub(crate) fn stdout() -> Self {
+        let stdout = io::stdout();
+        Self { width: width(&stdout), whole: !stdout.is_terminal() }
+    }
+
+    /// Columns of something whose longest is `longest`, where `most` would do.
+    pub(crate) fn column(self, longest: usize, most: usize) -> usize {
+        if self.whole { longest } else { longest.min(most) }
+    }
+
+    /// `text` in `width` columns.
+    pub(crate) fn fit(self, text: &str, width: usize) -> String {
+        if self.whole { text.to_owned() } else { cut(text, width) }
+    }
+}
+
+/// A terminal of this width.
+impl From<usize> for Sheet {
+    fn from(width: usize) -> Self {
+        Self { width, whole: false }
+    }
+}
+
 /// Columns of the terminal; 80 where there is none.
 pub(crate) fn width(stream: impl std::os::fd::AsFd) -> usize {
     let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use helm_proto::v1::{Holder, ServiceStatus};
 
-use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, metrics, safe, styled, time};
+use super::{BAD, GOOD, HEAD, QUIET, Sheet, WARN, cut, metrics, safe, styled, time};
 
 /// Columns of a row beside the name, with the gaps; and those of restarts and uptime, where there is room for them.
 const BESIDE_NAME: usize = 66;
@@ -44,18 +44,25 @@ pub(crate) fn health_style(health: &str) -> Style {
     }
 }
 
-/// The whole table, at most `width` columns wide.
-pub(crate) fn table(services: &[ServiceStatus], hold: bool, width: usize) -> String {
-    lines(services, hold, width, usize::MAX).into_iter().map(|line| line + "\n").collect()
+/// The whole table.
+pub(crate) fn table(services: &[ServiceStatus], hold: bool, sheet: impl Into<Sheet>) -> String {
+    lines(services, hold, sheet, usize::MAX).into_iter().map(|line| line + "\n").collect()
 }
 
 /// The table in at most `room` lines. Where there are more services than that, those that somebody must look at stay;
 /// the last line counts the others.
-pub(crate) fn lines(services: &[ServiceStatus], hold: bool, width: usize, room: usize) -> Vec<String> {
+pub(crate) fn lines(
+    services: &[ServiceStatus],
+    hold: bool,
+    sheet: impl Into<Sheet>,
+    room: usize,
+) -> Vec<String> {
+    let sheet = sheet.into();
+    let width = sheet.width;
     let wide = width >= WIDE;
     let beside = if wide { BESIDE_NAME + MORE } else { BESIDE_NAME };
     let longest = width.saturating_sub(beside).max(NARROWEST_NAME);
-    let name_width = services.iter().map(|s| s.name.len()).max().unwrap_or(0).clamp(4, longest);
+    let name_width = sheet.column(services.iter().map(|s| s.name.len()).max().unwrap_or(0).max(4), longest);
     let mut lines = Vec::new();
     if hold {
         lines.push(styled(WARN, HELD));
@@ -70,7 +77,7 @@ pub(crate) fn lines(services: &[ServiceStatus], hold: bool, width: usize, room: 
     lines.push(styled(HEAD, &head));
     let rows = services.iter().map(|service| {
         let remarks = remarks(service, wide).into_iter().map(|words| {
-            let line = format!("  {}", cut(&safe(&words), width.saturating_sub(2)));
+            let line = format!("  {}", sheet.fit(&safe(&words), width.saturating_sub(2)));
             styled(QUIET, &line)
         });
         std::iter::once(row(service, name_width, wide)).chain(remarks).collect()
@@ -396,5 +403,16 @@ mod tests {
             }
         }
         assert!(plain(&table(&[long], false, 100)).contains("1000d"));
+    }
+
+    #[test]
+    fn a_pipe_cuts_nothing() {
+        let name = "n".repeat(50);
+        let reason = "waits for ".to_owned() + &"x".repeat(90);
+        let long = ServiceStatus { reason: reason.clone(), wanted: true, ..service(&name, "blocked") };
+        let pipe = Sheet { width: 80, whole: true };
+        let text = plain(&table(std::slice::from_ref(&long), false, pipe));
+        assert!(text.contains(&name) && text.contains(&reason), "{text}");
+        assert!(!plain(&table(&[long], false, 80)).contains(&name));
     }
 }

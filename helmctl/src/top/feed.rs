@@ -15,7 +15,7 @@ use super::history::{Point, Points, SPAN};
 use super::model::{Event, Helmd, Order, Verb};
 use super::pane::{Line, Tab, Tone};
 use crate::failure::Failure;
-use crate::render::{list, log, time};
+use crate::render::{Sheet, list, log, time};
 
 /// Lines of the past that a pane begins with.
 const PAST: u32 = 300;
@@ -203,7 +203,7 @@ fn event(record: EventRecord) -> Vec<Line> {
     if record.kind.is_empty() {
         return Vec::new();
     }
-    vec![Line::new(&list::event(&record, 0, true, false), Tone::Plain)]
+    vec![Line::new(&list::event(&record, 0, Sheet::stdout(), false), Tone::Plain)]
 }
 
 fn entries(columns: &mut log::Columns, message: FollowLogsResponse) -> Vec<Line> {

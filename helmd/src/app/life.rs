@@ -33,10 +33,10 @@ use crate::reload::{Accepted, Asked, Reloads};
 use crate::rpc::{self, Api, Facts};
 use crate::sample::{Sampler, Sampling};
 use crate::signals::{Signals, Told};
-use crate::store::Store;
 use crate::store::capture::Capture;
 use crate::store::history::History;
 use crate::store::keep::{Retention, Rules};
+use crate::store::{Store, Tuning};
 use crate::supervisor::driver::{Driver, NewsSender};
 use crate::supervisor::perform::Performer;
 use crate::versions::{Author, Begun};
@@ -76,8 +76,10 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
 
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
     let changes = Changes::new(tasks.clone(), stop.clone());
-    let roll = RollPolicy { rows: world.config.settings.partition_rows, ..RollPolicy::default() };
-    let store = Store::start(home.clone(), roll, &tasks, stop.clone());
+    let settings = &world.config.settings;
+    let roll = RollPolicy { rows: settings.partition_rows, ..RollPolicy::default() };
+    let tuning = Tuning { roll, trigrams: settings.trigrams };
+    let store = Store::start(home.clone(), tuning, &tasks, stop.clone());
     let retention = Retention::new(Rules::of(&world.config.settings));
     retention.start(store.clone(), &tasks, stop.clone());
     process.lines.clone().start(store.clone(), &tasks, stop.clone());

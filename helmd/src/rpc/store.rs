@@ -96,8 +96,7 @@ fn class_name(text: &str) -> Result<String> {
 
 fn keep_of(text: &str) -> Result<Keep> {
     let unquoted = text.trim().trim_matches('"');
-    Keep::parse(unquoted)
-        .map_err(|why| reason::bad_request(&format!("`{unquoted}` cannot be kept by: {why}")))
+    Keep::parse(unquoted).map_err(|why| reason::bad_request(&why.to_string()))
 }
 
 /// Two that set rules at the same time must not lose one of them.
@@ -220,7 +219,7 @@ fn retained(class: Class, policy: Policy, found: Option<Forecast>) -> RetentionC
 /// "12 MiB a day: kept 90 days, grows to 1080 MiB"
 fn in_words_of(forecast: &Forecast) -> String {
     if forecast.young {
-        return "less than a day old: nothing can be said yet".to_owned();
+        return "too young to tell".to_owned();
     }
     let days = |age: i64| match age / DAY {
         0 => format!("{} h", age / (DAY / 24)),
@@ -310,6 +309,9 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
 /// What protects the log; what to do better goes to `advice`.
 async fn look(opened: &Opened, advice: &mut Vec<String>, hosts: &mut Vec<HostInfo>) -> String {
     if let Some(postgres) = &opened.postgres {
+        if let Ok(Some(rows)) = postgres.taking_over().await {
+            advice.push(format!("the log of the Python Helm is being taken over: {rows} entries are here"));
+        }
         match postgres.registered().await {
             Ok(registered) => hosts.extend(registered.into_iter().map(host_info)),
             Err(e) => advice.push(format!("who shares it cannot be read: {}", in_words(&e))),

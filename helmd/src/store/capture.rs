@@ -30,6 +30,8 @@ use crate::work;
 
 /// All services look for new output at the same moments, so that what they print shares transactions.
 const TICK: Duration = Duration::from_millis(200);
+/// What printed more lines than these since the last look is looked at every other time: half the transactions, and nobody reads that fast.
+const BUSY: usize = 20;
 /// A keeper stamps a line before it writes it: what is older than this has been written.
 const WRITTEN_AFTER: i64 = 100_000_000;
 /// Pause after a failure before the service's output is read again from where the store stands.
@@ -91,8 +93,8 @@ impl Capture {
         self.store.stored().tell(name, reading.behind());
         loop {
             let before = clock::wall().0;
-            let lines = reading.read().await?;
-            let end = lines.is_empty();
+            let (lines, end) = reading.read().await?;
+            let busy = lines.len() > BUSY;
             reading.take(lines);
             if end {
                 reading.joiner.flush_before(Wall(before - WRITTEN_AFTER), &mut reading.read);
@@ -100,7 +102,7 @@ impl Capture {
             reading.append(&opened.writer).await?;
             self.store.stored().tell(name, reading.behind());
             if end {
-                reading.wait(&mut changes).await?;
+                reading.wait(&mut changes, if busy { 2 * TICK } else { TICK }).await?;
             }
         }
     }
@@ -177,7 +179,8 @@ impl Reading {
         self.stored[0].min(self.stored[1])
     }
 
-    async fn read(&mut self) -> io::Result<Vec<follow::Line>> {
+    /// The next lines, and whether they are the last ones for now.
+    async fn read(&mut self) -> io::Result<(Vec<follow::Line>, bool)> {
         let Some(mut follower) = self.follower.take() else {
             return Err(io::Error::other("the last reading did not come back"));
         };
@@ -187,8 +190,9 @@ impl Reading {
                 Ok((follower, lines))
             })
             .await?;
+        let end = follower.at_end();
         self.follower = Some(follower);
-        lines
+        Ok((lines?, end))
     }
 
     fn take(&mut self, lines: Vec<follow::Line>) {
@@ -256,8 +260,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Until there is more to read or something held is due; then to the next tick.
-    async fn wait(&mut self, changes: &mut Subscription) -> io::Result<()> {
+    /// Until there is more to read or something held is due; then to the next multiple of `tick`.
+    async fn wait(&mut self, changes: &mut Subscription, tick: Duration) -> io::Result<()> {
         let due = self.joiner.deadline().map(|due| {
             let left = due.0.saturating_add(WRITTEN_AFTER).saturating_sub(clock::wall().0);
             Instant::now() + Duration::from_nanos(u64::try_from(left).unwrap_or(0))
@@ -269,8 +273,8 @@ impl Reading {
                 () = sleep_until(due) => {}
             },
         }
-        let into = clock::mono().0.as_nanos() % TICK.as_nanos();
-        let left = TICK - Duration::from_nanos(u64::try_from(into).unwrap_or(0));
+        let into = clock::mono().0.as_nanos() % tick.as_nanos();
+        let left = tick - Duration::from_nanos(u64::try_from(into).unwrap_or(0));
         sleep_until(Instant::now() + left).await;
         Ok(())
     }

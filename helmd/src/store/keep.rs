@@ -113,8 +113,16 @@ async fn watch_over(opened: &Opened, mut rules: watch::Receiver<Rules>) {
                 // The sender lives as long as helmd.
                 _ = rules.changed() => break,
             }
+            if closed > 0 && is_short(opened, &now).await {
+                break;
+            }
         }
     }
+}
+
+/// Whether the disk has less room than is to be left: whatever filled it, that cannot wait.
+async fn is_short(opened: &Opened, rules: &Rules) -> bool {
+    disk(&opened.place, rules).await.is_ok_and(|disk| disk.free < disk.floor)
 }
 
 /// All partitions; those that are open with the size that they have now.

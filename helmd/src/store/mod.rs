@@ -102,9 +102,18 @@ pub struct Opened {
     pub notes: Vec<String>,
 }
 
+/// What of a store is configured.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// When a partition is closed.
+    pub roll: RollPolicy,
+    /// Closed partitions in PostgreSQL get a trigram index for texts.
+    pub trigrams: bool,
+}
+
 impl Store {
     /// Begins to open the store of `home`; tries again until it is open or helmd leaves. What runs belongs to `tasks`.
-    pub fn start(home: Home, roll: RollPolicy, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+    pub fn start(home: Home, tuning: Tuning, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (tell, state) = watch::channel(State::Closed { since: crate::clock::wall().0, why: None });
         let (tell_queue, queue) = watch::channel(Local::Closed);
         let store = Self { state, queue, stored: lag::Stored::default() };
@@ -113,7 +122,7 @@ impl Store {
         let (looking, leave) = (store.clone(), stop.clone());
         tasks.spawn(async move { leave.run_until_cancelled(others::watch(looking)).await });
         let keep = tasks.clone();
-        tasks.spawn(async move { open::until_open(home, roll, tell, keep, stop).await });
+        tasks.spawn(async move { open::until_open(home, tuning, tell, keep, stop).await });
         store
     }
 

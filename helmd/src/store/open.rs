@@ -5,7 +5,6 @@ use std::sync::Arc;
 use helm_store::engine::{EngineError, LogEngine};
 use helm_store::history::HistoryEngine;
 use helm_store::metrics::engine::MetricEngine;
-use helm_store::partition::RollPolicy;
 use helm_store::postgres::{PgEngine, PgOptions, Registration};
 use helm_store::reader::Reader;
 use helm_store::sqlite::SqliteEngine;
@@ -17,14 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use super::identity::Identity;
 use super::place::{self, Place};
-use super::{Opened, RETRY, State};
+use super::{Opened, RETRY, State, Tuning};
 use crate::clock;
 use crate::home::{Home, private_dir};
 
 /// Tries until it is open, and tells each time how it went.
 pub(super) async fn until_open(
     home: Home,
-    roll: RollPolicy,
+    tuning: Tuning,
     state: watch::Sender<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -33,7 +32,7 @@ pub(super) async fn until_open(
     let since = clock::wall().0;
     let mut said = None;
     loop {
-        let tried = stop.run_until_cancelled(open(&home, roll, &tasks, &stop)).await;
+        let tried = stop.run_until_cancelled(open(&home, tuning, &tasks, &stop)).await;
         match tried {
             None => return,
             Some(Ok(opened)) => {
@@ -59,7 +58,7 @@ pub(super) async fn until_open(
 
 async fn open(
     home: &Home,
-    roll: RollPolicy,
+    tuning: Tuning,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Opened, String> {
@@ -74,11 +73,14 @@ async fn open(
     let (place, identity) = prepared.map_err(|e| e.to_string())??;
     let opened = match &place {
         Place::Sqlite(dir) => sqlite(dir, &identity).await,
-        Place::Postgres(options) => postgres(options, &identity, home, tasks, stop).await,
+        Place::Postgres(options) => {
+            let options = options.as_ref().clone().with_trigrams(tuning.trigrams);
+            postgres(options, &identity, home, tasks, stop).await
+        }
     };
     let Engine { engine, numbers, history, postgres, notes } = opened.map_err(|e| in_words(&e))?;
     let version = version(postgres.as_deref()).await.map_err(|e| in_words(&e))?;
-    let options = WriterOptions { roll, ..WriterOptions::new(now) };
+    let options = WriterOptions { roll: tuning.roll, ..WriterOptions::new(now) };
     let (writer, work) = Writer::start(engine.clone(), options, stop.clone());
     tasks.spawn(work);
     let reader = Reader::new(engine.clone(), writer.live().clone());
@@ -101,7 +103,7 @@ async fn sqlite(dir: &std::path::Path, identity: &Identity) -> Result<Engine, En
 }
 
 async fn postgres(
-    options: &PgOptions,
+    options: PgOptions,
     identity: &Identity,
     home: &Home,
     tasks: &TaskTracker,
@@ -113,7 +115,7 @@ async fn postgres(
         home: home.path().to_string_lossy().into_owned(),
         preferred: identity.instance,
     };
-    let engine = Arc::new(PgEngine::open(options.clone(), registration).await?);
+    let engine = Arc::new(PgEngine::open(options, registration).await?);
     // Rows of a Python Helm come over in the background; a kill is resumed at the next start.
     let (taking, stop) = (engine.clone(), stop.clone());
     tasks.spawn(async move {

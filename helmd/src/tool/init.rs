@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use helm_store::engine::EngineError;
 use helm_store::postgres::setup::{self, Address, Role};
-use helm_store::postgres::{PgOptions, harden};
+use helm_store::postgres::{Asker, PgOptions, harden};
 use nix::unistd::User;
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
@@ -55,15 +56,23 @@ pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<
         None => known.clone(),
     };
     let admin = Admin::find(&asked, secrets.admin_url.as_deref()).await?;
-    let url = match &admin {
-        Some(admin) => prepared(admin, &asked, url, secrets.password.as_deref()).await?,
-        None => url.ok_or_else(|| no_way(&asked))?,
+    let url = match (&admin, url) {
+        (Some(admin), url) => prepared(admin, &asked, url, secrets.password.as_deref()).await?,
+        (None, Some(url)) => url,
+        (None, None) => return Err(no_way(&asked).await),
     };
-    let options = PgOptions::parse(&url).map_err(|e| e.to_string())?;
+    let options = parsed(&url)?;
     if admin.is_none() {
         setup::bring_up_to_date(&options).await.map_err(|e| in_words(&e))?;
     }
-    let look = setup::look(&options).await.map_err(|e| in_words(&e))?;
+    let look = setup::look(&options).await.map_err(|e| match &admin {
+        None => in_words(&e),
+        // The role has a password that nobody was told: the next run must set one.
+        Some(_) => format!(
+            "{}; role and database are there: mend this, and run it again with --password-file (the role gets that password)",
+            in_words(&e)
+        ),
+    })?;
     say(&format!("connected to {options}"));
     let text = written(&conf, &asked, &url);
     if text == conf {
@@ -86,11 +95,24 @@ fn known(conf: &str, asked: &Asked) -> Option<String> {
     same.then(|| url.to_owned())
 }
 
-fn no_way(asked: &Asked) -> String {
-    format!(
-        "the password of role {} is not known, and nobody here may make the role: give it with --password-file, run this as root or postgres on the server's host, or give --admin-url-file",
-        asked.user
-    )
+fn parsed(url: &str) -> Result<PgOptions, String> {
+    let options = PgOptions::parse(url).map_err(|e| e.to_string())?;
+    Ok(options.asked_by(Asker::Init))
+}
+
+/// Why it cannot be done. That nobody answers there comes before that the password is not known.
+async fn no_way(asked: &Asked) -> String {
+    let reached = match parsed(&asked.url("")) {
+        Ok(options) => setup::look(&options).await,
+        Err(why) => return why,
+    };
+    match reached {
+        Err(error @ EngineError::Away(_)) => in_words(&error),
+        _ => format!(
+            "the password of role {} is not known, and nobody here may make the role: give it with --password-file, run this as root or postgres on the server's host, or give --admin-url-file",
+            asked.user
+        ),
+    }
 }
 
 /// Makes what is missing, hardens, and returns the connection string that works.
@@ -100,9 +122,8 @@ async fn prepared(
     url: Option<String>,
     given: Option<&str>,
 ) -> Result<String, String> {
-    let works = match url.as_deref().map(PgOptions::parse) {
-        Some(Ok(options)) => setup::look(&options).await.is_ok(),
-        Some(Err(e)) => return Err(e.to_string()),
+    let works = match url.as_deref().map(parsed).transpose()? {
+        Some(options) => setup::look(&options).await.is_ok(),
         None => false,
     };
     let _rights = admin.take()?;
@@ -170,7 +191,7 @@ impl Admin {
     async fn find(asked: &Asked, url: Option<&str>) -> Result<Option<Self>, String> {
         if let Some(url) = url {
             let options = PgOptions::parse(url).map_err(|e| format!("the administrator's URL: {e}"))?;
-            return Ok(Some(Self { options, user: None }));
+            return Ok(Some(Self { options: options.asked_by(Asker::Admin), user: None }));
         }
         let Some(user) = Self::local(asked) else { return Ok(None) };
         let address = |socket: &str| {
@@ -184,7 +205,7 @@ impl Admin {
                 continue;
             }
             let options = PgOptions::parse(&address(socket)).map_err(|e| e.to_string())?;
-            let admin = Self { options, user: Some(user) };
+            let admin = Self { options: options.asked_by(Asker::Admin), user: Some(user) };
             let rights = admin.take()?;
             let may = setup::role_exists(&admin.options, "postgres").await;
             drop(rights);

@@ -73,7 +73,7 @@ fn line(value: &Value) {
 
 /// Does it.
 pub fn run(path: &Path, tool: Tool) -> ExitCode {
-    let done = Home::open(path).map_err(|e| e.to_string()).and_then(|home| {
+    let done = Home::open_for_its_owner(path).map_err(|e| e.to_string()).and_then(|home| {
         let secrets = Secrets::read()?;
         // One thread: rights that are taken for a moment are those of this thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -33,6 +33,8 @@ pub struct Settings {
     pub free_floor: u64,
     /// A partition of the log is closed at so many entries (or 512 MiB, or a day): retention takes whole ones.
     pub partition_rows: u32,
+    /// Closed partitions in PostgreSQL get an index of three letters each for texts.
+    pub trigrams: bool,
     /// Numbers over time.
     pub metrics: MetricSettings,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             retention: BTreeMap::from([(DEFAULT_CLASS.to_owned(), Keep::default())]),
             free_floor: 1 << 30,
             partition_rows: 1 << 20,
+            trigrams: false,
             metrics: MetricSettings::default(),
         }
     }
@@ -93,6 +96,8 @@ fields! {
         free_floor: Bytes<0>,
         /// A partition of the log is closed at so many entries: retention takes whole ones. Default: 1048576.
         partition_rows: Whole<1000, 1_048_576>,
+        /// Closed partitions in PostgreSQL get a trigram index for texts. Default: no.
+        trigrams: bool,
     }
 }
 
@@ -157,6 +162,7 @@ fn helm(doc: &mut Doc<'_>, section: &Node, settings: &mut Settings) {
     set(&mut settings.probe_cap, &raw.probe_cap, |n| n.into_u32());
     set(&mut settings.events_kept, &raw.events_kept, |n| n.into_u32());
     set(&mut settings.partition_rows, &raw.partition_rows, |n| n.into_u32());
+    set(&mut settings.trigrams, &raw.trigrams, |yes| *yes);
     set(&mut settings.free_floor, &raw.free_floor, |n| n.0);
     match raw.cgroup_tree {
         Some(path) if !path.it.starts_with('/') => {

@@ -248,6 +248,7 @@ pub(super) fn of_settings(settings: &Settings) -> Vec<Fact> {
         retention,
         free_floor,
         partition_rows,
+        trigrams,
         metrics,
     } = settings;
     let mut facts = Facts::default();
@@ -259,6 +260,7 @@ pub(super) fn of_settings(settings: &Settings) -> Vec<Fact> {
     facts.live("helm.events_kept", events_kept);
     facts.live("helm.free_floor", show_size(*free_floor));
     facts.live("helm.partition_rows", partition_rows);
+    facts.live("helm.trigrams", trigrams);
     for (class, keep) in retention {
         facts.live(&format!("retention.{class}"), keep);
     }

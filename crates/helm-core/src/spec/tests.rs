@@ -841,7 +841,7 @@ fn settings(text: &str, expected: &[&str]) -> Option<Settings> {
 fn helm_conf() {
     let seed = "[database]\nconnection_string = postgresql://u:p%40x@h/db\n\n[database_credentials]\ndb_host = localhost\n";
     assert_eq!(settings(seed, &[]), Some(Settings::default()));
-    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\npartition_rows = 5000\n[retention]\naudit = 400d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
+    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\npartition_rows = 5000\ntrigrams = yes\n[retention]\naudit = 400d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
     let want = Settings {
         peer_group: Some("ops".into()),
         start_cap: 4,
@@ -851,6 +851,7 @@ fn helm_conf() {
         events_kept: 500,
         free_floor: 2 << 30,
         partition_rows: 5000,
+        trigrams: true,
         retention: BTreeMap::from([
             ("default".into(), Keep::default()),
             ("audit".into(), Keep { age: Some(Duration::from_secs(400 * 86_400)), bytes: None }),
@@ -863,7 +864,7 @@ fn helm_conf() {
         "[retention]\nAudit = 1d\ndebug = soon\n[metrics]\nraw = 1s\nhour = 2d\n",
         &[
             "helm.conf:2:1: retention: `Audit` cannot name a class of retention",
-            "helm.conf:3:9: retention.debug: must be a time, a size, or both, not `soon` (like 90d, 20G, 90d 20G, or forever)",
+            "helm.conf:3:9: retention.debug: must be a time, a size, or both, not `soon` (`soon` is neither a time nor a size: say 90d, 20G, \"90d 20G\" or forever)",
             "helm.conf:5:7: metrics.raw: must be a time from 1h to 36525d, not `1s`",
             "helm.conf:6:1: metrics.hour: is not a field that Helm knows (did you mean `hours`?)",
         ],

@@ -40,7 +40,21 @@ impl PgEngine {
                 .fetch_all(&shared.readers)
                 .await
                 .map_err(|e| shared.fault("reading the settings", e))?;
-        Ok(differ(&settings))
+        let mut advice = differ(&settings);
+        if shared.options.trigrams() && !self.has_trigrams().await? {
+            advice.push(format!(
+                "trigrams = yes in instance/helm.conf needs an extension: an administrator runs CREATE EXTENSION pg_trgm in database {}",
+                shared.options.database()
+            ));
+        }
+        Ok(advice)
+    }
+
+    async fn has_trigrams(&self) -> Result<bool, EngineError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm')")
+            .fetch_one(&self.shared.readers)
+            .await
+            .map_err(|e| self.shared.fault("looking for pg_trgm", e))
     }
 }
 

@@ -7,10 +7,10 @@ use sqlx::{Postgres, QueryBuilder};
 use crate::entry::{Entry, flag};
 use crate::query::{ContextIs, Cursor, Filter, Levels, Order, Text, TextKind};
 
-/// Appends the conditions of `filter`, each with AND before it.
+/// Appends the conditions of `filter`, each with AND before it; `trigrams`: in words that an index of texts answers.
 pub(super) fn push(
     sql: &mut QueryBuilder<Postgres>,
-    filter: &Filter,
+    (filter, trigrams): (&Filter, bool),
     services: Option<&[i32]>,
     order: Order,
     after: Option<Cursor>,
@@ -44,10 +44,7 @@ pub(super) fn push(
         sql.push(" OR context LIKE ").push_bind(ESCAPED).push(")");
     }
     for text in filter.texts.iter().filter(|text| !text.not) {
-        let searched = if text.case { TEXT } else { FOLDED };
-        if let Some(pattern) = like(text) {
-            sql.push(" AND ").push(searched).push(" LIKE ").push_bind(pattern);
-        }
+        push_text(sql, text, trigrams);
     }
     if let Some(after) = after {
         sql.push(match order {
@@ -55,6 +52,21 @@ pub(super) fn push(
             Order::Oldest => " AND (at, id) > (",
         });
         sql.push_bind(after.at).push(", ").push_bind(after.id.0).push(")");
+    }
+}
+
+/// Without an index a plain part is looked for by `strpos`, which passes over several characters at once; LIKE tries each.
+fn push_text(sql: &mut QueryBuilder<Postgres>, text: &Text, trigrams: bool) {
+    let searched = if text.case { TEXT } else { FOLDED };
+    match part(text) {
+        Some(part) if !trigrams => {
+            sql.push(" AND strpos(").push(searched).push(", ").push_bind(part).push(") > 0");
+        }
+        Some(_) | None => {
+            if let Some(pattern) = like(text) {
+                sql.push(" AND ").push(searched).push(" LIKE ").push_bind(pattern);
+            }
+        }
     }
 }
 
@@ -77,19 +89,32 @@ const ESCAPED: &str = r"%\\%";
 /// A part of a pattern that is long enough to be looked for alone: plain parts are found faster than ones with gaps.
 const LONG: usize = 5;
 
+/// A plain part (folded, unless case counts) that every text has in which `text` is found. `None` where there is none that is long enough.
+fn part(text: &Text) -> Option<String> {
+    if text.kind == TextKind::Regex || text.pattern.contains('\0') {
+        return None;
+    }
+    if text.case {
+        return (!text.pattern.is_empty()).then(|| text.pattern.clone());
+    }
+    let folded = text.pattern.to_ascii_lowercase();
+    let part = folded.split(folds_from_outside).max_by_key(|part| part.len())?;
+    (part.len() >= LONG).then(|| part.to_owned())
+}
+
 /// A LIKE pattern that finds at least what `text` finds. `None` if that would be everything.
 fn like(text: &Text) -> Option<String> {
     if text.kind == TextKind::Regex || text.pattern.contains('\0') {
         return None;
     }
+    if let Some(part) = part(text) {
+        return Some(format!("%{}%", escaped(&part)));
+    }
     if text.case {
-        return (!text.pattern.is_empty()).then(|| format!("%{}%", escaped(&text.pattern)));
+        return None;
     }
     let folded = text.pattern.to_ascii_lowercase();
     let part = folded.split(folds_from_outside).max_by_key(|part| part.len())?;
-    if part.len() >= LONG {
-        return Some(format!("%{}%", escaped(part)));
-    }
     let mut pattern = String::from("%");
     for c in folded.chars() {
         match c {

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use tokio::net::TcpStream;
 
-use super::fault::{Target, of};
+use super::fault::{Asker, Target, of};
 use super::relay::Relay;
 use crate::engine::EngineError;
 
@@ -18,8 +18,10 @@ use crate::engine::EngineError;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
 const READERS: u32 = 4;
-/// A read that takes longer is ended by the server. In milliseconds, as SQL.
-const READ_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET default_transaction_read_only = on";
+/// A read that takes longer is ended by the server (milliseconds). What is long at all is one pass for a rare text: worth two workers, never worth
+/// compiling, and each is planned by its own bounds.
+const READ_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET default_transaction_read_only = on; \
+     SET jit = off; SET plan_cache_mode = force_custom_plan; SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 200";
 /// The writer waits for nothing for ever; a session of it that was cut off lets go of its locks soon.
 const WRITE_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET lock_timeout = 20000; \
      SET idle_in_transaction_session_timeout = 15000; SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5";
@@ -77,7 +79,8 @@ impl PgOptions {
             Some(socket) => format!("{} (socket, port {})", socket.display(), connect.get_port()),
             None => format!("{}:{}", connect.get_host(), connect.get_port()),
         };
-        let target = Target { place, database, user: connect.get_username().to_owned() };
+        let user = connect.get_username().to_owned();
+        let target = Target { place, database, user, asker: Asker::default() };
         let connect = connect.application_name("helm").disable_statement_logging();
         Ok(Self { connect, target, trigrams: false })
     }
@@ -86,6 +89,13 @@ impl PgOptions {
     #[must_use]
     pub fn with_trigrams(self, trigrams: bool) -> Self {
         Self { trigrams, ..self }
+    }
+
+    /// For whom: errors say what that one can do next.
+    #[must_use]
+    pub fn asked_by(mut self, asker: Asker) -> Self {
+        self.target.asker = asker;
+        self
     }
 
     /// The same server and role, another database.

@@ -8,6 +8,68 @@ pub(super) struct Target {
     pub(super) place: String,
     pub(super) database: String,
     pub(super) user: String,
+    pub(super) asker: Asker,
+}
+
+/// For whom a database is reached: what can be done next is not the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asker {
+    /// helmd, by what is configured.
+    #[default]
+    Helmd,
+    /// `db init`, as the role that helmd is to have.
+    Init,
+    /// `db init`, with an administrator's rights.
+    Admin,
+}
+
+impl Target {
+    fn not_let_in(&self, message: &str) -> String {
+        let Target { place, user, .. } = self;
+        let next = match self.asker {
+            _ if message.starts_with("Peer authentication") => {
+                "over a socket this server lets in only the system's user of that name: name the host `localhost`"
+            }
+            Asker::Helmd => {
+                "check the password in instance/helm.conf (percent-encoded), or run `helmctl db init` again"
+            }
+            Asker::Init => {
+                "check the password that was given; with an administrator's rights (--admin-url-file, or as root on the server's host) it is set"
+            }
+            Asker::Admin => {
+                "check name and password in the administrator's connection string (percent-encoded)"
+            }
+        };
+        format!("{place} does not let {user} in: {message}; {next}")
+    }
+
+    fn no_database(&self) -> String {
+        let Target { place, database, user, .. } = self;
+        let next = match self.asker {
+            Asker::Helmd => {
+                "create it with `helmctl db init`, or mend the name in instance/helm.conf".to_owned()
+            }
+            Asker::Init => format!(
+                "an administrator makes it with CREATE DATABASE {database} OWNER {user} ENCODING 'UTF8' TEMPLATE template0, or run this with an administrator's rights (--admin-url-file)"
+            ),
+            Asker::Admin => "mend the name in the administrator's connection string".to_owned(),
+        };
+        format!("there is no database {database} at {place}: {next}")
+    }
+
+    fn no_right(&self, what: &str, message: &str) -> String {
+        let user = &self.user;
+        let next = match self.asker {
+            Asker::Helmd => format!("role {user} lacks the right: `helmctl db init` grants it"),
+            Asker::Init => format!(
+                "role {user} lacks the right: an administrator grants it with GRANT ALL ON SCHEMA public TO {user}, or run this with an administrator's rights (--admin-url-file)"
+            ),
+            Asker::Admin => {
+                format!("{user} is no administrator: the connection string must be that of a superuser")
+            }
+        };
+        format!("{what}: {message}; {next}")
+    }
 }
 
 /// The meaning of an error met while `what` was tried.
@@ -50,17 +112,11 @@ fn other(what: &str, error: sqlx::Error) -> EngineError {
 
 /// By SQLSTATE (PostgreSQL's manual, appendix A).
 fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<EngineError> {
-    let Target { place, database, user } = target;
+    let Target { place, database, .. } = target;
     Some(match code {
-        "28P01" | "28000" => EngineError::Denied(format!(
-            "{place} does not let {user} in: {message}; check the password in instance/helm.conf (percent-encoded), or run `helmctl db init` again"
-        )),
-        "3D000" => EngineError::Denied(format!(
-            "there is no database {database} at {place}: create it with `helmctl db init`, or mend the name in instance/helm.conf"
-        )),
-        "42501" => EngineError::Denied(format!(
-            "{what}: {message}; role {user} lacks the right: `helmctl db init` grants it"
-        )),
+        "28P01" | "28000" => EngineError::Denied(target.not_let_in(&message)),
+        "3D000" => EngineError::Denied(target.no_database()),
+        "42501" => EngineError::Denied(target.no_right(what, &message)),
         // Raised by Helm's own triggers and functions.
         "HE001" => EngineError::Denied(format!("{what}: {message}")),
         "25006" => EngineError::Denied(format!(
@@ -94,9 +150,28 @@ fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<E
 mod tests {
     use super::*;
 
+    fn said(asker: Asker, code: &str, message: &str) -> Option<EngineError> {
+        let [place, database, user] = ["h:5432", "helm_db", "helm_user"].map(str::to_owned);
+        by_code(&Target { place, database, user, asker }, "a commit", code, message.into())
+    }
+
     fn meaning(code: &str) -> Option<EngineError> {
-        let target = Target { place: "h:5432".into(), database: "helm_db".into(), user: "helm_user".into() };
-        by_code(&target, "a commit", code, "it said".into())
+        said(Asker::Helmd, code, "it said")
+    }
+
+    #[test]
+    fn what_can_be_done_next_depends_on_who_asks() {
+        for (asker, code, message, words) in [
+            (Asker::Init, "28P01", "no", "password that was given"),
+            (Asker::Init, "28000", "Peer authentication failed", "`localhost`"),
+            (Asker::Init, "3D000", "no", "CREATE DATABASE helm_db OWNER helm_user"),
+            (Asker::Init, "42501", "no", "GRANT ALL ON SCHEMA public TO helm_user"),
+            (Asker::Admin, "28P01", "no", "administrator's connection string"),
+            (Asker::Admin, "42501", "no", "superuser"),
+        ] {
+            let said = said(asker, code, message).unwrap().to_string();
+            assert!(said.contains(words) && !said.contains("helmctl db init"), "{said}");
+        }
     }
 
     #[test]

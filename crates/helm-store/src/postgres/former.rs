@@ -5,6 +5,7 @@
 //! last id that is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use crate::partition::{Class, Contents, Seal};
 
 /// Rows of one transaction.
 const BATCH: i64 = 5000;
+/// Rows that are here.
+const TAKEN: &str = "SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24";
 /// Key of the lock in the database ("form" in ASCII): one helmd takes over, the others let it.
 const LOCK: i64 = 0x666f_726d;
 const MINUTE: i64 = 60_000_000_000;
@@ -45,6 +48,22 @@ pub enum Former {
 }
 
 impl PgEngine {
+    /// How many rows of the Python Helm are here, while they are being taken over; `None`: it is done, or there are none.
+    pub async fn taking_over(&self) -> Result<Option<u64>, EngineError> {
+        let fault = |e| self.shared.fault("asking for the rows of the Python Helm", e);
+        let under_way: bool = sqlx::query_scalar(
+            "SELECT to_regclass('log_entries_python') IS NOT NULL AND NOT EXISTS (SELECT 1 FROM former)",
+        )
+        .fetch_one(&self.shared.readers)
+        .await
+        .map_err(fault)?;
+        if !under_way {
+            return Ok(None);
+        }
+        let rows: i64 = sqlx::query_scalar(TAKEN).fetch_one(&self.shared.readers).await.map_err(fault)?;
+        Ok(Some(rows.cast_unsigned()))
+    }
+
     /// Takes over the rows of the Python Helm, in batches, until all are here or `stop` is cancelled. To be called at every start, beside
     /// everything else: it may take minutes, is gone on with after a kill, and does nothing once it is complete. Afterwards the operator may
     /// drop `log_entries_python`.
@@ -186,7 +205,10 @@ impl<'a> Taker<'a> {
         batch: Vec<(EntryId, NewEntry)>,
     ) -> Result<(), EngineError> {
         let shared = self.shared;
-        let first = batch.first().map_or(0, |(_, body)| body.at).max(self.arrived);
+        let now = now();
+        // What says that it comes from the future tells nothing of when it came, and must not be kept until then.
+        let came = |body: &NewEntry| if body.at <= now { body.at } else { i64::MIN };
+        let first = batch.first().map_or(0, |(_, body)| came(body)).max(self.arrived);
         if self.open != Some(partition) {
             self.roll(partition, first).await?;
         }
@@ -200,7 +222,7 @@ impl<'a> Taker<'a> {
             };
             *counts.entry(count).or_insert(0) += 1;
             self.contents.add(&body);
-            self.arrived = self.arrived.max(body.at);
+            self.arrived = self.arrived.max(came(&body));
             self.last = id.0;
             entries.push(Entry { id, digest: self.chain.push(id, &body).short(), body });
         }
@@ -227,9 +249,9 @@ impl<'a> Taker<'a> {
     /// Seals the open partition and opens the next.
     async fn roll(&mut self, next: PartitionId, opened: i64) -> Result<(), EngineError> {
         let fault = |e| self.shared.fault("opening a partition", e);
+        let seal = self.seal();
         let mut step = self.connection.begin().await.map_err(fault)?;
         if let Some(open) = self.open {
-            let seal = Seal { closed: self.arrived, head: self.chain.head() };
             state::end(self.shared, &mut step, open, seal).await?;
         }
         sqlx::query("SELECT helm_open_partition($1, $2, $3, $4)")
@@ -245,21 +267,28 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
+    /// Where the open partition ends: when its last row came, as far as its rows tell.
+    fn seal(&self) -> Seal {
+        let now = now();
+        let tells = self.contents.at.is_some_and(|(low, _)| low <= now);
+        let closed = if tells { self.arrived } else { self.arrived.max(now) };
+        Seal { closed, head: self.chain.head() }
+    }
+
     async fn total(&mut self) -> Result<u64, EngineError> {
-        let rows: i64 =
-            sqlx::query_scalar("SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24")
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(|e| self.shared.fault("counting what was taken over", e))?;
+        let rows: i64 = sqlx::query_scalar(TAKEN)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|e| self.shared.fault("counting what was taken over", e))?;
         Ok(rows.cast_unsigned())
     }
 
     /// Seals the last partition, and proves by counting that nothing is missing.
     async fn end(&mut self) -> Result<(), EngineError> {
         let fault = |e| self.shared.fault("ending the taking over", e);
+        let seal = self.seal();
         let mut step = self.connection.begin().await.map_err(fault)?;
         if let Some(open) = self.open {
-            let seal = Seal { closed: self.arrived, head: self.chain.head() };
             state::end(self.shared, &mut step, open, seal).await?;
         }
         let (theirs, ours): (i64, i64) = sqlx::query_as(
@@ -286,6 +315,12 @@ impl<'a> Taker<'a> {
         );
         Ok(())
     }
+}
+
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 async fn contents_of(connection: &mut PgConnection, open: PartitionId) -> Result<Contents, sqlx::Error> {

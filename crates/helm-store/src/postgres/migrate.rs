@@ -20,7 +20,7 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 4] = [
+pub const ALL: [Migration; 6] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
@@ -36,6 +36,16 @@ pub const ALL: [Migration; 4] = [
         version: 4,
         name: "python",
         sql: include_str!("../../../../migrations/postgres/0004_python.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "packed",
+        sql: include_str!("../../../../migrations/postgres/0005_packed.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "grave",
+        sql: include_str!("../../../../migrations/postgres/0006_grave.sql"),
     },
 ];
 

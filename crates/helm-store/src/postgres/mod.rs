@@ -37,6 +37,7 @@ use sqlx::postgres::PgPool;
 use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
+pub use fault::Asker;
 pub use protect::harden;
 pub use register::{Registered, Registration};
 
@@ -237,6 +238,10 @@ impl LogEngine for PgEngine {
 
     fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>> {
         Box::pin(read::counts(&self.shared, partition, from, to))
+    }
+
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(read::packed(&self.shared, partition))
     }
 
     fn rows(&self, partition: PartitionId, from: u32) -> Rows {

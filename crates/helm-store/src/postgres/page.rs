@@ -1,23 +1,23 @@
 //! A page of one partition, without reading what it does not show.
 //!
-//! The counts per minute say where entries of a service and level are. A page is taken from these minutes of these services, by the index on service
-//! and time, newest first: few at a time where they are many, more each time that the page is not full. A filter that the counts cannot see
-//! through (texts, context) gets two tries of that kind, for what is common; what is rare is then looked for in all the rest at once, which the
-//! server may do in parallel. Every statement has bounds in time: without them the planner may read everything.
+//! Grave levels have an index of their own. For the others the counts per minute say where entries of a service and level are. A page is taken from
+//! these minutes of these services, by the index on service and time, newest first: few at a time where they are many, more each time that the page is
+//! not full. What the counts cannot see through (texts, context) is looked for in the whole span that is asked for, which the server may do in
+//! parallel; the reader asks for short ones first. Every statement has bounds in time: without them the planner may read everything.
 
 use sqlx::{Postgres, QueryBuilder};
 
 use super::condition::{self, Exact};
 use super::{Shared, encode, key, read, table};
 use crate::engine::{EngineError, Scan};
-use crate::entry::Entry;
-use crate::query::{Cursor, Order};
+use crate::entry::{Entry, Level};
+use crate::query::{Cursor, Filter, Order};
 
 const MINUTE: i64 = 60_000_000_000;
-/// Counts that are read at once.
-const CELLS: i64 = 512;
-/// Entries that are looked at first, and then, where counts do not tell how many of them are wanted; after that, all others.
-const TRIES: [i64; 2] = [5_000, 50_000];
+/// Counts that are read at once: at first, and at most; four times as many each time that the page is not full.
+const CELLS: (i64, i64) = (128, 8192);
+/// Levels from which on there is an index of them alone: `entry_grave`.
+const GRAVE: Level = Level::Warning;
 
 /// Where to look.
 enum Place {
@@ -27,6 +27,8 @@ enum Place {
     Span(i64, i64),
     /// Minutes of services: numbers, first and last nanosecond.
     Cells(Vec<i32>, Vec<i64>, Vec<i64>),
+    /// All of the partition, through the index of grave levels.
+    Grave(Vec<i16>),
 }
 
 /// A page that is being filled.
@@ -54,10 +56,20 @@ pub(super) async fn scan(shared: &Shared, scan: &Scan) -> Result<Vec<Entry>, Eng
         Page { shared, scan, services, exact: Exact::of(filter), after: scan.after, found: Vec::new() };
     if scan.rows.is_some() || filter.trace.is_some() || filter.user.is_some() || filter.twins {
         page.take(&Place::Whole).await?;
+    } else if let Some(levels) = grave(filter) {
+        page.take(&Place::Grave(levels)).await?;
     } else {
         page.walk().await?;
     }
     Ok(page.found)
+}
+
+/// The levels that are wanted, if they have an index and nothing must be looked into: it leads to them however rare they are.
+fn grave(filter: &Filter) -> Option<Vec<i16>> {
+    let wanted = filter.levels.filter(|_| !Exact::opaque(filter))?;
+    let levels: Vec<Level> = Level::ALL.into_iter().filter(|level| wanted.has(*level)).collect();
+    let grave = levels.iter().all(|level| *level >= GRAVE);
+    grave.then(|| levels.iter().map(|level| i16::from(level.number())).collect())
 }
 
 fn minute(at: i64) -> i64 {
@@ -100,17 +112,14 @@ impl Page<'_> {
             (Order::Oldest, Some(after)) => low = low.max(after.at),
             (Order::Newest | Order::Oldest, None) => {}
         }
-        let opaque = Exact::opaque(filter);
-        let mut tries = TRIES.into_iter();
+        if Exact::opaque(filter) {
+            return self.take(&Place::Span(low, high)).await;
+        }
         let mut exact = i64::from(self.scan.limit) * 2;
+        let mut many = CELLS.0;
         while self.wants() > 0 && low <= high {
-            let wanted = match opaque {
-                true => tries.next(),
-                false => Some(exact),
-            };
-            let Some(wanted) = wanted else { return self.take(&Place::Span(low, high)).await };
-            let cells = self.cells(minute(low), minute(high)).await?;
-            let Some((place, end)) = self.place(cells, wanted, low, high) else { return Ok(()) };
+            let cells = self.cells(minute(low), minute(high), many).await?;
+            let Some((place, end)) = self.place(cells, exact, low, high) else { return Ok(()) };
             self.take(&place).await?;
             // Where the place ended at the very end of time, there is no more.
             let next = match self.scan.order {
@@ -121,19 +130,26 @@ impl Page<'_> {
                 return Ok(());
             }
             exact = exact.saturating_mul(4);
+            many = CELLS.1.min(many * 4);
         }
         Ok(())
     }
 
-    /// Minutes with entries that may be wanted: minute, service, how many; in the order of the page.
-    async fn cells(&self, low: i64, high: i64) -> Result<Vec<(i64, i32, i64)>, EngineError> {
-        // In the order of the primary key, forwards or backwards: it is read no further than it is wanted.
+    /// Minutes with entries that may be wanted: minute, service, how many; in the order of the page. Whether there may be more.
+    async fn cells(
+        &self,
+        low: i64,
+        high: i64,
+        many: i64,
+    ) -> Result<(Vec<(i64, i32, i64)>, bool), EngineError> {
+        // In the order of the primary key, forwards or backwards: it is read no further than it is wanted. Summed up here, for the server might
+        // rather sum up everything first.
         let order = match self.scan.order {
-            Order::Newest => "minute DESC, service DESC",
-            Order::Oldest => "minute, service",
+            Order::Newest => "minute DESC, service DESC, level DESC",
+            Order::Oldest => "minute, service, level",
         };
         let mut sql: QueryBuilder<Postgres> =
-            QueryBuilder::new("SELECT minute, service, sum(n)::bigint FROM count_minute WHERE partition = ");
+            QueryBuilder::new("SELECT minute, service, n FROM count_minute WHERE partition = ");
         sql.push_bind(key(self.scan.partition)).push(" AND minute >= ").push_bind(low);
         sql.push(" AND minute <= ").push_bind(high);
         if let Some(services) = &self.services {
@@ -142,21 +158,33 @@ impl Page<'_> {
         if let Some(levels) = self.scan.filter.levels {
             condition::push_levels(&mut sql, levels);
         }
-        sql.push(format!(" GROUP BY minute, service ORDER BY {order} LIMIT {CELLS}"));
-        let rows = sql.build_query_as().fetch_all(&self.shared.readers).await;
-        rows.map_err(|e| self.shared.fault("reading counts", e))
+        sql.push(format!(" ORDER BY {order} LIMIT {many}"));
+        let rows: Vec<(i64, i32, i64)> = sql
+            .build_query_as()
+            .fetch_all(&self.shared.readers)
+            .await
+            .map_err(|e| self.shared.fault("reading counts", e))?;
+        let full = i64::try_from(rows.len()).is_ok_and(|rows| rows == many);
+        let mut cells: Vec<(i64, i32, i64)> = Vec::new();
+        for (minute, service, n) in rows {
+            match cells.last_mut().filter(|(m, s, _)| (*m, *s) == (minute, service)) {
+                Some((_, _, sum)) => *sum = sum.saturating_add(n),
+                None => cells.push((minute, service, n)),
+            }
+        }
+        Ok((cells, full))
     }
 
     /// Where to look for the next `wanted` entries between `low` and `high`, and where that ends. A minute that has far more is cut into slices.
     fn place(
         &self,
-        mut cells: Vec<(i64, i32, i64)>,
+        (mut cells, full): (Vec<(i64, i32, i64)>, bool),
         wanted: i64,
         low: i64,
         high: i64,
     ) -> Option<(Place, i64)> {
         let first = cells.first()?.0;
-        if cells.len() == usize::try_from(CELLS).unwrap_or(usize::MAX) {
+        if full {
             // The last minute may have been cut off in its middle.
             let cut = cells.last()?.0;
             if cut == first {
@@ -215,7 +243,7 @@ impl Page<'_> {
     fn statement(&self, place: &Place, limit: i64) -> QueryBuilder<Postgres> {
         let (columns, table) = (encode::COLUMNS, table(self.scan.partition));
         let mut sql = match place {
-            Place::Cells(..) => QueryBuilder::new(format!("SELECT {columns} FROM unnest(")),
+            Place::Cells(..) | Place::Grave(_) => QueryBuilder::new(format!("SELECT {columns} FROM unnest(")),
             Place::Whole | Place::Span(..) => {
                 QueryBuilder::new(format!("SELECT {columns} FROM {table} WHERE true"))
             }
@@ -237,6 +265,14 @@ impl Page<'_> {
                     "(SELECT {columns} FROM {table} WHERE service = c_service AND at >= c_low AND at <= c_high"
                 ));
             }
+            Place::Grave(levels) => {
+                sql.push_bind(levels.clone()).push("::smallint[]) AS c(c_level) CROSS JOIN LATERAL ");
+                // Said as the index says it, or the planner would not see that it serves.
+                sql.push(format!(
+                    "(SELECT {columns} FROM {table} WHERE level = c_level AND level >= {}",
+                    GRAVE.number()
+                ));
+            }
         }
         if let Some(rows) = &self.scan.rows {
             let ids: Vec<i64> = rows.iter().map(|row| self.scan.partition.entry(*row).0).collect();
@@ -244,14 +280,15 @@ impl Page<'_> {
         }
         let services = match place {
             Place::Cells(..) => None,
-            Place::Whole | Place::Span(..) => self.services.as_deref(),
+            Place::Whole | Place::Span(..) | Place::Grave(_) => self.services.as_deref(),
         };
-        condition::push(&mut sql, &self.scan.filter, services, self.scan.order, self.after);
+        let asked = (&self.scan.filter, self.shared.options.trigrams());
+        condition::push(&mut sql, asked, services, self.scan.order, self.after);
         let order = match self.scan.order {
             Order::Newest => " ORDER BY at DESC, id DESC LIMIT ",
             Order::Oldest => " ORDER BY at, id LIMIT ",
         };
-        if matches!(place, Place::Cells(..)) {
+        if matches!(place, Place::Cells(..) | Place::Grave(_)) {
             sql.push(order).push_bind(limit).push(") AS e");
         }
         sql.push(order).push_bind(limit);

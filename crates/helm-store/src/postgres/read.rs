@@ -37,21 +37,36 @@ pub(super) async fn counts(
     from: i64,
     to: i64,
 ) -> Result<Vec<Count>, EngineError> {
-    let rows: Vec<(i64, String, i16, i64)> = sqlx::query_as(
-        "SELECT c.minute, s.name, c.level, c.n FROM count_minute c JOIN service s ON s.id = c.service
-         WHERE c.partition = $1 AND c.minute >= $2 AND c.minute < $3 ORDER BY c.minute",
+    let fault = |e| shared.fault("reading counts", e);
+    let rows: Vec<(i64, i32, i16, i64)> = sqlx::query_as(
+        "SELECT minute, service, level, n FROM count_minute WHERE partition = $1 AND minute >= $2 AND minute < $3 ORDER BY minute",
     )
     .bind(key(partition))
     .bind(from)
     .bind(to)
     .fetch_all(&shared.readers)
     .await
-    .map_err(|e| shared.fault("reading counts", e))?;
+    .map_err(fault)?;
+    let services = rows.iter().map(|(_, service, _, _)| *service).collect();
+    let names = shared.names.of(&shared.readers, &services).await.map_err(fault)?;
+    let names: HashMap<i32, Arc<str>> = names.into_iter().map(|(id, name)| (id, name.into())).collect();
     rows.into_iter()
         .map(|(minute, service, number, n)| {
+            let unnamed =
+                || EngineError::Damaged(format!("a count has the service {service}, which has no name"));
+            let service = names.get(&service).ok_or_else(unnamed)?.clone();
             Ok(Count { minute, service, level: level(number)?, count: n.cast_unsigned() })
         })
         .collect()
+}
+
+/// The counts of a finished partition, packed; `None` where it was finished before there was such a thing.
+pub(super) async fn packed(shared: &Shared, partition: PartitionId) -> Result<Option<Vec<u8>>, EngineError> {
+    sqlx::query_scalar("SELECT bytes FROM packed_counts WHERE partition = $1")
+        .bind(key(partition))
+        .fetch_optional(&shared.readers)
+        .await
+        .map_err(|e| shared.fault("reading counts", e))
 }
 
 /// Reads a partition to its end, or until nobody listens. A page at a time: no connection is held while the receiver thinks.

@@ -9,6 +9,7 @@ use crate::chain::Head;
 use crate::commit::{ClassState, End, Position};
 use crate::engine::EngineError;
 use crate::id::{Instance, PartitionId};
+use crate::packed::Packed;
 use crate::partition::{Class, Contents, Partition, PerLevel, Seal, level_slot};
 
 /// How long a key of a sender is remembered, nanoseconds of the class's own time of arrival.
@@ -265,6 +266,13 @@ pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<()
     sqlx::query("SELECT helm_finish_partition($1, $2)")
         .bind(key(partition))
         .bind(shared.options.trigrams())
+        .execute(&mut connection)
+        .await
+        .map_err(fault)?;
+    let counts = read::counts(shared, partition, i64::MIN, i64::MAX).await?;
+    sqlx::query("INSERT INTO packed_counts (partition, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(key(partition))
+        .bind(Packed::of(&counts).bytes())
         .execute(&mut connection)
         .await
         .map_err(fault)?;

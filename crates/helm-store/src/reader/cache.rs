@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::counts::Minutes;
 use crate::id::PartitionId;
+use crate::packed::Packed;
 
 /// Memory that it may take.
 const BYTES: usize = 6 << 20;
@@ -18,21 +18,21 @@ pub(super) struct Cache {
 
 #[derive(Debug)]
 struct Held {
-    minutes: Arc<Minutes>,
+    minutes: Arc<Packed>,
     /// Of the partition when they were read: another number is another state.
     rows: u32,
     used: u64,
 }
 
 impl Cache {
-    pub(super) fn get(&mut self, id: PartitionId, rows: u32) -> Option<Arc<Minutes>> {
+    pub(super) fn get(&mut self, id: PartitionId, rows: u32) -> Option<Arc<Packed>> {
         self.clock += 1;
         let held = self.held.get_mut(&id).filter(|held| held.rows == rows)?;
         held.used = self.clock;
         Some(held.minutes.clone())
     }
 
-    pub(super) fn put(&mut self, id: PartitionId, rows: u32, minutes: Arc<Minutes>) {
+    pub(super) fn put(&mut self, id: PartitionId, rows: u32, minutes: Arc<Packed>) {
         self.clock += 1;
         self.bytes += minutes.weight();
         if let Some(old) = self.held.insert(id, Held { minutes, rows, used: self.clock }) {
@@ -52,15 +52,15 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Count;
     use crate::entry::Level;
     use crate::id::Instance;
 
     #[test]
     fn what_was_used_longest_ago_goes_first() {
         let id = |number| PartitionId { instance: Instance(1), number };
-        let mut minutes = Minutes::default();
-        (0..20_000).for_each(|minute| minutes.add(minute, "core", Level::Info, 1));
-        let minutes = Arc::new(minutes);
+        let count = |minute| Count { minute, service: "core".into(), level: Level::Info, count: 1 };
+        let minutes = Arc::new(Packed::of(&(0..200_000).map(count).collect::<Vec<_>>()));
         let fits = u32::try_from(BYTES / minutes.weight()).unwrap();
         assert!(fits >= 1);
         let mut cache = Cache::default();

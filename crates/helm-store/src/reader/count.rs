@@ -10,10 +10,12 @@ use tokio::time::Instant;
 use super::matcher::{Matcher, is_counted};
 use super::walk::Step;
 use super::{ReadError, Reader};
-use crate::counts::{MINUTE, Minutes, Wanted, minute_of, minute_start};
+use crate::counts::{MINUTE, Wanted, minute_of, minute_start};
+use crate::engine::EngineError;
+use crate::id::EntryId;
+use crate::packed::Packed;
 use crate::partition::{Partition, PerLevel, level_slot};
 use crate::query::{Cursor, Filter, Order};
-use crate::{entry::Level, id::EntryId};
 
 /// Most buckets of a histogram.
 const BUCKETS: i64 = 10_000;
@@ -82,11 +84,20 @@ impl Reader {
         let least = step.max(span / BUCKETS).max(1);
         let step = least.saturating_add(MINUTE - 1) / MINUTE * MINUTE;
         let mut buckets: BTreeMap<i64, PerLevel> = BTreeMap::new();
+        // Many counts in a row are of one bucket.
+        let mut latest = (i64::MIN, PerLevel::default());
         let exact = self
             .count(&filter, Grain::Minute, |at, _, counts| {
-                add(buckets.entry(at.div_euclid(step)).or_default(), counts);
+                let bucket = at.div_euclid(step);
+                if bucket != latest.0 {
+                    add(buckets.entry(latest.0).or_default(), &latest.1);
+                    latest = (bucket, PerLevel::default());
+                }
+                add(&mut latest.1, counts);
             })
             .await?;
+        add(buckets.entry(latest.0).or_default(), &latest.1);
+        buckets.remove(&i64::MIN);
         let buckets =
             buckets.into_iter().map(|(at, counts)| Bucket { from: at.saturating_mul(step), counts });
         Ok(Histogram { step, buckets: buckets.collect(), exact })
@@ -173,28 +184,35 @@ impl Reader {
             }
             return Ok(());
         }
-        let mut visit = |minutes: &Minutes| {
-            minutes.visit(wanted, first, end, |minute, service, counts| {
-                take(minute_start(minute), service, counts)
-            });
-        };
-        if self.live.minutes(partition.id, &mut visit).is_some() {
-            return Ok(());
+        let mut taken =
+            |minute, service: &str, counts: &PerLevel| take(minute_start(minute), service, counts);
+        let in_memory =
+            self.live.minutes(partition.id, |minutes| minutes.visit(wanted, first, end, &mut taken));
+        if in_memory.is_none() {
+            self.packed(partition).await?.visit(wanted, first, end, taken);
         }
-        let known =
-            self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(partition.id, contents.rows);
-        let minutes = match known {
-            Some(minutes) => minutes,
-            None => {
-                let counts = self.engine.counts(partition.id, i64::MIN, i64::MAX).await?;
-                let minutes = Arc::new(Minutes::of(&counts));
-                let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-                cache.put(partition.id, contents.rows, minutes.clone());
-                minutes
-            }
-        };
-        visit(&minutes);
         Ok(())
+    }
+
+    /// The counts of a partition, from the cache or the engine.
+    async fn packed(&self, partition: &Partition) -> Result<Arc<Packed>, ReadError> {
+        let (id, rows) = (partition.id, partition.contents.rows);
+        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(id, rows);
+        if let Some(packed) = known {
+            return Ok(packed);
+        }
+        let kept = if partition.seal.is_some() { self.engine.packed(id).await? } else { None };
+        let packed = match kept {
+            Some(bytes) => Packed::read(bytes).ok_or_else(|| {
+                EngineError::Damaged(format!(
+                    "the packed counts of partition {id} hold what was never written"
+                ))
+            })?,
+            None => Packed::of(&self.engine.counts(id, i64::MIN, i64::MAX).await?),
+        };
+        let packed = Arc::new(packed);
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(id, rows, packed.clone());
+        Ok(packed)
     }
 
     /// One by one, newest first; without a deadline all of them.
@@ -273,21 +291,6 @@ impl Reader {
             Order::Oldest => Cursor { at: low.saturating_sub(1), id: EntryId(i64::MAX) },
         };
         Ok((Some(edge), left))
-    }
-}
-
-impl Wanted<'_> {
-    /// The counts of a service as far as they are wanted.
-    fn of(&self, service: &str, counts: &PerLevel) -> Option<PerLevel> {
-        (self.services.is_empty() || self.services.iter().any(|name| name == service)).then(|| {
-            let mut kept = *counts;
-            for level in Level::ALL {
-                if self.levels.is_some_and(|levels| !levels.has(level)) {
-                    kept[level_slot(level)] = 0;
-                }
-            }
-            kept
-        })
     }
 }
 

@@ -84,7 +84,7 @@ impl Walk {
                     let took = begun.elapsed();
                     self.window = None;
                     if took < BRISK {
-                        self.length = self.length.saturating_mul(2);
+                        self.length = self.length.saturating_mul(4);
                     } else if took > SLOW {
                         self.length = (self.length / 2).max(1_000_000_000);
                     }

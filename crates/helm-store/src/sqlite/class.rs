@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteJournalMode;
 use sqlx::{Connection as _, SqliteConnection};
 
+use super::checkpoint::{self, Backlog};
 use super::commit::{self, Refused};
 use super::error::engine_error;
 use super::segment::{self, Segment};
@@ -22,6 +23,9 @@ pub(super) struct Writer {
     live: Option<Live>,
     /// A transaction was begun and it is not known what became of it: what is known of the partition may be out of date.
     unsure: bool,
+    backlog: Backlog,
+    /// The connection that moves the write-ahead log, between two times.
+    pub(super) mover: Option<SqliteConnection>,
 }
 
 struct Live {
@@ -33,7 +37,7 @@ struct Live {
 impl Writer {
     /// Goes on in a segment that is there.
     pub(super) fn of(segment: Arc<Segment>) -> Self {
-        Self { segment, live: None, unsure: false }
+        Self { segment, live: None, unsure: false, backlog: Backlog::default(), mover: None }
     }
 
     /// Makes the file of a new partition, after the one that is sealed with it.
@@ -66,6 +70,19 @@ impl Writer {
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
         &self.segment
+    }
+
+    /// What the write-ahead log holds.
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
+        &mut self.backlog
+    }
+
+    /// Moves the write-ahead log into the file: nobody commits meanwhile.
+    pub(super) async fn move_log(&mut self) -> Result<(), EngineError> {
+        // Without a connection there was no commit since the file was opened.
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let moved = checkpoint::checkpoint(&mut live.connection).await;
+        moved.map(drop).map_err(|e| engine_error("could not move the write-ahead log", &self.segment.path, e))
     }
 
     async fn live(&mut self) -> Result<&mut Live, EngineError> {
@@ -115,6 +132,7 @@ impl Writer {
         match commit::commit(&mut live.connection, &mut live.services, commit).await {
             Ok(()) => {
                 self.segment.with(|record| record.contents = commit.contents.clone());
+                self.backlog.add(commit);
                 (self.live, self.unsure) = (Some(live), false);
                 Ok(())
             }
@@ -134,6 +152,10 @@ impl Writer {
     }
 
     pub(super) async fn close(&mut self) -> Result<(), EngineError> {
+        if let Some(mover) = self.mover.take() {
+            // It holds nothing that could be lost.
+            drop(mover.close().await);
+        }
         match self.live.take() {
             Some(live) => live
                 .connection

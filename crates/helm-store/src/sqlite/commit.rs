@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, SqliteConnection};
 
-use crate::commit::{Commit, Once};
+use crate::commit::{Commit, CountKey, Once};
 use crate::engine::EngineError;
 use crate::entry::Entry;
 
@@ -50,6 +50,17 @@ impl Many {
         Self { columns, sizes: sizes.iter().map(text).collect() }
     }
 
+    /// Adds items that change nothing, so that one statement takes what would be left for several small ones.
+    fn pad<T>(&self, items: &mut Vec<T>, nothing: impl Fn(&T) -> T) {
+        let most = self.sizes.first().map_or(1, |(size, _)| *size);
+        let rest = items.len() % most;
+        let size = self.sizes.iter().rev().map(|(size, _)| *size).find(|size| *size >= rest);
+        if let (Some(last), Some(size)) = (items.last(), size.filter(|_| rest > 0)) {
+            let nothings: Vec<T> = (rest..size).map(|_| nothing(last)).collect();
+            items.extend(nothings);
+        }
+    }
+
     async fn run<T>(
         &self,
         connection: &mut SqliteConnection,
@@ -76,13 +87,13 @@ static ENTRIES: LazyLock<Many> = LazyLock::new(|| {
     // FAIL: the transaction is rolled back whole, so no statement need be undone by itself.
     let head = "INSERT OR FAIL INTO entry (row, at, service, level, flags, source, stream, plain, message, context, trace, user, \
                 hostname, process, seen, digest)";
-    Many::new(head, 16, "", &[128, 64, 16, 4, 1])
+    Many::new(head, 16, "", &[128, 64, 32, 16, 8, 4, 2, 1])
 });
 static SERVICES: LazyLock<Many> =
     LazyLock::new(|| Many::new("INSERT INTO service (id, name)", 2, "", &[16, 1]));
 static COUNTS: LazyLock<Many> = LazyLock::new(|| {
     let tail = " ON CONFLICT DO UPDATE SET n = n + excluded.n";
-    Many::new("INSERT INTO count (minute, service, level, n)", 4, tail, &[64, 16, 4, 1])
+    Many::new("INSERT INTO count (minute, service, level, n)", 4, tail, &[256, 64, 16, 4, 1])
 });
 static CURSORS: LazyLock<Many> = LazyLock::new(|| {
     let head = "INSERT OR REPLACE INTO cursor (service, segment, position)";
@@ -106,7 +117,8 @@ pub(super) async fn commit(
     ENTRIES
         .run(&mut transaction, &commit.entries, |to, entry| bind(to, entry, number(&entry.body.service)))
         .await?;
-    let counts: Vec<_> = commit.counts.iter().collect();
+    let mut counts: Vec<(&CountKey, u64)> = commit.counts.iter().map(|(key, n)| (key, *n)).collect();
+    COUNTS.pad(&mut counts, |(key, _)| (*key, 0));
     COUNTS
         .run(&mut transaction, &counts, |to, (key, n)| {
             to.add(key.minute)?;

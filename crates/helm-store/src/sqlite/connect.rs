@@ -19,12 +19,15 @@ use crate::engine::EngineError;
 /// Readers at the same time; more wait.
 const READERS: usize = 8;
 /// Readers kept open for the next question.
-const IDLE: usize = 8;
+const IDLE: usize = 16;
 /// Page cache of a reader and of a writer, KiB.
 const READER_CACHE: u32 = 512;
 const WRITER_CACHE: u32 = 4096;
-/// Pages in the write-ahead log before they are moved into the file: 32 MiB. Hot index pages are then moved once, not often.
+/// Pages in the write-ahead log before SQLite itself moves them into the file, within a commit: 32 MiB. The log of entries is moved beside commits
+/// ([`super::checkpoint`]) long before.
 const CHECKPOINT: u32 = 4096;
+/// The same for entries, where somebody must have failed to move it.
+const LATE: u32 = 4 * CHECKPOINT;
 /// Steps of SQLite's machine between two looks whether anybody still waits.
 const STEPS: i32 = 20_000;
 /// How long another connection's lock is waited for.
@@ -40,26 +43,33 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Opens for writing; the file must be there. Durable at every commit.
 pub(super) async fn writer(path: &Path, journal: SqliteJournalMode) -> Result<SqliteConnection, EngineError> {
-    writing(path, journal, SqliteSynchronous::Full).await
+    writing(path, journal, SqliteSynchronous::Full, LATE).await
+}
+
+/// Opens for moving the write-ahead log, which is there.
+pub(super) async fn mover(path: &Path) -> Result<SqliteConnection, EngineError> {
+    let options = options(path).synchronous(SqliteSynchronous::Full).pragma("cache_size", "-64");
+    options.connect().await.map_err(|e| engine_error("could not open the database", path, e))
 }
 
 /// Opens for writing numbers, states, events. A power cut may take the last seconds of them, never what the file holds: that is enough for
 /// what is measured anew, and spares the disk.
 pub(super) async fn lenient_writer(path: &Path) -> Result<SqliteConnection, EngineError> {
-    writing(path, SqliteJournalMode::Wal, SqliteSynchronous::Normal).await
+    writing(path, SqliteJournalMode::Wal, SqliteSynchronous::Normal, CHECKPOINT).await
 }
 
 async fn writing(
     path: &Path,
     journal: SqliteJournalMode,
     synchronous: SqliteSynchronous,
+    checkpoint: u32,
 ) -> Result<SqliteConnection, EngineError> {
     options(path)
         .page_size(8192)
         .journal_mode(journal)
         .synchronous(synchronous)
         .pragma("cache_size", format!("-{WRITER_CACHE}"))
-        .pragma("wal_autocheckpoint", CHECKPOINT.to_string())
+        .pragma("wal_autocheckpoint", checkpoint.to_string())
         .pragma("journal_size_limit", (CHECKPOINT * 8192).to_string())
         .connect()
         .await
@@ -101,6 +111,31 @@ impl Readers {
             return Err(EngineError::Away("the store is being closed".into()));
         };
         let using = segment.using.clone().read_owned().await;
+        self.lend(segment, permit, using).await
+    }
+
+    /// A further connection for somebody who has one; `None`: others may want it. Waits for nothing that others hold, or they would wait for each
+    /// other.
+    pub(super) async fn second(
+        self: &Arc<Self>,
+        segment: &Arc<Segment>,
+    ) -> Result<Option<Reader>, EngineError> {
+        let (permit, using) =
+            (self.permits.clone().try_acquire_owned(), segment.using.clone().try_read_owned());
+        match (permit, using) {
+            (Ok(permit), Ok(using)) if self.permits.available_permits() >= READERS / 2 => {
+                self.lend(segment, permit, using).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn lend(
+        self: &Arc<Self>,
+        segment: &Arc<Segment>,
+        permit: OwnedSemaphorePermit,
+        using: OwnedRwLockReadGuard<()>,
+    ) -> Result<Reader, EngineError> {
         let idle = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let at = idle.iter().position(|i| Arc::ptr_eq(&i.segment, segment));

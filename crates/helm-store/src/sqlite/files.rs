@@ -14,6 +14,9 @@ use crate::partition::Class;
 /// Files that SQLite keeps beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// How the names of files begin that retention took out of the log.
+const GONE: &str = ".gone-";
+
 /// Runs file work where it may block.
 pub(super) async fn off<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
@@ -86,7 +89,7 @@ pub(super) fn list(log: &Path) -> Result<Listing, EngineError> {
     for item in fs::read_dir(log).map_err(failed)? {
         let path = item.map_err(failed)?.path();
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-        if name.starts_with(".new-") {
+        if name.starts_with(".new-") || name.starts_with(GONE) {
             fs::remove_file(&path).map_err(|e| file_error("could not remove", &path, e))?;
         } else if let Some(number) = segment_number(name) {
             listing.highest = listing.highest.max(Some(number));
@@ -167,6 +170,19 @@ pub(super) fn remove(path: &Path) -> Result<(), EngineError> {
     }
     let log = path.parent().unwrap_or(Path::new("."));
     File::open(log).and_then(|d| d.sync_all()).map_err(|e| file_error("could not sync", log, e))
+}
+
+/// Takes a database out of the log, at once and for good; the file under its new name is all that is left. It may be gone already.
+pub(super) fn set_apart(path: &Path) -> Result<PathBuf, EngineError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let gone = path.with_file_name(format!("{GONE}{name}"));
+    if path.exists() {
+        make_writable(path)?;
+        fs::rename(path, &gone).map_err(|e| file_error("could not take out of the log", path, e))?;
+    }
+    // What belonged to it, and the directory.
+    remove(path)?;
+    Ok(gone)
 }
 
 /// Moves a damaged database and what belongs to it out of the way; nothing is deleted. Returns its new name.

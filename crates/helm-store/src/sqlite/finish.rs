@@ -1,4 +1,4 @@
-//! What a sealed segment gets: dear indexes, no journal, no write bit.
+//! What a sealed segment gets: dear indexes, packed counts, no journal, no write bit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,9 @@ use sqlx::{Connection as _, Executor as _};
 use super::connect::{self, Readers};
 use super::error::engine_error;
 use super::segment::Segment;
-use super::{files, refuse};
+use super::{files, migrate, read, refuse};
 use crate::engine::EngineError;
+use crate::packed::Packed;
 
 /// Sorted at once, they cost a fraction of what each insert would pay for them. With the time, for pages come in its order.
 const INDEXES: &str = "
@@ -41,6 +42,14 @@ pub(super) async fn finish(readers: &Arc<Readers>, segment: &Arc<Segment>) -> Re
     let writable = path.clone();
     files::off(move || files::make_writable(&writable)).await?;
     let mut connection = connect::writer(&path, SqliteJournalMode::Wal).await?;
+    migrate::migrate(&mut connection, &path, migrate::SEGMENT).await?;
+    let counts = read::counts_from(&mut connection, segment, i64::MIN, i64::MAX).await?;
+    sqlx::query("INSERT OR REPLACE INTO packed (one, bytes) VALUES (1, ?)")
+        .bind(Packed::of(&counts).bytes())
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    // Last: by them a finished segment is known.
     connection.execute(INDEXES).await.map_err(failed)?;
     connection.close().await.map_err(failed)?;
 

@@ -13,7 +13,10 @@ pub(super) const MAIN: &[&str] = &[
     include_str!("../../../../migrations/sqlite/main/0002_numbers.sql"),
 ];
 /// Steps of a segment.
-pub(super) const SEGMENT: &[&str] = &[include_str!("../../../../migrations/sqlite/segment/0001_log.sql")];
+pub(super) const SEGMENT: &[&str] = &[
+    include_str!("../../../../migrations/sqlite/segment/0001_log.sql"),
+    include_str!("../../../../migrations/sqlite/segment/0002_packed.sql"),
+];
 
 /// Version that a file has: the number of steps that were taken. A newer one than `steps` know is refused.
 pub(super) async fn version(

@@ -11,10 +11,12 @@
 //! The newest file of a class is the open one. A new file is made whole under another name before the old one is sealed, so that a crash in
 //! between leaves two files of which the older is sealed when the store is next opened, from what the newer knows.
 
+mod checkpoint;
 mod class;
 mod commit;
 mod condition;
 mod connect;
+mod dissolve;
 pub(crate) mod error;
 pub(crate) mod files;
 mod finish;
@@ -187,7 +189,15 @@ impl SqliteEngine {
         let Some(writer) = self.writer(&commit.class) else {
             return Err(refuse(format!("the class `{}` has no open partition", commit.class.0)));
         };
-        writer.lock().await.commit(commit).await
+        let due = {
+            let mut writer = writer.lock().await;
+            writer.commit(commit).await?;
+            writer.backlog().is_due()
+        };
+        if due {
+            self.tasks.spawn(checkpoint::run(writer));
+        }
+        Ok(())
     }
 
     async fn take_away(&self, partition: PartitionId) -> Result<(), EngineError> {
@@ -196,16 +206,22 @@ impl SqliteEngine {
             return Err(refuse(format!("partition {partition} is open: only sealed ones are taken away")));
         }
         let path = segment.path.clone();
-        files::off(move || files::remove(&path)).await?;
+        let gone = files::off(move || files::set_apart(&path)).await?;
         segment.retired.store(true, std::sync::atomic::Ordering::Release);
         self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&partition.number);
         self.readers.forget(&segment).await;
         let dir = self.dir();
-        files::off(move || {
+        let hold_back = move || {
             files::hold_back(&dir);
             Ok(())
-        })
-        .await
+        };
+        // Now, where there is room already, and once there is more.
+        files::off(hold_back.clone()).await?;
+        self.tasks.spawn(async move {
+            dissolve::run(gone, segment.using.clone()).await;
+            files::off(hold_back).await
+        });
+        Ok(())
     }
 
     fn dir(&self) -> PathBuf {
@@ -296,6 +312,15 @@ impl LogEngine for SqliteEngine {
             match self.segment(partition) {
                 Some(segment) => read::counts(&self.readers, &segment, from, to).await,
                 None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    fn packed(&self, partition: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            match self.segment(partition) {
+                Some(segment) => read::packed(&self.readers, &segment).await,
+                None => Ok(None),
             }
         })
     }

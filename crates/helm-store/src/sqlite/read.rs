@@ -1,9 +1,10 @@
 //! Reading one segment: by row, by count, whole.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::mpsc;
 
 use super::connect::Readers;
@@ -103,24 +104,69 @@ pub(super) async fn counts(
     to: i64,
 ) -> Result<Vec<Count>, EngineError> {
     let mut reader = readers.get(segment).await?;
-    let rows = sqlx::query_as::<_, (i64, String, u8, i64)>(
-        "SELECT c.minute, s.name, c.level, c.n FROM count c CROSS JOIN service s ON s.id = c.service \
-         WHERE c.minute >= ? AND c.minute < ? ORDER BY c.minute",
+    let counts = counts_from(reader.ask()?, segment, from, to).await?;
+    reader.rest();
+    Ok(counts)
+}
+
+/// The same through a connection that is there.
+pub(super) async fn counts_from(
+    connection: &mut SqliteConnection,
+    segment: &Segment,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Count>, EngineError> {
+    let failed = |e| failed(segment, e);
+    let names: HashMap<i64, Arc<str>> = sqlx::query_as::<_, (i64, String)>("SELECT id, name FROM service")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?
+        .into_iter()
+        .map(|(id, name)| (id, name.into()))
+        .collect();
+    let rows = sqlx::query_as::<_, (i64, i64, u8, i64)>(
+        "SELECT minute, service, level, n FROM count WHERE minute >= ? AND minute < ? ORDER BY minute",
     )
     .bind(from)
     .bind(to)
-    .fetch_all(reader.ask()?)
+    .fetch_all(connection)
     .await
-    .map_err(|e| failed(segment, e))?;
+    .map_err(failed)?;
+    let count = |(minute, service, level, n): (i64, i64, u8, i64)| match (
+        names.get(&service),
+        Level::from_number(level),
+    ) {
+        (Some(name), Some(level)) => {
+            Ok(Count { minute, service: name.clone(), level, count: n.cast_unsigned() })
+        }
+        _ => {
+            let place = segment.path.display();
+            Err(EngineError::Damaged(format!(
+                "a count in `{place}` has the service {service} and the level {level}"
+            )))
+        }
+    };
+    rows.into_iter().map(count).collect()
+}
+
+/// The counts of a finished segment, packed; `None` in one that was finished before there was such a thing.
+pub(super) async fn packed(
+    readers: &Arc<Readers>,
+    segment: &Arc<Segment>,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let mut reader = readers.get(segment).await?;
+    let failed = |e| failed(segment, e);
+    let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'packed')")
+        .fetch_one(reader.ask()?)
+        .await
+        .map_err(failed)?;
+    let kept = match there {
+        true => sqlx::query_scalar("SELECT bytes FROM packed").fetch_optional(reader.ask()?).await,
+        false => Ok(None),
+    };
+    let kept = kept.map_err(failed)?;
     reader.rest();
-    rows.into_iter()
-        .map(|(minute, service, level, n)| {
-            let level = Level::from_number(level).ok_or_else(|| {
-                EngineError::Damaged(format!("a count in `{}` has the level {level}", segment.path.display()))
-            })?;
-            Ok(Count { minute, service, level, count: n.cast_unsigned() })
-        })
-        .collect()
+    Ok(kept)
 }
 
 /// Sends all entries in the order of rows, piece by piece, until nobody listens.

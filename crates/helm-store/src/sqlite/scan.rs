@@ -3,7 +3,8 @@
 //! While entries come they are indexed by time, by service and time, and, from WARNING on, by service, level and time. A page of some
 //! services or of grave levels is a merge of ranges, one for each service or each pair that has entries (SQLite merges lazily, so that a
 //! page costs its own length, however rare the level). What looks inside entries walks the same keys first, for what is common is found at
-//! once; where much remains after that, one pass through the table is cheaper than a look-up for each key.
+//! once; where much remains after that, one pass through the rows it lies in is cheaper than a look-up for each key. Two connections make it, each
+//! half, where nobody else wants them.
 
 use std::sync::Arc;
 
@@ -16,11 +17,16 @@ use super::segment::Segment;
 use crate::engine::{EngineError, Scan};
 use crate::entry::{Entry, Level};
 use crate::partition::{Contents, level_slot};
+use crate::query::Order;
 
 /// Ranges that are merged; where there are more, the time index is walked.
 const RANGES: usize = 160;
-/// Keys that are walked one by one before the table is passed through.
-const NEAR: usize = 20_000;
+/// Keys that are walked one by one for each entry that is wanted, before the table is passed through.
+const NEAR: i64 = 4;
+/// A look-up by a key costs as much as passing through so many rows.
+const LOOKUP: i64 = 6;
+/// Rows from which on two pass through them.
+const HALVES: i64 = 20_000;
 
 /// Which keys lead to the entries.
 enum Keys {
@@ -47,7 +53,7 @@ pub(super) async fn scan(
     if stretch.low > stretch.high || scan.limit == 0 {
         return Ok(Vec::new());
     }
-    let mut page = Page { reader: readers.get(segment).await?, segment, scan, found: Vec::new() };
+    let mut page = Page { reader: readers.get(segment).await?, readers, segment, scan, found: Vec::new() };
     if let Some(rows) = &scan.rows {
         page.named(rows, &stretch).await?;
     } else if let Some(index) = dear_index(segment, scan) {
@@ -106,9 +112,38 @@ fn dear_index(segment: &Segment, scan: &Scan) -> Option<&'static str> {
 
 struct Page<'a> {
     reader: Reader,
+    readers: &'a Arc<Readers>,
     segment: &'a Arc<Segment>,
     scan: &'a Scan,
     found: Vec<Entry>,
+}
+
+/// What a statement gives.
+async fn fetch(
+    reader: &mut Reader,
+    (segment, scan): (&Segment, &Scan),
+    mut sql: QueryBuilder<Sqlite>,
+) -> Result<Vec<Entry>, EngineError> {
+    let failed = |e| failed(segment, e);
+    let rows = sql.build().persistent(false).fetch_all(reader.ask()?).await.map_err(failed)?;
+    rows.iter().map(|row| entry(row, scan.partition).map_err(failed)).collect()
+}
+
+/// `SELECT … FROM entry e … WHERE everything ORDER BY … LIMIT`, after `from`.
+fn select(
+    scan: &Scan,
+    from: &str,
+    stretch: &Stretch,
+    limit: i64,
+    more: impl FnOnce(&mut QueryBuilder<Sqlite>),
+) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(format!("SELECT {COLUMNS} FROM entry e {from} WHERE 1"));
+    more(&mut sql);
+    stretch.push(&mut sql, "e.");
+    push_filter(&mut sql, &scan.filter);
+    stretch.push_order(&mut sql, "e.");
+    sql.push(" LIMIT ").push_bind(limit);
+    sql
 }
 
 impl Page<'_> {
@@ -116,41 +151,22 @@ impl Page<'_> {
         i64::from(self.scan.limit) - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
     }
 
-    async fn take(&mut self, mut sql: QueryBuilder<Sqlite>) -> Result<(), EngineError> {
-        let failed = |e| failed(self.segment, e);
-        let rows = sql.build().persistent(false).fetch_all(self.reader.ask()?).await.map_err(failed)?;
-        for row in &rows {
-            self.found.push(entry(row, self.scan.partition).map_err(failed)?);
-        }
+    async fn take(&mut self, sql: QueryBuilder<Sqlite>) -> Result<(), EngineError> {
+        self.found.append(&mut fetch(&mut self.reader, (self.segment, self.scan), sql).await?);
         Ok(())
-    }
-
-    /// `SELECT … FROM entry e … WHERE everything ORDER BY … LIMIT`, after `from`.
-    async fn select(
-        &mut self,
-        from: &str,
-        stretch: &Stretch,
-        more: impl FnOnce(&mut QueryBuilder<Sqlite>),
-    ) -> Result<(), EngineError> {
-        let mut sql = QueryBuilder::new(format!("SELECT {COLUMNS} FROM entry e {from} WHERE 1"));
-        more(&mut sql);
-        stretch.push(&mut sql, "e.");
-        push_filter(&mut sql, &self.scan.filter);
-        stretch.push_order(&mut sql, "e.");
-        sql.push(" LIMIT ").push_bind(self.missing());
-        self.take(sql).await
     }
 
     async fn named(&mut self, rows: &[u32], stretch: &Stretch) -> Result<(), EngineError> {
         let list = format!("{rows:?}");
-        self.select("", stretch, |sql| {
+        let sql = select(self.scan, "", stretch, self.missing(), |sql| {
             sql.push(" AND e.row IN (SELECT value FROM json_each(").push_bind(list).push("))");
-        })
-        .await
+        });
+        self.take(sql).await
     }
 
     async fn by_dear_index(&mut self, index: &str, stretch: &Stretch) -> Result<(), EngineError> {
-        self.select(&format!("INDEXED BY {index}"), stretch, |_| {}).await
+        let from = format!("INDEXED BY {index}");
+        self.take(select(self.scan, &from, stretch, self.missing(), |_| {})).await
     }
 
     /// Follows the keys in order, at most `keys_at_most` of them.
@@ -158,7 +174,7 @@ impl Page<'_> {
         &mut self,
         keys: &Keys,
         stretch: &Stretch,
-        keys_at_most: Option<usize>,
+        keys_at_most: Option<i64>,
     ) -> Result<(), EngineError> {
         let mut sql = QueryBuilder::new(format!("SELECT {COLUMNS} FROM ("));
         push_keys(&mut sql, keys, stretch);
@@ -175,18 +191,63 @@ impl Page<'_> {
     }
 
     async fn look_inside(&mut self, keys: &Keys, mut stretch: Stretch, many: u64) -> Result<(), EngineError> {
-        self.walk(keys, &stretch, Some(NEAR)).await?;
+        let near = self.missing().saturating_mul(NEAR);
+        self.walk(keys, &stretch, Some(near)).await?;
         if self.missing() == 0 {
             return Ok(());
         }
-        let Some((at, row)) = self.last_of_near(keys, &stretch).await? else { return Ok(()) };
+        let Some((at, row)) = self.last_of_near(keys, &stretch, near).await? else { return Ok(()) };
         stretch.go_on(at, row);
-        let pass = u64::from(self.segment.with(|record| record.contents.rows)) / 4;
-        if many > pass && self.has_more_than(pass, keys, &stretch).await? {
-            self.select("NOT INDEXED", &stretch, |_| {}).await
-        } else {
-            self.walk(keys, &stretch, None).await
+        let Some((first, last, all)) = self.rows_between(&stretch).await? else { return Ok(()) };
+        let worth = u64::try_from((last - first) / LOOKUP).unwrap_or(0);
+        let dense = match keys {
+            Keys::Time => all.cast_unsigned() > worth,
+            Keys::Services(_) | Keys::Grave(_) => {
+                many > worth && self.has_more_than(worth, keys, &stretch).await?
+            }
+        };
+        if dense { self.pass(&stretch, first, last).await } else { self.walk(keys, &stretch, None).await }
+    }
+
+    /// Passes through the rows `first` to `last`.
+    async fn pass(&mut self, stretch: &Stretch, first: i64, last: i64) -> Result<(), EngineError> {
+        let (asked, missing) = ((&**self.segment, self.scan), self.missing());
+        let rows = |from: i64, to: i64| {
+            select(self.scan, "NOT INDEXED", stretch, missing, |sql| {
+                sql.push(" AND e.row >= ").push_bind(from).push(" AND e.row <= ").push_bind(to);
+            })
+        };
+        let second = if last - first < HALVES { None } else { self.readers.second(self.segment).await? };
+        let Some(mut second) = second else {
+            self.found.append(&mut fetch(&mut self.reader, asked, rows(first, last)).await?);
+            return Ok(());
+        };
+        let middle = first + (last - first) / 2;
+        let (mut found, mut others) = tokio::try_join!(
+            fetch(&mut self.reader, asked, rows(first, middle)),
+            fetch(&mut second, asked, rows(middle + 1, last)),
+        )?;
+        second.rest();
+        found.append(&mut others);
+        let place = |entry: &Entry| (entry.body.at, entry.id);
+        match self.scan.order {
+            Order::Newest => found.sort_by_key(|entry| std::cmp::Reverse(place(entry))),
+            Order::Oldest => found.sort_by_key(place),
         }
+        found.truncate(usize::try_from(missing).unwrap_or(0));
+        self.found.append(&mut found);
+        Ok(())
+    }
+
+    /// The lowest and the highest row of a stretch, and how many there are.
+    async fn rows_between(&mut self, stretch: &Stretch) -> Result<Option<(i64, i64, i64)>, EngineError> {
+        let mut sql =
+            QueryBuilder::new("SELECT min(row), max(row), count(*) FROM entry INDEXED BY entry_at WHERE 1");
+        stretch.push(&mut sql, "");
+        let failed = |e| failed(self.segment, e);
+        let (first, last, all): (Option<i64>, Option<i64>, i64) =
+            sql.build_query_as().persistent(false).fetch_one(self.reader.ask()?).await.map_err(failed)?;
+        Ok(first.zip(last).map(|(first, last)| (first, last, all)))
     }
 
     /// The place where the first walk ended; `None` where it came to the end.
@@ -194,11 +255,12 @@ impl Page<'_> {
         &mut self,
         keys: &Keys,
         stretch: &Stretch,
+        near: i64,
     ) -> Result<Option<(i64, i64)>, EngineError> {
         let mut sql = QueryBuilder::new("SELECT at, row FROM (");
         push_keys(&mut sql, keys, stretch);
         stretch.push_order(&mut sql, "");
-        sql.push(format_args!(" LIMIT 1 OFFSET {})", NEAR - 1));
+        sql.push(format_args!(" LIMIT 1 OFFSET {})", near - 1));
         let failed = |e| failed(self.segment, e);
         sql.build_query_as().persistent(false).fetch_optional(self.reader.ask()?).await.map_err(failed)
     }

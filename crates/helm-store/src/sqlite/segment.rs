@@ -92,7 +92,8 @@ pub(super) async fn contents(
 fn unreadable(path: &Path, error: sqlx::Error) -> EngineError {
     // Tables or rows are missing, or hold what was never written.
     use sqlx::Error::{ColumnDecode, Decode, RowNotFound};
-    if matches!(error, RowNotFound | Decode(_) | ColumnDecode { .. }) {
+    let missing = error.as_database_error().is_some_and(|e| e.message().starts_with("no such"));
+    if missing || matches!(error, RowNotFound | Decode(_) | ColumnDecode { .. }) {
         let place = path.display();
         return EngineError::Damaged(format!("`{place}` does not hold what a partition holds: {error}"));
     }

@@ -137,7 +137,7 @@ async fn walk(
             && let Some(partition) = todo.next()
         {
             let end = look.ends.values().find(|end| end.open == Some(partition.id)).map(|end| end.head);
-            let asked = Asked { partition, anchors: anchors.clone(), end, counts: Vec::new() };
+            let asked = Asked { partition, anchors: anchors.clone(), end, counts: Vec::new(), packed: None };
             running.spawn(check(engine.clone(), asked, options.progress.clone(), stop.clone()));
         }
         let Some(done) = running.join_next().await else { break };
@@ -162,6 +162,11 @@ async fn check(
     let mut broken = engine.examine(id).await?;
     match engine.counts(id, i64::MIN, i64::MAX).await {
         Ok(counts) => asked.counts = counts,
+        Err(EngineError::Damaged(why)) => broken = broken.or(Some(why)),
+        Err(error) => return Err(error),
+    }
+    match engine.packed(id).await {
+        Ok(packed) => asked.packed = packed,
         Err(EngineError::Damaged(why)) => broken = broken.or(Some(why)),
         Err(error) => return Err(error),
     }

@@ -8,6 +8,7 @@ use crate::counts::minute_of;
 use crate::engine::{Count, EngineError, Rows};
 use crate::entry::{Entry, flag};
 use crate::id::{EntryId, Instance, PartitionId};
+use crate::packed::Packed;
 use crate::partition::{Contents, Partition, level_slot};
 use crate::retention::Record;
 
@@ -81,6 +82,8 @@ pub(super) struct Asked {
     pub(super) end: Option<Head>,
     /// Counts per minute, as the database has them.
     pub(super) counts: Vec<Count>,
+    /// The same as readers see them, where they are packed.
+    pub(super) packed: Option<Vec<u8>>,
 }
 
 /// Entries by minute, service and level.
@@ -201,7 +204,9 @@ impl Walk {
     fn end(mut self) -> Checked {
         self.found.last = self.last.as_ref().map(Named::of);
         self.found.end = self.chain.head();
-        self.found.counted = tally(&self.asked.counts) == self.tally;
+        let packed = self.asked.packed.as_ref();
+        self.found.counted = tally(&self.asked.counts) == self.tally
+            && packed.is_none_or(|packed| packed == Packed::of(&self.asked.counts).bytes());
         self.found
     }
 }
@@ -209,7 +214,7 @@ impl Walk {
 fn tally(counts: &[Count]) -> Tally {
     let mut tally = Tally::new();
     for count in counts.iter().filter(|count| count.count > 0) {
-        let minutes = tally.entry(count.service.clone()).or_default();
+        let minutes = tally.entry(count.service.to_string()).or_default();
         minutes.entry(count.minute).or_default()[level_slot(count.level)] += count.count;
     }
     tally

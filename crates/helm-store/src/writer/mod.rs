@@ -9,6 +9,7 @@
 //! One task writes. While a transaction is on its way the next group gathers; nothing is delayed for its sake. A transaction whose answer
 //! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed.
 
+mod finisher;
 pub mod ledger;
 mod task;
 

@@ -1,4 +1,4 @@
-//! The task that writes: gathers, plans, commits, answers; and the one that finishes sealed partitions behind it.
+//! The task that writes: gathers, plans, commits, answers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::finisher::Finisher;
 use super::ledger::{Ledger, Planned, Step};
 use super::{Append, AppendError, Ask, CLASSES, Health, Pending, Receipt, WriterOptions};
 use crate::commit::{ClassState, Commit};
@@ -96,7 +97,7 @@ impl Task {
                         None => groups.push((pending.append.class.clone(), vec![*pending])),
                     }
                     if rows < GROUP.0 && bytes < GROUP.1 {
-                        next = asks.try_recv().ok();
+                        next = further(asks).await;
                     }
                 }
                 Ask::Cursor(..) | Ask::Queue(..) | Ask::Roll(..) => other = Some(ask),
@@ -334,6 +335,15 @@ impl Task {
     }
 }
 
+/// What waits by now. Those who were just answered are let in first: they ask for the next thing at once, and share the transaction. Nobody is waited for.
+async fn further(asks: &mut mpsc::Receiver<Ask>) -> Option<Ask> {
+    if let Ok(ask) = asks.try_recv() {
+        return Some(ask);
+    }
+    tokio::task::yield_now().await;
+    asks.try_recv().ok()
+}
+
 /// What became of a transaction that the database refused, by what it has then. The head tells ours from another's under the same number.
 fn judge(
     commit: &Commit,
@@ -361,47 +371,5 @@ fn judge(
         // An earlier try may still be on its way.
         Some(_) | None if tried > 1 => Outcome::Unclear(error.to_string()),
         Some(_) | None => Outcome::Not(AppendError::Failed(error.to_string())),
-    }
-}
-
-/// Builds the dear indexes of sealed partitions, one at a time.
-struct Finisher {
-    engine: Arc<dyn LogEngine>,
-    live: Arc<Live>,
-    retry: Duration,
-}
-
-impl Finisher {
-    /// Ends with the writer that sends, or at once when it is told to: what is cut short is finished after the next start.
-    async fn run(self, mut sealed: mpsc::Receiver<PartitionId>, stop: CancellationToken) {
-        let work = async {
-            while let Some(id) = sealed.recv().await {
-                self.finish(id).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = work => {}
-        }
-    }
-
-    async fn finish(&self, id: PartitionId) {
-        loop {
-            match self.engine.finish(id).await {
-                Ok(()) => {
-                    let disk = self.engine.disk(id).await.unwrap_or(0);
-                    self.live.finished(id, disk);
-                    return;
-                }
-                Err(error) if error.passes() => {
-                    tokio::time::sleep_until(Instant::now() + self.retry).await;
-                }
-                Err(error) => {
-                    tracing::warn!(partition = %id, %error, "a closed partition of the log got no indexes; searches in it are slower");
-                    return;
-                }
-            }
-        }
     }
 }

@@ -245,12 +245,16 @@ impl LogEngine for Memory {
             counts
                 .map(|((minute, service, level), count)| Count {
                     minute: *minute,
-                    service: service.clone(),
+                    service: service.as_str().into(),
                     level: *level,
                     count: *count,
                 })
                 .collect()
         }))
+    }
+
+    fn packed(&self, _: PartitionId) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn rows(&self, partition: PartitionId, from: u32) -> Rows {

@@ -63,6 +63,7 @@ macro_rules! conformance {
             partitions::finishing_changes_no_answer,
             partitions::only_sealed_partitions_are_taken_away,
             partitions::counts_are_per_minute_service_and_level,
+            partitions::a_finished_partition_has_its_counts_packed,
             lists::each_filter_holds_alone_and_with_others,
             lists::pages_follow_one_another_without_loss_or_doubling,
             lists::equal_times_are_ordered_by_id,

@@ -2,6 +2,7 @@
 
 use helm_store::engine::{Count, Scan};
 use helm_store::entry::Level;
+use helm_store::packed::Packed;
 use helm_store::partition::{Class, Seal};
 use helm_store::query::{Filter, Order};
 
@@ -170,4 +171,19 @@ pub(crate) async fn counts_are_per_minute_service_and_level(database: &impl Data
     let all = [vec![first], middle.to_vec(), vec![last]].concat();
     assert_eq!(counts(i64::MIN, i64::MAX).await, all);
     assert_eq!(counts(minute + 2, i64::MAX).await, []);
+}
+
+pub(crate) async fn a_finished_partition_has_its_counts_packed(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(90)).await;
+    script.write(vec![entry("nexus", 7, Level::Error, "e")]).await;
+    let first = script.open.id;
+    script.roll(1).await;
+    assert_eq!(engine.packed(first).await.unwrap(), None);
+    engine.finish(first).await.unwrap();
+    let counts = engine.counts(first, i64::MIN, i64::MAX).await.unwrap();
+    assert_eq!(engine.packed(first).await.unwrap().as_deref(), Some(Packed::of(&counts).bytes()));
+    engine.remove(first, &Class::default_class()).await.unwrap();
+    assert_eq!(engine.packed(first).await.unwrap(), None);
 }

@@ -164,6 +164,21 @@ async fn files_are_their_owners_and_finished_ones_nobodys_to_write() {
 }
 
 #[tokio::test]
+async fn a_partition_whose_table_was_dropped_is_moved_aside_and_its_class_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(3)).await;
+    drop((engine, script));
+    let mut connection = by_hand(&segment(dir.path(), 0)).await;
+    connection.execute("DROP TABLE entry").await.unwrap();
+    connection.close().await.unwrap();
+    let (engine, notes) = open(dir.path()).await;
+    assert!(notes.join(" ").contains("moved to"), "{notes:?}");
+    assert_eq!(engine.partitions().await.unwrap().len(), 1, "a fresh one");
+}
+
+#[tokio::test]
 async fn room_is_held_back_and_given_up_until_something_goes() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, _) = open(dir.path()).await;
@@ -372,4 +387,22 @@ async fn calls_that_are_given_up_leave_nothing_half_done() {
         assert!(record[..number as usize].iter().all(|p| p.seal.is_some()), "round {round}");
         script.open = next;
     }
+}
+
+/// A log that is written without pause is never wholly moved beside the commits, and one that is not begins anew nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_short_while_commits_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let log = segment(dir.path(), 0).with_extension("db-wal");
+    let (mut written, mut longest) = (0, 0);
+    // Four times what may wait.
+    while written < 256 << 20 {
+        let long = "x".repeat(4000);
+        let entries = (0..500).map(|i| entry("core", i, Level::Info, &long)).collect();
+        written += script.write(entries).await.iter().map(|entry| entry.body.weight()).sum::<usize>();
+        longest = longest.max(fs::metadata(&log).unwrap().len());
+    }
+    assert!(longest < 100 << 20, "the write-ahead log grew to {longest} bytes");
 }

@@ -9,7 +9,7 @@ use crate::cli::How;
 use crate::failure::Failure;
 use crate::render::log::{self, Columns, Messages};
 use crate::render::screen::Block;
-use crate::render::{Printer, QUIET, log_entry, styled, time, width};
+use crate::render::{Printer, QUIET, Sheet, log_entry, styled, time, width};
 
 /// A search that takes longer says how far it is.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ impl<'a> Screen<'a> {
             (false, true) => Messages::Plain,
             (false, false) => Messages::Coloured,
         };
-        let columns = Columns::of(names, printer.is_terminal(), messages);
+        let columns = Columns::of(names, Sheet::stdout(), messages);
         Self { printer, columns, long: how.long, csv, begun: Instant::now(), progress: None }
     }
 

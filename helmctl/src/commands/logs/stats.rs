@@ -6,7 +6,7 @@ use helm_proto::v1::{LogFacetsRequest, LogHistogramRequest};
 use super::filter;
 use crate::cli::What;
 use crate::failure::Failure;
-use crate::render::{Printer, log_stats, time};
+use crate::render::{Printer, Sheet, log_stats, time};
 
 /// Nanoseconds.
 const MINUTE: i64 = 60_000_000_000;
@@ -31,7 +31,7 @@ pub(super) async fn run(home: &Home, what: What, printer: &mut Printer) -> Resul
     if printer.wants_json() {
         return printer.value(&log_stats::Json::from(&stats), true);
     }
-    printer.block(&log_stats::stats(&stats))
+    printer.block(&log_stats::stats(&stats, Sheet::stdout()))
 }
 
 /// What is counted, in whole steps of local time: what was asked for, else the last 24 hours (up to `until`).

@@ -1,0 +1,128 @@
+//! The table and the JSON of a run.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints a table")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{Engine, Result};
+
+/// One row of the table.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    pub(crate) work: String,
+    pub(crate) engine: Engine,
+    /// What plain tools reach in this run, or what is known.
+    pub(crate) limit: String,
+    pub(crate) helm: String,
+    pub(crate) asked: String,
+    /// `None`: nothing is asked.
+    pub(crate) met: Option<bool>,
+    /// Load of the machine when it was taken: other work shows here.
+    pub(crate) load: String,
+    /// All that was measured, by name.
+    pub(crate) figures: BTreeMap<String, f64>,
+}
+
+impl Row {
+    pub(crate) fn new(engine: Engine, work: impl Into<String>) -> Self {
+        let empty = String::new;
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default().to_owned();
+        let work = work.into();
+        Self {
+            work,
+            engine,
+            limit: empty(),
+            helm: empty(),
+            asked: empty(),
+            met: None,
+            load,
+            figures: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn limit(mut self, said: impl Into<String>) -> Self {
+        self.limit = said.into();
+        self
+    }
+
+    pub(crate) fn helm(mut self, said: impl Into<String>) -> Self {
+        self.helm = said.into();
+        self
+    }
+
+    pub(crate) fn asked(mut self, said: impl Into<String>, met: bool) -> Self {
+        (self.asked, self.met) = (said.into(), Some(met));
+        self
+    }
+
+    pub(crate) fn figure(mut self, name: &str, value: f64) -> Self {
+        self.figures.insert(name.to_owned(), value);
+        self
+    }
+
+    fn line(&self) -> String {
+        let met = match self.met {
+            None => "",
+            Some(true) => "met",
+            Some(false) => "**missed**",
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {met} |",
+            self.work, self.engine, self.limit, self.helm, self.asked
+        )
+    }
+}
+
+/// Everything that a run measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) kernel: String,
+    pub(crate) processors: usize,
+    pub(crate) unix_time: u64,
+    pub(crate) entries: u64,
+    pub(crate) rows: Vec<Row>,
+    /// What could not be measured, with the reason.
+    pub(crate) failed: BTreeMap<String, String>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, rows: Vec<Row>) {
+        for row in rows {
+            eprintln!("{}", row.line());
+            self.rows.push(row);
+        }
+    }
+
+    pub(crate) fn met(&self) -> bool {
+        self.failed.is_empty() && self.rows.iter().all(|row| row.met != Some(false))
+    }
+
+    pub(crate) fn print(&self) {
+        println!("| work | engine | limit, or known | Helm | asked | |\n|{}", " --- |".repeat(6));
+        for row in &self.rows {
+            println!("{}", row.line());
+        }
+        println!();
+        for (what, why) in &self.failed {
+            println!("* {what} failed: {why}");
+        }
+        println!("* Linux {}, {} processors, {} entries", self.kernel, self.processors, self.entries);
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
+        progress(&format!("written: {}", path.display()));
+        Ok(())
+    }
+}
+
+/// Says on stderr what is being done.
+pub(crate) fn progress(what: &str) {
+    eprintln!("  {what}");
+}
