@@ -33,7 +33,10 @@ pub(crate) async fn retention(site: &Site, dir: &std::path::Path) -> Result<Vec<
         let before = size(site)?;
         let (begun, mut seconds) = (Instant::now(), 0.0);
         let busy = while_appending(site, async {
-            retention::carry_out(&*site.log, &site.writer, &removals, now()).await?;
+            let carried = retention::carry_out(&*site.log, &site.writer, &removals, now()).await;
+            if let Some(error) = carried.failed.into_iter().next() {
+                return Err(error.into());
+            }
             seconds = begun.elapsed().as_secs_f64();
             // What is given back behind it is part of it.
             pause(std::time::Duration::from_secs(3)).await;

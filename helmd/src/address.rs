@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::net::UnixListener;
 
 use crate::home::{Home, private_dir};
@@ -52,6 +53,23 @@ impl Bound {
         };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(fail)?;
         Ok(Self { path, admission, group: group.map(str::to_owned), socket })
+    }
+
+    /// That of a former program in this process, which listens all the time.
+    pub fn inherited(home: &Home, group: Option<&str>, socket: OwnedFd) -> Result<Self, BindError> {
+        let (dir, admission) = place(home, group)?;
+        Ok(Self { path: dir.join(NAME), admission, group: group.map(str::to_owned), socket: socket.into() })
+    }
+
+    /// Leaves it to the program that takes the place of this one; its number.
+    pub fn hand_over(&self) -> io::Result<RawFd> {
+        fcntl_setfd(&self.socket, FdFlags::empty())?;
+        Ok(self.socket.as_raw_fd())
+    }
+
+    /// That program did not come.
+    pub fn keep(&self) -> io::Result<()> {
+        Ok(fcntl_setfd(&self.socket, FdFlags::CLOEXEC)?)
     }
 
     /// It is where one of this group is to be.

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +173,28 @@ pub struct HomeLock {
 }
 
 impl HomeLock {
+    /// That of a former program in this process, which held it all the time. It must be that of this home.
+    pub fn inherited(home: &Home, lock: OwnedFd) -> io::Result<Self> {
+        let file = File::from(lock);
+        let (own, there) = (file.metadata()?, fs::metadata(home.instance().join("helmd.lock"))?);
+        if (own.dev(), own.ino()) != (there.dev(), there.ino()) {
+            return Err(io::Error::other("what was handed over is not the lock of this home"));
+        }
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { file })
+    }
+
+    /// Leaves it to the program that takes the place of this one; its number.
+    pub fn hand_over(&self) -> io::Result<RawFd> {
+        fcntl_setfd(&self.file, FdFlags::empty())?;
+        Ok(self.file.as_raw_fd())
+    }
+
+    /// That program did not come.
+    pub fn keep(&self) -> io::Result<()> {
+        Ok(fcntl_setfd(&self.file, FdFlags::CLOEXEC)?)
+    }
+
     /// Says who holds it and where its socket is. In place, so that the lock stays with the file.
     pub fn announce(&mut self, info: &LockInfo) -> io::Result<()> {
         let text = serde_json::to_vec(info)?;

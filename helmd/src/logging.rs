@@ -53,9 +53,16 @@ pub fn init(home: &Home, foreground: bool) -> io::Result<(Log, Lines)> {
     Ok((Log(queue), lines))
 }
 
+impl Log {
+    /// Waits, within a bound, until everything is written.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
+}
+
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.flush();
+        self.flush();
     }
 }
 

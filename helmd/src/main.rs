@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use helm_core::wish::Mode;
+use helmd::app::replace::Handover;
 use helmd::app::{self, Options};
 use helmd::tool::{self, Tool};
 
@@ -19,6 +20,12 @@ struct Cli {
     /// Check the configuration, print its faults, change nothing.
     #[arg(long)]
     check: bool,
+    /// With --check: not the files, but the configuration that is in force.
+    #[arg(long, requires = "check", hide = true)]
+    in_force: bool,
+    /// What a former program of this process leaves.
+    #[arg(long, hide = true)]
+    handover: Option<Handover>,
     /// With --check: print JSON.
     #[arg(long, requires = "check")]
     json: bool,
@@ -51,16 +58,16 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
-    let Cli { home, check, json, default_mode, foreground, detach, work } = Cli::parse();
+    let Cli { home, check, in_force, handover, json, default_mode, foreground, detach, work } = Cli::parse();
     if let Some(Work::Db(tool)) = work {
         return tool::run(&home, tool);
     }
     if check {
-        return app::check(&home, json);
+        return app::check(&home, json, in_force);
     }
     if detach {
         // Refused only where we lead a group already, and then nothing is lost.
         let _ = rustix::process::setsid();
     }
-    app::main(Options { home, default_mode, foreground })
+    app::main(Options { home, default_mode, foreground, handover })
 }

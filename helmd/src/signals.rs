@@ -44,6 +44,11 @@ pub fn hold_back() -> io::Result<()> {
     Ok(ours().thread_block()?)
 }
 
+/// Lets through what was held back.
+pub fn let_through() -> io::Result<()> {
+    Ok(ours().thread_unblock()?)
+}
+
 impl Signals {
     /// Listens from now on. Called by the first thread before there are others, so that what a former program held back is
     /// let through when there is somebody to hear it.
@@ -68,7 +73,7 @@ impl Signals {
                 }
             });
         })?;
-        ours().thread_unblock()?;
+        let_through()?;
         Ok(Self { heard, passed: 0 })
     }
 

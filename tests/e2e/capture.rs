@@ -3,6 +3,7 @@
 use harness::capture;
 use harness::home::{Home, fixture};
 use harness::journal::{self, faults};
+use harness::small::Small;
 use harness::wait::{eventually, until};
 use serde_json::json;
 
@@ -175,33 +176,6 @@ fn the_last_words_without_a_newline_are_kept() {
         texts.sort();
         (texts == ["one", "oops", "two"]).then_some(())
     });
-}
-
-/// A small file system of its own, mounted at `path`.
-struct Small(std::path::PathBuf);
-
-impl Small {
-    fn at(path: std::path::PathBuf) -> Self {
-        std::fs::create_dir_all(&path).unwrap();
-        let done = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
-            .arg(&path)
-            .status();
-        assert!(done.unwrap().success(), "mount needs root");
-        Self(path)
-    }
-
-    /// Makes room for what was kept while it was full, too.
-    fn grow(&self) {
-        let done = std::process::Command::new("mount").args(["-o", "remount,size=64m"]).arg(&self.0).status();
-        assert!(done.unwrap().success());
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn a_quiet_service_s_first_words_after_a_restart_are_shown() {
         let News::Message(first) = next().await else { panic!("where it begins comes first") };
         assert!(first.lines.is_empty() && first.cursor.is_some(), "{first:?}");
         home.kill_helmd();
-        assert!(matches!(next().await, News::Away));
+        assert!(matches!(next().await, News::Away(_)));
         home.write("dir/go", "");
         until("it is captured", || !home.lines_so_far("quiet").unwrap_or_default().is_empty());
         home.ctl(&["daemon", "start"]).code(0);
@@ -173,7 +173,7 @@ fn events_are_followed_also_where_none_had_happened() {
         let News::Message(mark) = next().await else { panic!("where it begins comes first") };
         assert!(mark.kind.is_empty(), "{mark:?}");
         home.kill_helmd();
-        assert!(matches!(next().await, News::Away));
+        assert!(matches!(next().await, News::Away(_)));
         home.ctl(&["up"]).code(0);
         assert!(matches!(next().await, News::Back));
         while followed.last().is_none_or(|e: &EventRecord| e.kind != "state" || e.to != "running") {

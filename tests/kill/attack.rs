@@ -90,6 +90,18 @@ impl<'a> Attack<'a> {
         self.diary.look();
     }
 
+    /// helmd gives way to the program on disk, which is the same: nobody may notice, but for requests that are asked again.
+    pub(crate) fn replace(&mut self) {
+        let rest = Duration::from_millis(self.dice.between(0, 300));
+        self.diary.pass(rest);
+        *self.kills.entry("replaced").or_default() += 1;
+        self.note("reexec");
+        let before = self.home.helmd();
+        let said = self.home.ctl(&["daemon", "reexec"]);
+        assert_eq!((said.code, self.home.helmd()), (0, before), "{}{}", said.out, said.err);
+        self.diary.look();
+    }
+
     /// For the person who looks at a broken run.
     fn note(&self, text: &str) {
         let log = OpenOptions::new().append(true).create(true).open(self.home.path("attack.log"));

@@ -1,6 +1,6 @@
 //! Kills helmd and keepers at random under a mixed fleet, and holds what Helm says against what the services say.
 //!
-//! `kill-test --kills N [--seed S] [--keep]`. The services note their own lives (harness/fixture.rs); after the attack
+//! `kill-test --kills N [--seed S] [--keep] [--reexec]`. The services note their own lives (harness/fixture.rs); after the attack
 //! there must be: no clash of locks, no life that was ended or begun by a kill, every exit code known, every line in the
 //! log files once and in order, and the fleet in the state that was asked for. `unknown` exits and missing lines are
 //! allowed only where helmd, keeper and service were all dead; they are counted, and lines must be announced at their place.
@@ -26,10 +26,12 @@ struct Options {
     kills: u32,
     seed: u64,
     keep: bool,
+    /// In place of each kill: helmd gives way to the program on disk.
+    reexec: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { kills: 200, seed: harness::fixture::monotonic(), keep: false };
+    let mut options = Options { kills: 200, seed: harness::fixture::monotonic(), keep: false, reexec: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number =
@@ -38,7 +40,12 @@ fn options() -> Result<Options, String> {
             "--kills" => options.kills = u32::try_from(number()?).map_err(|e| e.to_string())?,
             "--seed" => options.seed = number()?,
             "--keep" => options.keep = true,
-            _ => return Err(format!("{word}: unknown; usage: kill-test --kills N [--seed S] [--keep]")),
+            "--reexec" => options.reexec = true,
+            _ => {
+                return Err(format!(
+                    "{word}: unknown; usage: kill-test --kills N [--seed S] [--keep] [--reexec]"
+                ));
+            }
         }
     }
     Ok(options)
@@ -77,7 +84,11 @@ fn main() -> ExitCode {
 fn attack(home: &Home, fleet: &Fleet, options: &Options, verdict: &mut Verdict<'_>) {
     let mut attack = Attack::begin(home, fleet, options.seed);
     for kill in 1..=options.kills {
-        attack.strike();
+        if options.reexec {
+            attack.replace();
+        } else {
+            attack.strike();
+        }
         if kill % 20 == 0 {
             verdict.look(&attack);
             say(&format!("{kill} kills: {}", verdict.summary()));

@@ -115,8 +115,10 @@ impl Client {
     }
 
     /// `Reexec`
-    pub async fn reexec(&mut self) -> Result<ReexecResponse, ClientError> {
-        Ok(self.calls.reexec(ReexecRequest {}).await?.into_inner())
+    ///
+    /// The program on disk checks itself before the answer comes: that may take longer than what is answered from memory.
+    pub async fn reexec(&self) -> Result<ReexecResponse, ClientError> {
+        Ok(self.streams().await?.reexec(ReexecRequest {}).await?.into_inner())
     }
 
     /// `Plan`

@@ -107,8 +107,8 @@ pub async fn operation(
 pub enum News<T> {
     /// A message.
     Message(T),
-    /// helmd is away; the stream waits for the next one.
-    Away,
+    /// The stream broke, and waits until it can go on: for the next helmd, or for what this one says that it lacks.
+    Away(Option<String>),
     /// The next helmd answers.
     Back,
 }
@@ -177,9 +177,10 @@ impl<F: Feed> tokio_stream::Stream for Resuming<F> {
                     return Poll::Ready(Some(Ok(News::Message(message))));
                 }
                 Some(Err(e)) if !e.may_pass() => Err(e),
-                Some(Err(_)) | None => {
+                broken => {
+                    let lacks = broken.and_then(Result::err).filter(|e| !e.is_away()).map(|e| e.to_string());
                     this.state = State::Opening(Box::pin(reopen(this.home.clone(), this.feed.clone())));
-                    return Poll::Ready(Some(Ok(News::Away)));
+                    return Poll::Ready(Some(Ok(News::Away(lacks))));
                 }
             },
             State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {

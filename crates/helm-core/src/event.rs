@@ -325,4 +325,6 @@ pub enum ChangeKind {
     Wish,
     /// A warning appeared or went.
     Warning,
+    /// The database behind the log went, refused or came back. Recorded by helmd under the name `helm`.
+    Store,
 }

@@ -31,6 +31,22 @@ impl ServiceName {
     }
 }
 
+/// Longest name of a class of retention, in bytes: it is part of files' names.
+pub const CLASS: usize = 32;
+/// Classes of one helmd.
+pub const CLASSES: usize = 64;
+
+/// Why a text cannot name a class of retention.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` cannot name a class of retention: use 1 to 32 of a-z, 0-9, `_` and `-`")]
+pub struct BadClass(pub String);
+
+/// Checks the name of a class of retention.
+pub fn class(text: &str) -> Result<&str, BadClass> {
+    let ok = text.len() <= CLASS && ServiceName::new(text).is_ok();
+    if ok { Ok(text) } else { Err(BadClass(text.chars().take(80).collect())) }
+}
+
 impl TryFrom<String> for ServiceName {
     type Error = BadName;
     fn try_from(text: String) -> Result<Self, BadName> {

@@ -58,6 +58,7 @@ pub fn event_record(id: u64, change: &Change) -> v1::EventRecord {
         ChangeKind::Exit => "exit",
         ChangeKind::Wish => "wish",
         ChangeKind::Warning => "warning",
+        ChangeKind::Store => "store",
     };
     v1::EventRecord {
         id,

@@ -43,6 +43,9 @@ pub const BUSY: &str = "busy";
 /// Nothing is known of that reload.
 pub const UNKNOWN_RELOAD: &str = "unknown-reload";
 
+/// The program on disk did not pass its own check.
+pub const NOT_TAKEN: &str = "not-taken";
+
 /// Metadata key of the seconds after which to try again.
 pub const RETRY_AFTER: &str = "helm-retry-after";
 
@@ -113,6 +116,11 @@ pub fn bad_request(message: &str) -> Status {
 /// Somebody else is at it.
 pub fn busy(message: &str) -> Status {
     status(Code::FailedPrecondition, BUSY, message, None)
+}
+
+/// The program on disk did not pass its own check.
+pub fn not_taken(message: &str) -> Status {
+    status(Code::FailedPrecondition, NOT_TAKEN, message, None)
 }
 
 /// Nothing is known of that reload.

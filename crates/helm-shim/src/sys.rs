@@ -203,6 +203,15 @@ pub fn redirect(fd: impl AsFd, target: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), target) })
 }
 
+/// Takes over a descriptor that a former program of this process left open under this number. It is not left to children.
+/// Called once for each number, before anything else is opened: then nobody else in this process owns it.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only; it fails where nothing is open under that number.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and the former program, which owned it, is gone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Takes descriptor 0 if it is a socket: the connection that helmd gives to a new keeper.
 pub fn socket_at_stdin() -> Option<OwnedFd> {
     // SAFETY: stat is a plain C struct, all zeros are valid; fcntl makes a new descriptor, which nobody else owns.

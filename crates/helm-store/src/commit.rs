@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::Head;
 use crate::entry::{Entry, Level};
 use crate::id::{Instance, PartitionId};
+use crate::once::Numbers;
 use crate::partition::{Class, Contents};
 
 /// Where the capture of one service stands: a segment of its log files and an offset in plain bytes.
@@ -21,14 +22,14 @@ pub struct Position {
 /// What makes a repeated append harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Once {
-    /// The sender numbers its batches, rising; a batch at or below the last one kept is there already.
+    /// The sender numbers its batches. Up to 64 of them may be under way at once, and are told apart (see [`Numbers`]).
     Sequence {
         /// Who sends.
         sender: String,
         /// The batch's number.
         number: u64,
     },
-    /// A key of the sender's choice, remembered for a day.
+    /// A key of the sender's choice (see [`crate::once::KEYS`] for how long it is remembered).
     Key(String),
 }
 
@@ -65,10 +66,32 @@ pub struct Commit {
     pub counts: BTreeMap<CountKey, u64>,
     /// Cursors of captured services after them, by name.
     pub cursors: BTreeMap<String, Position>,
-    /// What is to be remembered of senders.
-    pub once: Vec<Once>,
+    /// Senders of numbered batches after them, by name.
+    pub senders: BTreeMap<String, Numbers>,
+    /// Keys that are to be remembered.
+    pub keys: Vec<String>,
     /// Position of the local queue after them, where they come from there.
     pub queue: Option<u64>,
+}
+
+impl Commit {
+    /// The same without entries and their counts, which are dear to copy.
+    pub(crate) fn clone_without_entries(&self) -> Self {
+        Self {
+            class: self.class.clone(),
+            partition: self.partition,
+            number: self.number,
+            entries: Vec::new(),
+            head: self.head,
+            arrived: self.arrived,
+            contents: self.contents.clone(),
+            counts: BTreeMap::new(),
+            cursors: self.cursors.clone(),
+            senders: self.senders.clone(),
+            keys: self.keys.clone(),
+            queue: self.queue,
+        }
+    }
 }
 
 /// What an instance needs to know to go on in one class.
@@ -86,10 +109,10 @@ pub struct ClassState {
     pub open: Option<PartitionId>,
     /// Cursors, by name.
     pub cursors: BTreeMap<String, Position>,
-    /// Last number of each sender.
-    pub senders: BTreeMap<String, u64>,
-    /// Keys that are remembered.
-    pub keys: Vec<String>,
+    /// Senders of numbered batches, by name.
+    pub senders: BTreeMap<String, Numbers>,
+    /// Keys that are remembered, and when they came, the oldest first.
+    pub keys: Vec<(String, i64)>,
     /// Position of the local queue.
     pub queue: u64,
 }

@@ -49,6 +49,9 @@ pub enum EngineError {
     /// What was read is not what was written.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// What was asked for does not fit what the database has by now: whoever asks reads where it stands, and asks anew.
+    #[error("not what the database has: {0}")]
+    Stale(String),
     /// Anything else.
     #[error("{what}: {source}")]
     Other {
@@ -126,6 +129,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()>;
     /// Carries out one transaction. [`EngineError::NotNext`] with `has == commit.number` means that it was carried out before.
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()>;
+    /// Whether the database would carry it out; leaves nothing. Number, contents and head need not fit the entries.
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()>;
     /// Builds the dear indexes of a sealed partition and whatever else makes it cheaper; may be called again.
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()>;
     /// Takes a sealed partition away, whole.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::commit::CountKey;
 use crate::counts::Minutes;
@@ -21,17 +21,19 @@ pub type Manifest = BTreeMap<PartitionId, Arc<Partition>>;
 /// Last entry of each class.
 pub type Places = BTreeMap<Class, EntryId>;
 
-/// What one commit added.
+/// What followers are told.
 #[derive(Debug, Clone)]
-pub struct News {
-    /// To which class.
-    pub class: Class,
-    /// In the order of ids.
-    pub entries: Arc<[Entry]>,
+pub enum News {
+    /// What one commit added to a class, in the order of ids.
+    Added(Class, Arc<[Entry]>),
+    /// There is more, to be read from the database: a commit too large to be kept for whoever is slow, or one that somebody else carried out.
+    Look,
 }
 
-/// Batches that a follower may lag behind. A batch has at most 4 MiB, and is gone once all have it.
+/// News that a follower may lag behind.
 const NEWS: usize = 16;
+/// Weight of a commit that is kept for them, bytes.
+const KEPT: usize = 512 << 10;
 
 /// A partition that the database has no dear indexes of: what stands in for them.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ struct Part {
     hot: Hot,
     /// Rows before, read when they are first asked for.
     early: Option<Hot>,
+    /// Ends when they have been read.
+    reading: Option<watch::Receiver<()>>,
     minutes: Minutes,
 }
 
@@ -69,13 +73,6 @@ impl Default for Live {
 }
 
 impl Live {
-    /// For a reader without a writer: what stands in the database now.
-    pub async fn load(engine: &dyn LogEngine) -> Result<Arc<Live>, EngineError> {
-        let live = Live::default();
-        live.replace(engine.partitions().await?, Vec::new());
-        Ok(Arc::new(live))
-    }
-
     /// All partitions as they are now.
     pub fn manifest(&self) -> Arc<Manifest> {
         self.manifest.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -116,8 +113,39 @@ impl Live {
         parts.get(&id).map(|part| look(&part.minutes))
     }
 
+    /// Reads the rows of a partition before the start of this process: once, whoever asks, and whether or not they wait for the end, which is
+    /// when the receiver is closed.
+    pub(crate) fn read_early(
+        self: &Arc<Self>,
+        engine: &Arc<dyn LogEngine>,
+        id: PartitionId,
+        end: u32,
+    ) -> Option<watch::Receiver<()>> {
+        let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+        let part = parts.get_mut(&id)?;
+        if let Some(reading) = part.reading.as_ref().filter(|reading| reading.has_changed().is_ok()) {
+            return Some(reading.clone());
+        }
+        let (done, reading) = watch::channel(());
+        part.reading = Some(reading.clone());
+        let (live, engine) = (self.clone(), engine.clone());
+        tokio::spawn(async move {
+            let _done = done;
+            let mut early = Hot::from(0);
+            let mut pieces = engine.rows(id, 0);
+            while early.end() < end {
+                // What cannot be read is told to whoever walks through it.
+                let Some(Ok(piece)) = pieces.recv().await else { return };
+                let left = (end - early.end()) as usize;
+                piece.iter().take(left).for_each(|entry| early.push(&entry.body));
+            }
+            live.early(id, early);
+        });
+        Some(reading)
+    }
+
     /// The rows before the start of this process, once they are read.
-    pub(crate) fn early(&self, id: PartitionId, early: Hot) {
+    fn early(&self, id: PartitionId, early: Hot) {
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = parts.get_mut(&id).filter(|part| part.hot.base() == early.end()) {
             part.early = Some(early);
@@ -130,10 +158,24 @@ impl Live {
         let rows = |id: &PartitionId| manifest.get(id).map_or(0, |p| p.contents.rows);
         let parts = open
             .into_iter()
-            .map(|(id, minutes)| (id, Part { hot: Hot::from(rows(&id)), early: None, minutes }))
+            .map(|(id, minutes)| {
+                (id, Part { hot: Hot::from(rows(&id)), early: None, reading: None, minutes })
+            })
             .collect();
         *self.parts.write().unwrap_or_else(PoisonError::into_inner) = parts;
-        *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(manifest);
+        let former = {
+            let mut held = self.manifest.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, Arc::new(manifest))
+        };
+        // At the beginning nobody has missed anything.
+        if !former.is_empty() {
+            self.tell(News::Look);
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody follows: nothing to do.
+        let _ = self.news.send(news);
     }
 
     /// Takes over what other helmds wrote into the same database.
@@ -150,7 +192,7 @@ impl Live {
     }
 
     pub(crate) fn opened(&self, new: Partition, seal: Option<(PartitionId, Seal)>) {
-        let part = Part { hot: Hot::from(0), early: None, minutes: Minutes::default() };
+        let part = Part { hot: Hot::from(0), early: None, reading: None, minutes: Minutes::default() };
         self.parts.write().unwrap_or_else(PoisonError::into_inner).insert(new.id, part);
         self.change(|manifest| {
             if let Some((id, seal)) = seal
@@ -180,8 +222,8 @@ impl Live {
             manifest.insert(partition.id, partition);
         });
         if !entries.is_empty() {
-            // Nobody follows: nothing to do.
-            let _ = self.news.send(News { class, entries: entries.into() });
+            let weight: usize = entries.iter().map(|entry| entry.body.weight()).sum();
+            self.tell(if weight > KEPT { News::Look } else { News::Added(class, entries.into()) });
         }
     }
 

@@ -74,7 +74,7 @@ pub struct Partition {
     pub id: PartitionId,
     /// Its class.
     pub class: Class,
-    /// When its first entry arrived, nanoseconds since 1970; never before the end of the one before.
+    /// When its first entry arrived, nanoseconds since 1970; never before the end of the one before, unless the clock had been far ahead then.
     pub opened: i64,
     /// The chain before its first entry.
     #[serde(skip, default = "genesis")]

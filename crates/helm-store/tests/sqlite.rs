@@ -48,5 +48,7 @@ async fn fresh() -> Home {
 
 conformance!(fresh);
 
+#[path = "sqlite/damage.rs"]
+mod damage;
 #[path = "sqlite/files.rs"]
 mod files;

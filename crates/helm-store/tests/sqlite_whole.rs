@@ -170,7 +170,8 @@ async fn what_is_written_is_read_proved_and_removed() {
     let removals =
         decide(manifest.values().map(|p| &**p), store.engine.instance(), &policies, Disk::default(), T0);
     assert_eq!(removals.len(), manifest.len() - 1);
-    carry_out(store.engine.as_ref(), &store.handle, &removals, T0).await.unwrap();
+    let carried = carry_out(store.engine.as_ref(), &store.handle, &removals, T0).await;
+    assert!(carried.failed.is_empty(), "{:?}", carried.failed);
     let report = verify(store.engine.clone(), options()).await.unwrap();
     assert_eq!((report.faults, report.chains[0].removed), (vec![], removals.len()));
     store.close().await;

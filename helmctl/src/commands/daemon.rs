@@ -1,4 +1,4 @@
-//! `daemon start|stop|status`
+//! `daemon start|stop|status|reexec`
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use crate::render::{Printer, WARN, styled, warning};
 
 /// helmd waits a few seconds for its tasks when it leaves.
 const LEAVE_WITHIN: Duration = Duration::from_secs(20);
+
+/// The next program answers when it has adopted what runs.
+const REPLACED_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(home: &Home, verb: DaemonVerb, printer: &mut Printer) -> Result<(), Failure> {
     match verb {
@@ -52,13 +55,31 @@ async fn stop(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
 async fn reexec(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
     let mut client = Client::of(home).await?;
     let former = client.info().await?;
-    let answer = client.reexec().await?;
-    // The next one answers once it has adopted what runs.
-    let (mut client, _) = daemon::ensure(home).await?;
-    let info = client.info().await?;
+    let program = client.reexec().await?.program;
+    let until = Instant::now() + REPLACED_WITHIN;
+    let mut look = interval(Duration::from_millis(20));
+    let next = loop {
+        if timeout_at(until, look.tick()).await.is_err() {
+            let message = format!(
+                "{program} has not taken over within {} s; see logs/helmd.log",
+                REPLACED_WITHIN.as_secs()
+            );
+            return Err(Failure::Timeout(message));
+        }
+        let answered = match Client::of(home).await {
+            Ok(mut client) => client.info().await,
+            Err(e) => Err(e),
+        };
+        match answered {
+            Ok(info) if info.started_at != former.started_at => break info,
+            Ok(_) => {}
+            Err(e) if e.is_away() => {}
+            Err(e) => return Err(e.into()),
+        }
+    };
     let words = format!(
-        "helmd {} (pid {}) runs from {}; before: {}. Services stay",
-        info.version, info.pid, answer.program, former.version
+        "helmd {} runs from {program} (pid {}; before: {}); services stay",
+        next.version, next.pid, former.version
     );
     say(printer, home, true, &words).await
 }

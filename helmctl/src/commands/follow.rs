@@ -72,8 +72,9 @@ impl<F: Feed> Following<F> {
             };
             match news.transpose()? {
                 Some(News::Message(message)) => return Ok(Some(message)),
-                Some(News::Away | News::Back) if self.quiet => {}
-                Some(News::Away) => note("helmd is not reachable; waiting"),
+                Some(News::Away(_) | News::Back) if self.quiet => {}
+                Some(News::Away(None)) => note("helmd is not reachable; waiting"),
+                Some(News::Away(Some(lacks))) => note(&format!("{lacks}; waiting")),
                 Some(News::Back) => note("reconnected"),
                 None => return Ok(None),
             }

@@ -115,7 +115,7 @@ impl Screen {
                     self.hold = message.hold;
                     merge(&mut self.all, message.complete, message.services);
                 }
-                Some(News::Away) => self.away = Some(Instant::now()),
+                Some(News::Away(_)) => self.away = Some(Instant::now()),
                 Some(News::Back) => self.away = None,
                 None => {}
             }

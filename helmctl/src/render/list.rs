@@ -6,7 +6,7 @@ use helm_proto::v1::{EventRecord, ServiceInfo};
 
 use super::json::Fault;
 use super::status::state_style;
-use super::{BAD, HEAD, QUIET, Sheet, WARN, safe, styled, time};
+use super::{BAD, GOOD, HEAD, QUIET, Sheet, WARN, safe, styled, time};
 
 /// A longer name is cut on a terminal.
 const WIDEST_NAME: usize = 20;
@@ -48,6 +48,7 @@ pub(crate) fn event(e: &EventRecord, name_width: usize, sheet: Sheet, aged: bool
         "wish" => format!("wanted: {}", e.to),
         "warning" if e.to.is_empty() => "warning is over".to_owned(),
         "warning" => format!("warning: {}", styled(WARN, &safe(&e.to))),
+        "store" => format!("log: {} -> {}", e.from, styled(if e.to == "ok" { GOOD } else { WARN }, &e.to)),
         other => format!("{other}: {} -> {}", e.from, e.to),
     };
     let cause =

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use helm_store::partition::RollPolicy;
 
 use super::adopt::{adopt, removed, told};
+use super::replace::Successor;
 use super::{LEAVE_WITHIN, Process, StartError, context};
 use crate::address::Bound;
 use crate::changes::Changes;
@@ -55,6 +56,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let leave = Leave::new(stop.clone());
     let tasks = TaskTracker::new();
     let reaper = Reaper::default();
+    let successor = reaper.clone();
     tasks.spawn(watch_children(reaper.clone(), stop.clone()));
 
     let world = Arc::new(world(&home, config, process.nofile, reaper.clone())?);
@@ -148,6 +150,8 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     };
     let over = stop.clone();
     tasks.spawn(async move { over.run_until_cancelled(history.run()).await });
+    let (over, told, of) = (stop.clone(), journal.clone(), store.clone());
+    tasks.spawn(async move { over.run_until_cancelled(of.tell(&told)).await });
     let socket = listening(process, settings.peer_group.as_deref())?;
     let listener = socket.listener().map_err(context("the socket cannot be listened at"))?;
     let (admission, address) = (socket.admission, socket.path.to_string_lossy().into_owned());
@@ -194,6 +198,11 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
         stop: stop.clone(),
         leave: leave.clone(),
         reloads: reloads.clone(),
+        successor: Successor {
+            program: process.program.clone(),
+            home: process.home.clone(),
+            reaper: successor,
+        },
     };
     tracing::info!(socket = %info.socket, services = world.config.services.len(), "helmd {} is up", env!("CARGO_PKG_VERSION"));
     let driving = tokio::spawn(driver.run(found));
@@ -239,13 +248,15 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
 /// The socket of the process, made where there is none yet, or where another group is to use it.
 fn listening<'p>(process: &'p mut Process, group: Option<&str>) -> Result<&'p Bound, StartError> {
     let kept = process.socket.take().filter(|socket| socket.serves(group));
-    let socket = match kept {
-        Some(socket) => socket,
-        None => Bound::new(&process.home, group).map_err(|e| StartError::Io {
-            what: format!("the socket {} cannot be made", e.path.display()),
-            source: e.source,
-        })?,
+    let socket = match (kept, process.inherited.take()) {
+        (Some(socket), _) => Ok(socket),
+        (None, Some(inherited)) => Bound::inherited(&process.home, group, inherited),
+        (None, None) => Bound::new(&process.home, group),
     };
+    let socket = socket.map_err(|e| StartError::Io {
+        what: format!("the socket {} cannot be made", e.path.display()),
+        source: e.source,
+    })?;
     Ok(process.socket.insert(socket))
 }
 
@@ -307,7 +318,7 @@ async fn look_for_programs(world: Arc<World>, missing: Arc<OnceLock<Vec<String>>
 }
 
 /// Beside helmd first: the versions belong together.
-fn find_shim() -> Result<PathBuf, StartError> {
+pub(super) fn find_shim() -> Result<PathBuf, StartError> {
     let own = std::env::current_exe().map_err(context("helmd cannot find itself"))?;
     let beside = own.with_file_name("helm-shim");
     if beside.is_file() {

@@ -5,8 +5,10 @@
 
 mod adopt;
 mod life;
+pub mod replace;
 
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use helm_core::spec::Fault;
 use helm_core::time::Wall;
 use helm_core::wish::Mode;
+use replace::Handover;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -21,6 +24,7 @@ use tokio::time::Instant;
 use crate::address::Bound;
 use crate::home::{Home, HomeError, HomeLock};
 use crate::leave::Then;
+use crate::logging::Log;
 use crate::signals::Signals;
 use crate::store::own::Lines;
 use crate::versions::{self, Begin, BeginError, Begun, Versions};
@@ -44,6 +48,8 @@ pub struct Options {
     pub default_mode: Option<Mode>,
     /// Log to stderr.
     pub foreground: bool,
+    /// A former program in this process leaves this.
+    pub handover: Option<Handover>,
 }
 
 /// Why helmd cannot run.
@@ -64,13 +70,19 @@ fn context(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { what, source }
 }
 
-/// `helmd --check`
-pub fn check(path: &Path, json: bool) -> ExitCode {
+/// `helmd --check`. `in_force`: not of the files, but of the configuration that is in force, as a helmd that takes the place of
+/// another one would begin.
+pub fn check(path: &Path, json: bool, in_force: bool) -> ExitCode {
     let home = match Home::at(path) {
         Ok(home) => home,
         Err(e) => return fail(&e),
     };
-    let config::Read { config, mut faults, .. } = config::read(&home);
+    if in_force && let Err(e) = life::find_shim() {
+        return fail(&e);
+    }
+    let versions = Versions::of(&home);
+    let current = versions.standing().current.filter(|_| in_force).and_then(|number| versions.read(number));
+    let config::Read { config, mut faults, .. } = current.unwrap_or_else(|| config::read(&home));
     let ok = !config::faulty(&faults);
     if let Some(config) = config {
         faults.extend(programs::missing(&config, &config::own_environment()));
@@ -129,12 +141,17 @@ struct Process {
     options: Options,
     home: Home,
     lock: HomeLock,
+    /// Where this program is found: what is there takes its place when that is asked for.
+    program: PathBuf,
+    /// What a former program listened at, until it is taken over.
+    inherited: Option<OwnedFd>,
     /// The listening socket, once there is one: clients wait in its queue while one life follows another.
     socket: Option<Bound>,
     signals: Signals,
     versions: Versions,
     /// helmd's own log, on its way into the store.
     lines: Lines,
+    log: Log,
     /// The limit of open files that helmd was started with.
     nofile: Rlimit,
     /// When this program began.
@@ -147,28 +164,41 @@ fn start(options: Options) -> Result<(), StartError> {
     // A store at work in a dozen threads would hold 10 MB of memory that is free.
     helm_shim::sys::few_heaps();
     let home = Home::open(&options.home)?;
-    let lock = home.lock()?;
+    let program = replace::own_program().map_err(context("helmd cannot find itself"))?;
+    let (lock, inherited, how) = match options.handover {
+        Some(handover) => {
+            let handed = context("what the former program handed over cannot be used");
+            let (lock, socket) = handover.take().map_err(handed)?;
+            let lock = HomeLock::inherited(&home, lock).map_err(context("the lock was not handed over"))?;
+            (lock, Some(socket), Begin::InForce)
+        }
+        None => (home.lock()?, None, Begin::Files),
+    };
     let versions = Versions::of(&home);
-    let begun = versions::begin(&home, &versions, Begin::Files)?;
+    let begun = versions::begin(&home, &versions, how)?;
     let signals = Signals::listen().map_err(context("signals cannot be heard"))?;
-    let (_log, lines) =
+    let (log, lines) =
         logging::init(&home, options.foreground).map_err(context("helmd's own log cannot be opened"))?;
     // Orphans of killed keepers fall to us, with their exit codes.
     if let Err(e) = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)) {
         tracing::warn!("helmd cannot become a subreaper: {e}");
     }
-    let nofile = raise_nofile();
+    let own = raise_nofile();
+    let nofile = options.handover.map_or(own, |handover| handover.nofile(own));
     let started = clock::wall();
     let process = Process {
         options,
         home,
         lock,
+        program,
+        inherited,
         socket: None,
         signals,
         versions,
         lines,
         nofile,
         started,
+        log,
         ready: false,
     };
     process.live(begun)
@@ -182,7 +212,17 @@ impl Process {
         loop {
             match then {
                 Then::Nothing => return Ok(()),
-                Then::Again | Then::Replace => {}
+                Then::Again => {}
+                // A signal that came meanwhile is more.
+                Then::Replace if self.signals.leaves() => return Ok(()),
+                Then::Replace => {
+                    self.log.flush();
+                    let e = self.give_way();
+                    tracing::error!(
+                        "{} could not take over, the former program goes on: {e}",
+                        self.program.display()
+                    );
+                }
             }
             then = match self.next_life() {
                 Ok(then) => then,

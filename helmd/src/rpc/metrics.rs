@@ -24,7 +24,7 @@ const POINTS: u32 = 500;
 const MOST: usize = 10_000;
 
 impl Api {
-    fn numbers(&self) -> Result<&MetricsHandle> {
+    fn numbers(&self) -> Result<MetricsHandle> {
         self.sampler.metrics().ok_or_else(|| {
             let why = self.store.opened().err().unwrap_or_else(|| "it has just been opened".to_owned());
             reason::store_away(&format!("numbers cannot be reached: {why}; try again in a moment"))
@@ -106,7 +106,7 @@ impl Metrics for Api {
         let (numbers, now) = (self.numbers()?, clock::wall().0);
         let mut answer = AppendMetricsResponse::default();
         for (index, metric) in metrics.into_iter().enumerate() {
-            match take(numbers, &service, metric, now) {
+            match take(&numbers, &service, metric, now) {
                 Ok(()) => answer.kept += 1,
                 Err(reason) => {
                     let index = u32::try_from(index).unwrap_or(u32::MAX);

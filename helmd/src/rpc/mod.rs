@@ -37,6 +37,7 @@ use tonic::service::interceptor::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use crate::app::replace::Successor;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config as files;
@@ -49,6 +50,7 @@ use crate::reload::Reloads;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
+use crate::store::told;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
 use peer::{Admission, Incoming, Peer};
@@ -111,6 +113,8 @@ pub struct Api {
     pub leave: Leave,
     /// Applies configurations.
     pub reloads: Reloads,
+    /// The program that may take the place of this one.
+    pub successor: Successor,
 }
 
 impl Api {
@@ -170,7 +174,8 @@ impl Helm for Api {
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
         let facts = &self.facts;
         let view = self.supervisor.view();
-        let alerts: Vec<String> = facts.drift.alert().await.into_iter().chain(view.alert.clone()).collect();
+        let drift = facts.drift.alert().await.into_iter().chain(view.alert.clone());
+        let alerts: Vec<String> = drift.chain(self.store.alerts()).collect();
         let missing = facts.missing.get().into_iter().flatten();
         Ok(Response::new(InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -263,7 +268,9 @@ impl Helm for Api {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
         let request = request.into_inner();
-        self.known(&request.names)?;
+        // What becomes of the store is told under Helm's own name.
+        let services = request.names.iter().filter(|name| *name != told::HELM);
+        self.known(&services.cloned().collect::<Vec<_>>())?;
         let journal = self.journal.clone();
         if request.since.is_some() || request.until.is_some() || request.before.is_some() {
             let store = self.store.clone();
@@ -292,10 +299,14 @@ impl Helm for Api {
         Ok(self.stream(|sink| operate::resume(fleet, pursuits, wait, sink)))
     }
 
-    async fn reexec(&self, _: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
-        Err(Status::unimplemented(
-            "this helmd cannot be replaced in place yet: helmctl daemon stop && helmctl daemon start (services stay)",
-        ))
+    async fn reexec(&self, request: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
+        let program = self.successor.program.display().to_string();
+        let version = self.successor.check().await.map_err(|why| {
+            reason::not_taken(&format!("the program on disk is not taken, helmd goes on as it is: {why}"))
+        })?;
+        tracing::info!("asked by {} to give way to {program} ({version}); services stay", by(&request));
+        self.leave.to(Then::Replace);
+        Ok(Response::new(ReexecResponse { program, version }))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {

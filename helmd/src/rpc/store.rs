@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use helm_core::name::ServiceName;
+use helm_core::name;
 use helm_core::spec::Keep;
-use helm_core::time::Wall;
 use helm_proto::reason;
 use helm_proto::v1::store_server::Store as StoreRpc;
 use helm_proto::v1::{
     CaptureLag, HostInfo, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
     SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
 };
-use helm_shim::cri;
 use helm_store::live::Manifest;
 use helm_store::partition::{Class, Partition};
 use helm_store::postgres::Registered;
@@ -25,6 +23,7 @@ use super::{Api, Result, by};
 use crate::home::{Home, replace_durably};
 use crate::store::keep::{self, Rules};
 use crate::store::place::Place;
+use crate::store::told::stamp;
 use crate::store::{Opened, State, in_words, lag};
 use crate::versions::{Author, Versions};
 use crate::{clock, ini, work};
@@ -88,10 +87,7 @@ impl StoreRpc for Api {
 }
 
 fn class_name(text: &str) -> Result<String> {
-    let name = ServiceName::new(text.trim());
-    name.map(|name| name.to_string()).map_err(|_| {
-        reason::bad_request(&format!("`{text}` cannot name a class: use 1 to 50 of a-z, 0-9, `_` and `-`"))
-    })
+    name::class(text.trim()).map(str::to_owned).map_err(|e| reason::bad_request(&e.to_string()))
 }
 
 fn keep_of(text: &str) -> Result<Keep> {
@@ -243,12 +239,6 @@ fn engine(place: &Place) -> &'static str {
     }
 }
 
-fn stamp(at: i64) -> String {
-    let stamp = cri::stamp(Wall(at));
-    let text = String::from_utf8_lossy(&stamp);
-    format!("{} UTC", text.get(..19).unwrap_or_default().replace('T', " "))
-}
-
 fn partition_info(partition: &Partition) -> PartitionInfo {
     PartitionInfo {
         id: partition.id.to_string(),
@@ -272,7 +262,9 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     let (available, state) = match health {
         Health::Well => (true, "ok".to_owned()),
         Health::Starting => (false, "its contents are being read".to_owned()),
-        Health::Stalled { since, why } => (false, format!("away since {}: {why}", stamp(since))),
+        Health::Stalled { since, stall, why } => {
+            (false, format!("{} since {}: {why}", stall.word(), stamp(since)))
+        }
     };
     let measured = tokio::time::timeout(ASKED, keep::measured(opened));
     let manifest = match available {
@@ -280,7 +272,7 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
         false => opened.writer.live().manifest(),
     };
     let partitions: Vec<PartitionInfo> = manifest.values().map(|p| partition_info(p)).collect();
-    let mut advice = opened.notes.clone();
+    let mut advice: Vec<String> = opened.lost.iter().chain(&opened.notes).cloned().collect();
     let mut hosts = Vec::new();
     let protection = match available {
         true => {

@@ -18,8 +18,8 @@ pub mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use helm_core::name::ServiceName;
@@ -63,16 +63,16 @@ pub type Latest = BTreeMap<ServiceName, (RunId, Usage)>;
 #[derive(Debug, Clone)]
 pub struct Sampler {
     latest: watch::Receiver<Arc<Latest>>,
-    metrics: Arc<OnceLock<MetricsHandle>>,
+    metrics: watch::Receiver<Option<MetricsHandle>>,
 }
 
 impl Sampler {
     /// Begins.
     pub fn start(sampling: Sampling, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
         let (tell, latest) = watch::channel(Arc::default());
-        let metrics = Arc::new(OnceLock::new());
+        let (opened, metrics) = watch::channel(None);
         let retention = retention(&sampling.settings);
-        tasks.spawn(keep(sampling.store.clone(), retention, metrics.clone(), tasks.clone(), stop.clone()));
+        tasks.spawn(keep(sampling.store.clone(), retention, opened, tasks.clone(), stop.clone()));
         let (kept, stop) = (metrics.clone(), stop.clone());
         let (until, stopped) = std::sync::mpsc::sync_channel(0);
         let (done, ended) = oneshot::channel();
@@ -107,8 +107,8 @@ impl Sampler {
     }
 
     /// Kept numbers; `None` until the store is open.
-    pub fn metrics(&self) -> Option<&MetricsHandle> {
-        self.metrics.get()
+    pub fn metrics(&self) -> Option<MetricsHandle> {
+        self.metrics.borrow().clone()
     }
 }
 
@@ -117,26 +117,33 @@ fn retention(settings: &MetricSettings) -> Retention {
     Retention { raw: nanos(settings.raw), minutes: nanos(settings.minutes), hours: nanos(settings.hours) }
 }
 
-/// Keeps numbers once the store is open.
+/// Keeps numbers whenever the store is open.
 async fn keep(
     store: Store,
     retention: Retention,
-    metrics: Arc<OnceLock<MetricsHandle>>,
+    metrics: watch::Sender<Option<MetricsHandle>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let Some(Some(opened)) = stop.run_until_cancelled(store.open()).await else { return };
-    let (handle, work) = Metrics::start(opened.numbers.clone(), retention, || clock::wall().0, stop);
-    tasks.spawn(work);
-    // Set once: this is the only place.
-    let _ = metrics.set(handle);
+    let work = store.while_open(|opened| {
+        let over = stop.child_token();
+        let (handle, work) =
+            Metrics::start(opened.numbers.clone(), retention, || clock::wall().0, over.clone());
+        tasks.spawn(work);
+        metrics.send_replace(Some(handle));
+        async move {
+            let _over = over.drop_guard();
+            opened.ended.cancelled().await;
+        }
+    });
+    stop.run_until_cancelled(work).await;
 }
 
 /// Looks at every interval until the sender of `stopped` is dropped. Blocking.
 fn run(
     sampling: Sampling,
     tell: &watch::Sender<Arc<Latest>>,
-    metrics: &OnceLock<MetricsHandle>,
+    metrics: &watch::Receiver<Option<MetricsHandle>>,
     stopped: &Receiver<()>,
 ) {
     let Sampling { supervisor, settings, tree, home, logs, .. } = sampling;
@@ -145,8 +152,9 @@ fn run(
         let begin = Instant::now();
         let (view, at) = (supervisor.view(), clock::wall());
         let found = look.look(&subjects(&view, tree.as_deref(), at));
-        if let Some(metrics) = metrics.get() {
-            store(metrics, &found, &known(&view, at), at);
+        let handle = metrics.borrow().clone();
+        if let Some(handle) = handle {
+            store(&handle, &found, &known(&view, at), at);
         }
         let latest = found.services.into_iter().map(|(name, run, usage)| (name, (run, usage))).collect();
         tell.send_replace(Arc::new(latest));

@@ -69,13 +69,20 @@ impl Capture {
     }
 
     async fn until_stopped(&self, spec: &ServiceSpec) {
-        let Some(opened) = self.store.open().await else { return };
+        self.store.while_open(|opened| async move { self.as_long_as(spec, &opened).await }).await;
+    }
+
+    /// Until the writer ends.
+    async fn as_long_as(&self, spec: &ServiceSpec, opened: &Opened) {
+        let mut said = None;
         loop {
-            match self.bring(spec, &opened).await {
+            match self.bring(spec, opened).await {
                 Ok(never) => match never {},
                 Err(Stopped::Closed) => return,
+                Err(Stopped::Failed(why)) if said.as_ref() == Some(&why) => {}
                 Err(Stopped::Failed(why)) => {
                     tracing::warn!("{}: its output is not stored: {why}; trying again", spec.name);
+                    said = Some(why);
                 }
             }
             sleep_until(Instant::now() + AGAIN_AFTER).await;

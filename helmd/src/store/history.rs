@@ -12,8 +12,8 @@ use helm_store::engine::EngineError;
 use helm_store::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
 use tokio::time::{Instant, sleep_until};
 
-use super::Store;
 use super::open::in_words;
+use super::{Opened, Store};
 use crate::clock;
 use crate::journal::{Entry, Journal};
 use crate::sample::Sampler;
@@ -48,13 +48,12 @@ pub struct History {
 impl History {
     /// Works until it is dropped.
     pub async fn run(self) {
-        let Some(opened) = self.store.open().await else { return };
-        let engine = opened.history.clone();
-        tokio::join!(
-            events(&*engine, &self.journal),
-            states(&*engine, &self.supervisor, &self.sampler),
-            forget(&*engine, self.age),
-        );
+        let Self { store, journal, supervisor, sampler, age } = &self;
+        let work = |opened: Arc<Opened>| async move {
+            let engine = &*opened.history;
+            tokio::join!(events(engine, journal), states(engine, supervisor, sampler), forget(engine, *age),);
+        };
+        store.while_open(work).await;
     }
 }
 
@@ -139,6 +138,7 @@ fn kind(kind: ChangeKind) -> &'static str {
         ChangeKind::Exit => "exit",
         ChangeKind::Wish => "wish",
         ChangeKind::Warning => "warning",
+        ChangeKind::Store => "store",
     }
 }
 

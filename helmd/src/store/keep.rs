@@ -82,11 +82,10 @@ impl Retention {
     pub fn start(&self, store: Store, tasks: &TaskTracker, stop: CancellationToken) {
         let rules = self.0.subscribe();
         tasks.spawn(async move {
-            let work = async {
-                if let Some(opened) = store.open().await {
-                    watch_over(&opened, rules).await;
-                }
-            };
+            let work = store.while_open(|opened| {
+                let rules = rules.clone();
+                async move { watch_over(&opened, rules).await }
+            });
             stop.run_until_cancelled(work).await;
         });
     }
@@ -150,25 +149,24 @@ async fn look(opened: &Opened, rules: &Rules) -> Result<(), String> {
     let (engine, writer, policies) = (&*opened.engine, &opened.writer, rules.policies());
     let now = clock::wall().0;
     let manifest = writer.live().manifest();
+    let mut faults = Vec::new();
     for class in retention::rolls(manifest.values().map(|p| &**p), engine.instance(), &policies, now) {
-        writer.roll(&class).await.map_err(|e| in_words(&e))?;
+        faults.extend(writer.roll(&class).await.err().map(|e| in_words(&e)));
     }
     let disk = disk(&opened.place, rules).await?;
     let manifest = measured(opened).await;
     let removals = removals(&manifest, engine.instance(), &policies, disk, now);
-    for removal in &removals {
-        let partition = manifest.get(&removal.partition);
+    let carried = retention::carry_out(engine, writer, &removals, now).await;
+    for (Removal { partition: id, reason }, bytes) in carried.gone {
+        let partition = manifest.get(&id);
         let (class, rows) =
             partition.map_or(("", 0), |partition| (partition.class.0.as_str(), partition.contents.rows));
-        // One by one: what went is told also where the next one fails.
-        let bytes = retention::carry_out(engine, writer, std::slice::from_ref(removal), now).await;
-        let bytes = bytes.map_err(|e| in_words(&e))?;
-        let (id, why) = (removal.partition, removal.reason);
         tracing::info!(
-            "retention: partition {id} of class {class} with {rows} entries removed ({why}), {bytes} bytes given back"
+            "retention: partition {id} of class {class} with {rows} entries removed ({reason}), {bytes} bytes given back"
         );
     }
-    Ok(())
+    faults.extend(carried.failed.iter().map(|e| in_words(e)));
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
 /// What goes now. Rows of the Python Helm (instance 0) have no helmd of their own: they go by age, whoever looks first.

@@ -10,6 +10,7 @@
 pub mod append;
 pub mod capture;
 pub mod entry;
+mod former;
 pub mod gap;
 pub mod history;
 pub mod identity;
@@ -20,6 +21,7 @@ mod others;
 pub mod own;
 pub mod place;
 mod queue;
+pub mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +43,7 @@ pub(crate) use open::in_words;
 use place::Place;
 
 /// First and longest pause between two tries to open the store.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// How long somebody who asks waits for a store that is just being opened.
 const MOMENT: Duration = Duration::from_secs(5);
@@ -100,6 +102,10 @@ pub struct Opened {
     pub history: Arc<dyn HistoryEngine>,
     /// What the operator must be told of the opening.
     pub notes: Vec<String>,
+    /// Files that were damaged and moved aside.
+    pub lost: Vec<String>,
+    /// Cancelled when it is closed again: one of its files turned bad, and it is opened anew.
+    pub ended: CancellationToken,
 }
 
 /// What of a store is configured.
@@ -122,7 +128,7 @@ impl Store {
         let (looking, leave) = (store.clone(), stop.clone());
         tasks.spawn(async move { leave.run_until_cancelled(others::watch(looking)).await });
         let keep = tasks.clone();
-        tasks.spawn(async move { open::until_open(home, tuning, tell, keep, stop).await });
+        tasks.spawn(async move { open::keep_open(home, tuning, tell, keep, stop).await });
         store
     }
 
@@ -182,6 +188,14 @@ impl Store {
             Err(_) => Err("the database has not been read yet".to_owned()),
             Ok(Ok(Health::Stalled { why, .. })) if opened.writer.live().manifest().is_empty() => Err(why),
             Ok(_) => Ok(opened),
+        }
+    }
+
+    /// Does `work` with the store whenever it is open. Work with a store that is closed is dropped, and begun anew with the next.
+    pub async fn while_open<W: Future<Output = ()> + Send>(&self, mut work: impl FnMut(Arc<Opened>) -> W) {
+        while let Some(opened) = self.open().await {
+            opened.ended.run_until_cancelled(work(opened.clone())).await;
+            opened.ended.cancelled().await;
         }
     }
 

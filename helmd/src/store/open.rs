@@ -1,4 +1,4 @@
-//! Opens the store, however often that takes.
+//! Opens the store, however often that takes, and anew when one of its files turns bad.
 
 use std::sync::Arc;
 
@@ -16,32 +16,69 @@ use tokio_util::task::TaskTracker;
 
 use super::identity::Identity;
 use super::place::{self, Place};
-use super::{Opened, RETRY, State, Tuning};
+use super::{Opened, RETRY, State, Tuning, former};
 use crate::clock;
 use crate::home::{Home, private_dir};
 
-/// Tries until it is open, and tells each time how it went.
-pub(super) async fn until_open(
+/// Keeps the store open: tries until it is, tells each time how it went, and opens it anew when one of its files turns bad.
+pub(super) async fn keep_open(
     home: Home,
     tuning: Tuning,
     state: watch::Sender<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
+    let work = async {
+        // What was damaged before is told as long as this helmd lives.
+        let mut lost = Vec::new();
+        let mut damaged: Option<String> = None;
+        loop {
+            let Running { mut opened, engine, writer } =
+                until_open(&home, tuning, &state, &tasks, &stop).await;
+            if let Some(why) = damaged.take().filter(|_| opened.lost.is_empty()) {
+                lost.push(format!(
+                    "{why}. The store was opened anew; lines that logs/ still has are read again"
+                ));
+            }
+            lost.append(&mut opened.lost);
+            opened.lost.clone_from(&lost);
+            let ended = opened.ended.clone();
+            state.send_replace(State::Open(Arc::new(opened)));
+            // PostgreSQL mends itself, or not: there is nothing to move aside.
+            let Some(engine) = engine else { return std::future::pending().await };
+            let why = engine.damaged().await;
+            tracing::error!("the store is closed and opened anew: {why}");
+            state.send_replace(State::Closed { since: clock::wall().0, why: Some(why.clone()) });
+            damaged = Some(why);
+            writer.stop.cancel();
+            ended.cancel();
+            writer.ended.cancelled().await;
+            engine.let_go();
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+async fn until_open(
+    home: &Home,
+    tuning: Tuning,
+    state: &watch::Sender<State>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Running {
     let (mut pause, longest) = RETRY;
     let since = clock::wall().0;
     let mut said = None;
     loop {
-        let tried = stop.run_until_cancelled(open(&home, tuning, &tasks, &stop)).await;
-        match tried {
-            None => return,
-            Some(Ok(opened)) => {
+        match open(home, tuning, tasks, stop).await {
+            Ok(running) => {
+                let opened = &running.opened;
                 tracing::info!("the store is open: {}", opened.place.describe());
+                opened.lost.iter().for_each(|lost| tracing::error!("{lost}"));
                 opened.notes.iter().for_each(|note| tracing::warn!("{note}"));
-                state.send_replace(State::Open(Arc::new(opened)));
-                return;
+                return running;
             }
-            Some(Err(why)) => {
+            Err(why) => {
                 if said.as_ref() != Some(&why) {
                     tracing::error!("the store cannot be opened: {why}; captured output waits in logs/");
                     said = Some(why.clone());
@@ -49,11 +86,22 @@ pub(super) async fn until_open(
                 state.send_replace(State::Closed { since, why: Some(why) });
             }
         }
-        if stop.run_until_cancelled(sleep_until(Instant::now() + pause)).await.is_none() {
-            return;
-        }
+        sleep_until(Instant::now() + pause).await;
         pause = (pause * 2).min(longest);
     }
+}
+
+/// An open store, and what it takes to close it.
+struct Running {
+    opened: Opened,
+    engine: Option<Arc<SqliteEngine>>,
+    writer: Writing,
+}
+
+/// The work of a writer.
+struct Writing {
+    stop: CancellationToken,
+    ended: CancellationToken,
 }
 
 async fn open(
@@ -61,7 +109,7 @@ async fn open(
     tuning: Tuning,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<Opened, String> {
+) -> Result<Running, String> {
     let looked = home.clone();
     let prepare = move || {
         let place = Place::of(&looked).map_err(|e| in_words(&e))?;
@@ -71,20 +119,30 @@ async fn open(
     };
     let prepared = tokio::task::spawn_blocking(prepare).await;
     let (place, identity) = prepared.map_err(|e| e.to_string())??;
-    let opened = match &place {
+    let made = match &place {
         Place::Sqlite(dir) => sqlite(dir, &identity).await,
         Place::Postgres(options) => {
             let options = options.as_ref().clone().with_trigrams(tuning.trigrams);
             postgres(options, &identity, home, tasks, stop).await
         }
     };
-    let Engine { engine, numbers, history, postgres, notes } = opened.map_err(|e| in_words(&e))?;
+    let Engine { engine, numbers, history, postgres, sqlite } = made.map_err(|e| in_words(&e))?;
     let version = version(postgres.as_deref()).await.map_err(|e| in_words(&e))?;
     let options = WriterOptions { roll: tuning.roll, ..WriterOptions::new(now) };
-    let (writer, work) = Writer::start(engine.clone(), options, stop.clone());
-    tasks.spawn(work);
+    let writing = Writing { stop: stop.child_token(), ended: CancellationToken::new() };
+    let (writer, work) = Writer::start(engine.clone(), options, writing.stop.clone());
+    let ended = writing.ended.clone().drop_guard();
+    tasks.spawn(async move {
+        let _ended = ended;
+        work.await;
+    });
     let reader = Reader::new(engine.clone(), writer.live().clone());
-    Ok(Opened { version, place, engine, postgres, writer, reader, numbers, history, notes })
+    let (notes, lost) =
+        sqlite.as_ref().map(|sqlite| (sqlite.notes().to_vec(), sqlite.lost().to_vec())).unwrap_or_default();
+    let ended = CancellationToken::new();
+    let opened =
+        Opened { version, place, engine, postgres, writer, reader, numbers, history, notes, lost, ended };
+    Ok(Running { opened, engine: sqlite, writer: writing })
 }
 
 struct Engine {
@@ -92,14 +150,18 @@ struct Engine {
     numbers: Arc<dyn MetricEngine>,
     history: Arc<dyn HistoryEngine>,
     postgres: Option<Arc<PgEngine>>,
-    notes: Vec<String>,
+    sqlite: Option<Arc<SqliteEngine>>,
 }
 
 async fn sqlite(dir: &std::path::Path, identity: &Identity) -> Result<Engine, EngineError> {
-    let engine = SqliteEngine::open(dir, identity.instance).await?;
-    let notes = engine.notes().to_vec();
-    let engine = Arc::new(engine);
-    Ok(Engine { engine: engine.clone(), numbers: engine.clone(), history: engine, postgres: None, notes })
+    let engine = Arc::new(SqliteEngine::open(dir, identity.instance).await?);
+    Ok(Engine {
+        engine: engine.clone(),
+        numbers: engine.clone(),
+        history: engine.clone(),
+        postgres: None,
+        sqlite: Some(engine),
+    })
 }
 
 async fn postgres(
@@ -116,19 +178,13 @@ async fn postgres(
         preferred: identity.instance,
     };
     let engine = Arc::new(PgEngine::open(options, registration).await?);
-    // Rows of a Python Helm come over in the background; a kill is resumed at the next start.
-    let (taking, stop) = (engine.clone(), stop.clone());
-    tasks.spawn(async move {
-        if let Err(e) = taking.take_over(&stop).await {
-            tracing::error!("the rows of the Python Helm are not taken over yet: {}", in_words(&e));
-        }
-    });
+    tasks.spawn(former::take_over(engine.clone(), stop.clone()));
     Ok(Engine {
         engine: engine.clone(),
         numbers: engine.clone(),
         history: engine.clone(),
         postgres: Some(engine),
-        notes: Vec::new(),
+        sqlite: None,
     })
 }
 

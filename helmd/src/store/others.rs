@@ -11,10 +11,13 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Looks until helmd leaves.
 pub(super) async fn watch(store: Store) {
-    let Some(opened) = store.open().await else { return };
+    store.while_open(|opened| async move { look(&opened).await }).await;
+}
+
+async fn look(opened: &Opened) {
     let mut seen = (0, 0);
     loop {
-        if let Some(now) = changed(&opened, seen).await
+        if let Some(now) = changed(opened, seen).await
             && opened.writer.live().refresh(&*opened.engine).await.is_ok()
         {
             seen = now;

@@ -128,7 +128,9 @@ impl Lines {
     }
 
     async fn append_all(self, store: Store) {
-        let Some(opened) = store.open().await else { return };
+        if store.open().await.is_none() {
+            return;
+        }
         let mut lines = self.lines.lock().await;
         loop {
             let mut batch = Vec::with_capacity(BATCH);
@@ -154,7 +156,12 @@ impl Lines {
                 queue: None,
             };
             // Only what was surely not kept is sent again: a line twice would be worse than one in the file alone.
-            while let Err(AppendError::Later { .. }) = opened.writer.append(append.clone()).await {
+            loop {
+                let Some(opened) = store.open().await else { return };
+                match opened.writer.append(append.clone()).await {
+                    Err(AppendError::Later { .. } | AppendError::Closed) => {}
+                    Ok(_) | Err(_) => break,
+                }
                 sleep_until(Instant::now() + RETRY).await;
             }
         }

@@ -44,11 +44,10 @@ pub(super) async fn run(
         }
     };
     tell.send_replace(Local::Open(Arc::new(queue.clone())));
-    let drain = async {
-        if let Some(opened) = store.open().await {
-            queue.drain(&opened.writer).await;
-        }
-    };
+    let drain = store.while_open(|opened| {
+        let queue = &queue;
+        async move { drop(queue.drain(&opened.writer).await) }
+    });
     stop.run_until_cancelled(drain).await;
 }
 

@@ -135,9 +135,9 @@ pub(super) fn read(doc: &mut Doc<'_>) -> Settings {
         Named::<Keep>::read(&retention, &mut Reader::new(doc, OURS[1], Severity::Error))
     {
         for (class, keep) in classes {
-            if crate::name::ServiceName::new(&class.it).is_err() {
+            if crate::name::class(&class.it).is_err() {
                 let message = format!("{} cannot name a class of retention", quoted(&class.it));
-                doc.error(class.at, OURS[1], message, "use 1 to 50 of a-z, 0-9, `_` and `-`");
+                doc.error(class.at, OURS[1], message, "use 1 to 32 of a-z, 0-9, `_` and `-`");
                 continue;
             }
             settings.retention.insert(class.it, keep.it);

@@ -9,7 +9,7 @@ use super::resolve::{Entry, FilePlace, Pattern, Resolver};
 use super::shape::{At, Reader, Shape};
 use super::table::{RawMaster, RawService};
 use super::tree::{self, Kind, Member};
-use super::{ServiceSpec, graph};
+use super::{LogRules, ServiceSpec, graph};
 use crate::name::ServiceName;
 
 /// The text of one file.
@@ -171,6 +171,7 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
         registry: &registry,
         addresses: &addresses,
         doc: main,
+        classes: BTreeSet::from([LogRules::default().class]),
         patterns: Vec::new(),
         files: Vec::new(),
     };

@@ -1,6 +1,6 @@
 //! A raw entry and the defaults of its ecosystem into a complete [`ServiceSpec`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::address::Address;
 use super::fault::{Doc, quoted};
@@ -10,7 +10,7 @@ use super::scalar::absolute;
 use super::shape::At;
 use super::table::RawService;
 use super::{Backoff, Limits, LogRules, Probes, ServiceSpec, StopPolicy};
-use crate::name::ServiceName;
+use crate::name::{self, CLASSES, ServiceName};
 
 /// An entry as it was read.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub(super) struct Resolver<'r, 't> {
     /// Url and port by name, for `${core.url}`.
     pub(super) addresses: &'r BTreeMap<String, (Option<String>, Option<u16>)>,
     pub(super) doc: &'r mut Doc<'t>,
+    /// Classes of retention so far.
+    pub(super) classes: BTreeSet<String>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) files: Vec<FilePlace>,
 }
@@ -176,9 +178,14 @@ impl Resolver<'_, '_> {
         log.pattern = raw.pattern.as_ref().map(|p| p.it.clone());
         if let Some(class) = &raw.class {
             log.class = class.it.clone();
-            if ServiceName::new(&class.it).is_err() {
+            if name::class(&class.it).is_err() {
                 let message = format!("{} cannot name a class of retention", quoted(&class.it));
-                self.error(entry, "log.class", class.at, message, "use 1 to 50 of a-z, 0-9, `_` and `-`");
+                self.error(entry, "log.class", class.at, message, "use 1 to 32 of a-z, 0-9, `_` and `-`");
+            }
+            self.classes.insert(class.it.clone());
+            if self.classes.len() > CLASSES {
+                let message = format!("{} is one class of retention too many", quoted(&class.it));
+                self.error(entry, "log.class", class.at, message, "there are at most 64, with `default`");
             }
         }
         if let (Some(_), Some(pattern)) = (&raw.rule, &raw.pattern) {

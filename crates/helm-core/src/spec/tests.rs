@@ -886,6 +886,24 @@ fn helm_conf() {
 }
 
 #[test]
+fn classes_of_retention_are_bounded() {
+    let class =
+        |name: &str| format!(r#"{{"a": {{"path": "..", "command": ["x"], "log": {{"class": "{name}"}}}}}}"#);
+    good(&class(&"x".repeat(32)));
+    let long = format!("services.json:1:56: services.a.log.class: `{}", "x".repeat(33));
+    check(&class(&"x".repeat(33)), &[&long]);
+    let many = |count: usize| {
+        let one = |n| format!(r#""s{n}": {{"path": "..", "command": ["x"], "log": {{"class": "c{n}"}}}}"#);
+        format!("{{{}}}", (0..count).map(one).collect::<Vec<_>>().join(",\n"))
+    };
+    good(&many(63));
+    check(
+        &many(64),
+        &["services.json:64:57: services.s63.log.class: `c63` is one class of retention too many"],
+    );
+}
+
+#[test]
 fn faults_of_every_file_are_reported() {
     let bad = source("x", "{");
     let sources = Sources {

@@ -50,6 +50,8 @@ pub enum OptionsError {
 /// The connection that writes, and what it goes through.
 pub(super) struct Writer {
     pub(super) connection: PgConnection,
+    /// Whether it holds the lock on this helmd's number (see [`super::register::claim`]).
+    pub(super) claimed: bool,
     _relay: Option<Relay>,
 }
 
@@ -138,7 +140,7 @@ impl PgOptions {
         if let Some(relay) = &relay {
             relay.close_door();
         }
-        Ok(Writer { connection, _relay: relay })
+        Ok(Writer { connection, claimed: false, _relay: relay })
     }
 
     /// A connection for work that may take long, made now.

@@ -119,6 +119,10 @@ fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<E
         "42501" => EngineError::Denied(target.no_right(what, &message)),
         // Raised by Helm's own triggers and functions.
         "HE001" => EngineError::Denied(format!("{what}: {message}")),
+        // Of helm_commit: another transaction has closed the partition meanwhile.
+        "P0001" if message.starts_with("partition ") && message.contains("is not the open one") => {
+            EngineError::Stale(message)
+        }
         "25006" => EngineError::Denied(format!(
             "{what}: {message}; {place} is a read-only copy: the connection string must lead to the primary"
         )),

@@ -240,7 +240,8 @@ impl<'a> Taker<'a> {
             contents: self.contents.clone(),
             counts,
             cursors: BTreeMap::new(),
-            once: Vec::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
             queue: None,
         };
         commit::transaction(shared, &mut self.connection, &commit, &numbers).await

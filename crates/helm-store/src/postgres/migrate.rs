@@ -20,7 +20,7 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 6] = [
+pub const ALL: [Migration; 7] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
@@ -46,6 +46,11 @@ pub const ALL: [Migration; 6] = [
         version: 6,
         name: "grave",
         sql: include_str!("../../../../migrations/postgres/0006_grave.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "once",
+        sql: include_str!("../../../../migrations/postgres/0007_once.sql"),
     },
 ];
 
@@ -99,11 +104,30 @@ pub async fn run(
             return Err(EngineError::Newer { has, knows });
         }
         let Some(next) = migrations.iter().find(|m| m.version == has + 1) else { return Ok(()) };
+        may_create(&mut step, options).await?;
         let what = format!("migration {} ({}) of database {}", next.version, next.name, options.database());
         take(&mut step, next).await.map_err(|e| fault(&what, e))?;
         step.commit().await.map_err(|e| fault(&what, e))?;
         tracing::info!(version = next.version, "{what} is done");
     }
+}
+
+/// Where a role may not create in `public`, PostgreSQL would make the tables in the session's own schema, which ends with it.
+async fn may_create(connection: &mut PgConnection, options: &PgOptions) -> Result<(), EngineError> {
+    let may: bool = sqlx::query_scalar(
+        "SELECT has_schema_privilege('public', 'CREATE') AND has_schema_privilege('public', 'USAGE')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|e| of(options.target(), "asking for the rights in schema public", e))?;
+    if may {
+        return Ok(());
+    }
+    Err(EngineError::Denied(format!(
+        "role {} lacks the right to create tables in schema public of database {}: `helmctl db init` grants it",
+        options.user(),
+        options.database()
+    )))
 }
 
 pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {

@@ -65,6 +65,8 @@ type Slot = Mutex<Option<Writer>>;
 struct Shared {
     options: PgOptions,
     readers: PgPool,
+    /// Under which number this helmd writes, and who it is; `None` for somebody who only looks.
+    claim: Option<(Instance, Registration)>,
     /// Empty after every failure: the next transaction begins on a new connection.
     writer: Slot,
     /// For numbers, states and events: the log never waits for them.
@@ -78,13 +80,14 @@ impl PgEngine {
         let mut connection = options.worker().await?;
         migrate::run(&mut connection, &options, &migrate::ALL).await?;
         let instance = register::register(&mut connection, options.target(), &registration).await?;
-        Ok(Self::with(options, instance))
+        Ok(Self::with(options, instance, Some(registration)))
     }
 
-    fn with(options: PgOptions, instance: Instance) -> Self {
+    fn with(options: PgOptions, instance: Instance, who: Option<Registration>) -> Self {
+        let claim = who.map(|who| (instance, who));
         let readers = options.readers();
         let (writer, keeper) = (Slot::default(), Slot::default());
-        let shared = Shared { readers, options, writer, keeper, names: Names::default() };
+        let shared = Shared { readers, options, claim, writer, keeper, names: Names::default() };
         Self { instance, shared: Arc::new(shared) }
     }
 
@@ -101,6 +104,11 @@ impl PgEngine {
     /// What others than this helmd have there: partitions and entries. Changes when somebody else has written.
     pub async fn others(&self) -> Result<(i64, i64), EngineError> {
         register::others(&self.shared, self.instance).await
+    }
+
+    /// Closed partitions of an instance that [`LogEngine::finish`] has not been called for.
+    pub async fn unfinished(&self, instance: Instance) -> Result<Vec<PartitionId>, EngineError> {
+        state::unfinished(&self.shared, instance).await
     }
 
     /// Version of the server, as `150018`.
@@ -127,7 +135,20 @@ impl Shared {
         what: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        self.on(&self.writer, what, work).await
+        self.on(&self.writer, what, async |writer| {
+            if !writer.claimed {
+                self.names.forget();
+                writer.claimed = match &self.claim {
+                    Some((number, who)) => {
+                        let target = self.options.target();
+                        register::claim(&mut writer.connection, target, *number, who).await?
+                    }
+                    None => true,
+                };
+            }
+            work(&mut writer.connection).await
+        })
+        .await
     }
 
     /// Runs `work` on the connection for what is not the log.
@@ -136,8 +157,8 @@ impl Shared {
         what: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, EngineError> {
-        self.on(&self.keeper, what, async |connection| {
-            work(connection).await.map_err(|e| self.fault(what, e))
+        self.on(&self.keeper, what, async |writer| {
+            work(&mut writer.connection).await.map_err(|e| self.fault(what, e))
         })
         .await
     }
@@ -148,14 +169,14 @@ impl Shared {
         &self,
         slot: &Slot,
         what: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, EngineError>,
+        work: impl AsyncFnOnce(&mut Writer) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let mut slot = slot.lock().await;
         let mut writer = match slot.take() {
             Some(writer) => writer,
             None => self.options.writer().await?,
         };
-        let done = tokio::time::timeout(ANSWER, work(&mut writer.connection)).await.unwrap_or_else(|_| {
+        let done = tokio::time::timeout(ANSWER, work(&mut writer)).await.unwrap_or_else(|_| {
             Err(EngineError::Away(format!(
                 "{} gave no answer to {what} within {} s",
                 self.options.place(),
@@ -218,6 +239,10 @@ impl LogEngine for PgEngine {
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
         Box::pin(commit::commit(&self.shared, commit))
+    }
+
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(commit::try_out(&self.shared, commit))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {

@@ -1,6 +1,7 @@
 //! The dictionary of services: an entry carries a number for the name.
 //!
-//! Names are only ever added, so that what is remembered here stays true; how much is remembered is bounded.
+//! Names are only ever added, so that what is remembered here stays true as long as the connection that writes lasts: behind it may stand another
+//! server (a standby that lacks the last transactions, a restored backup). How much is remembered is bounded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -88,6 +89,11 @@ impl Names {
             found.extend(rows);
         }
         Ok(found)
+    }
+
+    /// Learns everything anew.
+    pub(super) fn forget(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
     fn known_ids<'a>(&self, names: impl Iterator<Item = &'a str>) -> (HashMap<String, i32>, Vec<String>) {

@@ -14,6 +14,7 @@ use crate::id::{EntryId, PartitionId};
 
 /// Rows of one piece at most, and the bytes it should have.
 const PIECE: usize = 2000;
+const FIRST: usize = 32;
 const PIECE_BYTES: usize = 2 << 20;
 
 /// Whether the error says that the table is not there: the partition was taken away.
@@ -74,7 +75,7 @@ pub(super) fn rows(shared: Arc<Shared>, partition: PartitionId, from: u32) -> Ro
     let (pieces, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let (mut next, end) = (partition.entry(0).0 + i64::from(from), partition.ids().1.0);
-        let mut limit = PIECE / 4;
+        let mut limit = FIRST;
         while !pieces.is_closed() && next < end {
             let piece = match piece(&shared, partition, next, limit).await {
                 Ok(piece) => piece,

@@ -20,6 +20,41 @@ pub struct Registration {
     pub preferred: Instance,
 }
 
+/// Takes the number for as long as the connection lasts. `false`: an old session of this very helmd still has it; that one ends by itself. Where
+/// another helmd has it, a home was copied: both would write under one number, and each pass over lines that the other stored.
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    target: &Target,
+    number: Instance,
+    who: &Registration,
+) -> Result<bool, EngineError> {
+    let row: Result<Option<(bool, String, String)>, sqlx::Error> = sqlx::query_as(
+        "SELECT pg_try_advisory_lock($1, number::int), host, home FROM instance WHERE number = $2 AND uuid = $3",
+    )
+    .bind(CLAIM)
+    .bind(number.0.cast_signed())
+    .bind(&who.uuid)
+    .fetch_optional(connection)
+    .await;
+    match row.map_err(|e| of(target, "taking this helmd's number", e))? {
+        Some((false, host, home)) if (&host, &home) != (&who.host, &who.home) => {
+            Err(EngineError::Denied(format!(
+                "another helmd (host {host}, home {home}) writes into database {} as instance {}: one of the two homes is a copy of the other; \
+                 give this one a number of its own: stop it and delete its instance/store/identity.json",
+                target.database, number.0
+            )))
+        }
+        Some((mine, ..)) => Ok(mine),
+        None => Ok(false),
+    }
+}
+
+/// Gives it back.
+async fn give_back(connection: &mut PgConnection, number: Instance) -> Result<(), sqlx::Error> {
+    let unlock = sqlx::query("SELECT pg_advisory_unlock($1, $2)").bind(CLAIM).bind(i32::from(number.0));
+    unlock.execute(connection).await.map(drop)
+}
+
 /// The number that `who` has, or now gets: the preferred one, or the next that is free.
 pub(super) async fn register(
     connection: &mut PgConnection,
@@ -27,6 +62,17 @@ pub(super) async fn register(
     who: &Registration,
 ) -> Result<Instance, EngineError> {
     let what = "registering this helmd";
+    let known: Option<i16> = sqlx::query_scalar("SELECT number FROM instance WHERE uuid = $1")
+        .bind(&who.uuid)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|e| of(target, what, e))?;
+    if let Some(number) = known.and_then(|number| u16::try_from(number).ok()) {
+        let number = Instance(number);
+        if claim(connection, target, number, who).await? {
+            give_back(connection, number).await.map_err(|e| of(target, what, e))?;
+        }
+    }
     attempt(connection, who).await.map_err(|e| of(target, what, e))?.ok_or_else(|| {
         EngineError::Denied(format!(
             "database {} has {} helmds registered, more than which it cannot hold: use another database",
@@ -112,3 +158,5 @@ pub(super) async fn others(shared: &Shared, own: Instance) -> Result<(i64, i64),
 
 /// Key of the lock in the database ("inst" in ASCII).
 const LOCK: i64 = 0x696e_7374;
+/// First half of the key of the lock on a number ("inst" in ASCII); the number is the other.
+const CLAIM: i32 = 0x696e_7374;

@@ -135,7 +135,7 @@ pub async fn look(options: &PgOptions) -> Result<Look, EngineError> {
     let mut connection = options.worker().await?;
     let schema = migrate::version(&mut connection).await.map_err(fault)?;
     connection.close().await.map_err(fault)?;
-    let engine = PgEngine::with(options.clone(), Instance::FORMER);
+    let engine = PgEngine::with(options.clone(), Instance::FORMER, None);
     let knows = migrate::ALL.last().map_or(0, |last| last.version);
     if schema > knows {
         return Err(EngineError::Newer { has: schema, knows });

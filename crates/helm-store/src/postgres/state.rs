@@ -9,11 +9,9 @@ use crate::chain::Head;
 use crate::commit::{ClassState, End, Position};
 use crate::engine::EngineError;
 use crate::id::{Instance, PartitionId};
+use crate::once::{KEY_AGE, KEYS, Numbers, SENDER_AGE};
 use crate::packed::Packed;
 use crate::partition::{Class, Contents, Partition, PerLevel, Seal, level_slot};
-
-/// How long a key of a sender is remembered, nanoseconds of the class's own time of arrival.
-const REMEMBERED: i64 = 86_400 * 1_000_000_000;
 
 pub(super) async fn classes(shared: &Shared, instance: Instance) -> Result<Vec<ClassState>, EngineError> {
     let fault = |e| shared.fault("reading where the log stands", e);
@@ -96,30 +94,40 @@ pub(super) async fn read_classes(
             state.cursors.insert(service, at);
         }
     }
-    let senders: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT class, name, number FROM sender WHERE instance = $1")
+    let senders: Vec<(String, String, i64, i64, i64)> =
+        sqlx::query_as("SELECT class, name, number, seen, at FROM sender WHERE instance = $1")
             .bind(instance)
             .fetch_all(&mut *connection)
             .await?;
-    for (class, name, number) in senders {
+    for (class, name, last, window, at) in senders {
         if let Some(state) = states.get_mut(&class) {
-            state.senders.insert(name, number.cast_unsigned());
+            let numbers = Numbers { last: last.cast_unsigned(), window: window.cast_unsigned(), at };
+            state.senders.insert(name, numbers);
         }
     }
-    let keys: Vec<(String, String)> = sqlx::query_as(
-        "SELECT k.class, k.key FROM once_key k JOIN class_state c ON c.instance = k.instance AND c.class = k.class
-         WHERE k.instance = $1 AND k.at > c.arrived - $2 ORDER BY k.at, k.key",
-    )
-    .bind(instance)
-    .bind(REMEMBERED)
-    .fetch_all(&mut *connection)
-    .await?;
-    for (class, key) in keys {
-        if let Some(state) = states.get_mut(&class) {
-            state.keys.push(key);
-        }
+    for state in states.values_mut() {
+        state.keys = keys(connection, instance, state).await?;
     }
     Ok(Ok(states.into_values().collect()))
+}
+
+/// The newest keys of a class: as many as are remembered, however many the table has.
+async fn keys(
+    connection: &mut PgConnection,
+    instance: i16,
+    state: &ClassState,
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let mut keys: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT key, at FROM once_key WHERE instance = $1 AND class = $2 AND at >= $3 ORDER BY at DESC LIMIT $4",
+    )
+    .bind(instance)
+    .bind(&state.class.0)
+    .bind(state.arrived.saturating_sub(KEY_AGE))
+    .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    keys.reverse();
+    Ok(keys)
 }
 
 fn head(bytes: Vec<u8>) -> Result<Head, EngineError> {
@@ -224,14 +232,6 @@ pub(super) async fn open(
                 .execute(&mut *step)
                 .await
                 .map_err(fault)?;
-            // What need no longer be remembered goes when there is a change anyway.
-            sqlx::query("DELETE FROM once_key k USING class_state c WHERE k.instance = c.instance AND k.class = c.class AND k.instance = $1 AND k.class = $2 AND k.at <= c.arrived - $3")
-                .bind(new.id.instance.0.cast_signed())
-                .bind(&new.class.0)
-                .bind(REMEMBERED)
-                .execute(&mut *step)
-                .await
-                .map_err(fault)?;
             step.commit().await.map_err(fault)
         })
         .await
@@ -287,7 +287,36 @@ pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<()
         let sql = format!("VACUUM (FREEZE) {}", table(partition));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map_err(fault)?;
     }
+    forget(&mut connection, partition.instance).await.map_err(fault)?;
     connection.close().await.map_err(fault)
+}
+
+/// Closed partitions that have no dear indexes yet.
+pub(super) async fn unfinished(shared: &Shared, instance: Instance) -> Result<Vec<PartitionId>, EngineError> {
+    let keys: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM partition WHERE id >> 24 = $1 AND closed IS NOT NULL AND disk IS NULL ORDER BY id",
+    )
+    .bind(i64::from(instance.0))
+    .fetch_all(&shared.readers)
+    .await
+    .map_err(|e| shared.fault("looking for partitions without indexes", e))?;
+    keys.into_iter().map(partition_of).collect()
+}
+
+/// Forgets senders and keys that need no longer be remembered, a few thousand at a time: a commit never waits for it.
+async fn forget(connection: &mut PgConnection, instance: Instance) -> Result<(), sqlx::Error> {
+    loop {
+        let gone: i64 = sqlx::query_scalar("SELECT helm_forget($1, $2, $3, $4)")
+            .bind(instance.0.cast_signed())
+            .bind(KEY_AGE)
+            .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
+            .bind(SENDER_AGE)
+            .fetch_one(&mut *connection)
+            .await?;
+        if gone == 0 {
+            return Ok(());
+        }
+    }
 }
 
 pub(super) async fn remove(

@@ -13,7 +13,7 @@ use super::file::Row;
 use super::keeper::Ask;
 use crate::engine::EngineError;
 use crate::partition::Class;
-use crate::writer::{Append, AppendError, Health, Part, Queued, Receipt, WriterHandle};
+use crate::writer::{Append, AppendError, Health, Part, Queued, Receipt, Stall, WriterHandle};
 
 impl Queue {
     /// Brings what waits, and what comes, to the database of `writer`, until one of the two ends.
@@ -39,11 +39,13 @@ impl Queue {
 
     async fn bring(&self, writer: &WriterHandle) -> Result<Infallible, AppendError> {
         let mut position = writer.queue().await?;
-        self.forget(position).await?;
+        self.ask(|answer| Ask::Begin(position, answer)).await?;
         let (mut waits, mut health) = (self.watch(), writer.health());
         loop {
             waits.wait_for(|status| status.appends > 0).await.map_err(|_| AppendError::Closed)?;
-            let well = |health: &Health| !matches!(health, Health::Stalled { .. });
+            // A database that refuses may do so because of what is brought: only bringing it tells.
+            let well =
+                |health: &Health| !matches!(health, Health::Stalled { stall: Stall::Away | Stall::Full, .. });
             health.wait_for(well).await.map_err(|_| AppendError::Closed)?;
             let rows = self.ask(|answer| Ask::Next(position, answer)).await?;
             let Some(last) = rows.last() else {

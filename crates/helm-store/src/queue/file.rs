@@ -4,17 +4,21 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection};
 
 use crate::commit::Once;
 use crate::engine::EngineError;
 use crate::entry::NewEntry;
+use crate::heavy::heavy;
 use crate::partition::Class;
 use crate::sqlite::error::{engine_error, file_error};
 use crate::sqlite::migrate::migrate;
 
-const STEPS: &[&str] = &[include_str!("../../../../migrations/sqlite/queue/0001_queue.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../../../migrations/sqlite/queue/0001_queue.sql"),
+    include_str!("../../../../migrations/sqlite/queue/0002_numbering.sql"),
+];
 
 /// An append to be stored.
 #[derive(Debug)]
@@ -83,9 +87,11 @@ impl QueueFile {
         let sql = "SELECT n, class, once FROM waiting WHERE once IS NOT NULL ORDER BY n";
         let rows = sqlx::query(sql).fetch_all(&mut self.connection).await;
         let rows = rows.and_then(|rows| {
-            rows.iter()
-                .map(|row| {
-                    let once = parse(&row.try_get::<String, _>(2)?)?;
+            // What cannot be read is put aside when its turn comes.
+            let readable =
+                rows.iter().filter_map(|row| Some((row, parse(&row.try_get::<String, _>(2).ok()?).ok()?)));
+            readable
+                .map(|(row, once)| {
                     Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), Class(row.try_get(1)?), once))
                 })
                 .collect()
@@ -101,7 +107,9 @@ impl QueueFile {
             let sql =
                 "INSERT INTO waiting (at, class, entries, once, weight) VALUES (?, ?, ?, ?, ?) RETURNING n";
             for row in rows {
-                let entries = serde_json::to_vec(row.entries).map_err(|e| sqlx::Error::Encode(e.into()))?;
+                let weight = usize::try_from(row.weight).unwrap_or(usize::MAX);
+                let entries = heavy(weight, || serde_json::to_vec(row.entries))
+                    .map_err(|e| sqlx::Error::Encode(e.into()))?;
                 let once = row.once.map(serde_json::to_string).transpose();
                 let n: i64 = sqlx::query_scalar(sql)
                     .bind(now)
@@ -119,7 +127,37 @@ impl QueueFile {
         added.await.map_err(|e| engine_error("could not write the local queue", &self.path, e))
     }
 
-    /// The first ones behind a position, of one class, up to so many entries and bytes; at least one.
+    /// Before the first of this file is brought to a database that has `position`: raises what waits above it, once. `true`: positions changed.
+    pub(super) async fn join(&mut self, position: u64) -> Result<bool, EngineError> {
+        let joined = async {
+            let mut transaction = self.connection.begin().await?;
+            let (joined, first): (bool, Option<i64>) =
+                sqlx::query_as("SELECT joined, (SELECT min(n) FROM waiting) FROM numbering")
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            if joined {
+                return Ok(false);
+            }
+            let position = position.cast_signed();
+            let raise = first.map_or(0, |first| (position + 1 - first).max(0));
+            if raise > 0 {
+                // By way of what no row has: one after the other must not meet one that waits for its turn.
+                transaction.execute("UPDATE waiting SET n = -n").await?;
+                sqlx::query("UPDATE waiting SET n = ? - n").bind(raise).execute(&mut *transaction).await?;
+            }
+            sqlx::query("UPDATE sqlite_sequence SET seq = max(seq + ?, ?) WHERE name = 'waiting'")
+                .bind(raise)
+                .bind(position)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.execute("UPDATE numbering SET joined = 1").await?;
+            transaction.commit().await?;
+            Ok(raise > 0)
+        };
+        joined.await.map_err(|e| engine_error("could not number the local queue", &self.path, e))
+    }
+
+    /// The first ones behind a position, of one class, up to so many entries and bytes; at least one. What cannot be read is put aside.
     pub(super) async fn next(
         &mut self,
         behind: u64,
@@ -134,11 +172,15 @@ impl QueueFile {
                 let found =
                     sqlx::query(sql).bind(behind.cast_signed()).fetch_all(&mut self.connection).await?;
                 more = found.len() == 64;
-                for row in found {
-                    let body: Vec<NewEntry> = parse(&row.try_get::<Vec<u8>, _>(2)?)?;
-                    let once = row.try_get::<Option<String>, _>(3)?.map(|text| parse(&text)).transpose()?;
-                    let n = row.try_get::<i64, _>(0)?.cast_unsigned();
-                    let row = Row { n, class: Class(row.try_get(1)?), entries: body, once };
+                for found in found {
+                    let n = found.try_get::<i64, _>(0)?.cast_unsigned();
+                    let row = match row(n, &found) {
+                        Ok(row) => row,
+                        Err(error) => {
+                            put_aside(&mut self.connection, n, &error).await?;
+                            continue;
+                        }
+                    };
                     entries += row.entries.len();
                     weight += row.entries.iter().map(NewEntry::weight).sum::<usize>();
                     let fits = entries <= most && weight <= bytes;
@@ -161,6 +203,27 @@ impl QueueFile {
         let done = done.map_err(|e| engine_error("could not clear the local queue", &self.path, e))?;
         Ok(done.rows_affected())
     }
+}
+
+fn row(n: u64, found: &SqliteRow) -> Result<Row, sqlx::Error> {
+    let body = found.try_get::<Vec<u8>, _>(2)?;
+    let entries = heavy(body.len(), || parse(&body))?;
+    let once = found.try_get::<Option<String>, _>(3)?.map(|text| parse(&text)).transpose()?;
+    Ok(Row { n, class: Class(found.try_get(1)?), entries, once })
+}
+
+async fn put_aside(connection: &mut SqliteConnection, n: u64, why: &sqlx::Error) -> Result<(), sqlx::Error> {
+    tracing::error!(
+        "an append in the local queue cannot be read and is put aside (table `bad` of queue.db, {n}): {why}"
+    );
+    let mut transaction = connection.begin().await?;
+    sqlx::query("INSERT INTO bad SELECT n, at, class, entries, once, weight, ?2 FROM waiting WHERE n = ?1")
+        .bind(n.cast_signed())
+        .bind(why.to_string())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query("DELETE FROM waiting WHERE n = ?").bind(n.cast_signed()).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<T, sqlx::Error> {

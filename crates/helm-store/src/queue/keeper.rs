@@ -12,11 +12,10 @@ use super::{AGAIN, QueueOptions, QueueStatus};
 use crate::commit::Once;
 use crate::engine::EngineError;
 use crate::entry::NewEntry;
+use crate::once::{Numbers, Seen};
 use crate::partition::Class;
-use crate::writer::{Append, AppendError};
+use crate::writer::{Append, AppendError, GROUP};
 
-/// Entries and bytes that go to the database in one transaction.
-const GROUP: (usize, usize) = (5_000, 4 << 20);
 /// Pushes in one commit of the file.
 const SHARED: usize = 512;
 /// What a row weighs beside its entries.
@@ -25,6 +24,8 @@ const ROW: usize = 256;
 #[derive(Debug)]
 pub(super) enum Ask {
     Push(Box<Push>),
+    /// Before anything is brought to a database that has this position.
+    Begin(u64, oneshot::Sender<Result<(), EngineError>>),
     Next(u64, oneshot::Sender<Result<Vec<Row>, EngineError>>),
     Forget(u64, oneshot::Sender<Result<(), EngineError>>),
 }
@@ -43,27 +44,40 @@ pub(super) struct Keeper {
     known: Known,
 }
 
-/// What makes repetitions harmless of all that waits, with the positions.
+/// What makes repetitions harmless of all that waits, with the positions. Of a class: a batch with entries of several is an append in each.
 #[derive(Debug, Default)]
 struct Known {
-    senders: HashMap<(Class, String), (u64, u64)>,
+    senders: HashMap<(Class, String), (Numbers, u64)>,
     keys: HashMap<(Class, String), u64>,
 }
 
 impl Known {
-    fn has(&self, class: &Class, once: &Once) -> bool {
+    async fn of(file: &mut QueueFile) -> Result<Self, EngineError> {
+        let mut known = Known::default();
+        for (position, class, once) in file.once().await? {
+            known.add(&class, &once, position);
+        }
+        Ok(known)
+    }
+
+    fn seen(&self, class: &Class, once: &Once) -> Seen {
         match once {
             Once::Sequence { sender, number } => {
-                self.senders.get(&(class.clone(), sender.clone())).is_some_and(|(last, _)| number <= last)
+                let numbers = self.senders.get(&(class.clone(), sender.clone()));
+                numbers.map_or(Seen::No, |(numbers, _)| numbers.seen(*number))
             }
-            Once::Key(key) => self.keys.contains_key(&(class.clone(), key.clone())),
+            Once::Key(key) if self.keys.contains_key(&(class.clone(), key.clone())) => Seen::Kept,
+            Once::Key(_) => Seen::No,
         }
     }
 
     fn add(&mut self, class: &Class, once: &Once, position: u64) {
         match once {
             Once::Sequence { sender, number } => {
-                self.senders.insert((class.clone(), sender.clone()), (*number, position));
+                let first = (Numbers::first(*number, 0), position);
+                let known = self.senders.entry((class.clone(), sender.clone())).or_insert(first);
+                known.0.add(*number, 0);
+                known.1 = position;
             }
             Once::Key(key) => {
                 self.keys.insert((class.clone(), key.clone()), position);
@@ -81,10 +95,7 @@ impl Keeper {
     pub(super) async fn open(path: &Path) -> Result<Self, EngineError> {
         let mut file = QueueFile::open(path).await?;
         let held = file.held().await?;
-        let mut known = Known::default();
-        for (position, class, once) in file.once().await? {
-            known.add(&class, &once, position);
-        }
+        let known = Known::of(&mut file).await?;
         Ok(Self { file, held, known })
     }
 
@@ -122,9 +133,12 @@ impl Keeper {
                     }
                     self.push(pushes, &options).await;
                 }
-                Ask::Next(behind, answer) => {
+                Ask::Begin(position, answer) => {
                     // Who left does not want to know.
-                    let _ = answer.send(self.file.next(behind, GROUP).await);
+                    let _ = answer.send(self.begin(position, &gate).await);
+                }
+                Ask::Next(behind, answer) => {
+                    let _ = answer.send(self.next(behind, &gate).await);
                 }
                 Ask::Forget(position, answer) => {
                     let _ = answer.send(self.forget(position, &gate).await);
@@ -141,9 +155,16 @@ impl Keeper {
         let mut coming = Known::default();
         for push in pushes {
             let Append { class, entries, once, .. } = &push.append;
-            let known = |once: &Once| self.known.has(class, once) || coming.has(class, once);
-            if once.as_ref().is_some_and(known) {
+            let known = |once: &Once| [&self.known, &coming].map(|known| known.seen(class, once));
+            let seen = once.as_ref().map_or([Seen::No; 2], known);
+            if seen.contains(&Seen::Kept) {
                 again.push(push);
+                continue;
+            }
+            if let Some(Once::Sequence { number, .. }) =
+                once.as_ref().filter(|_| seen.contains(&Seen::Unknown))
+            {
+                let _ = push.answer.send(Err(AppendError::Below { number: *number }));
                 continue;
             }
             let weight = (ROW + entries.iter().map(NewEntry::weight).sum::<usize>()) as u64;
@@ -189,6 +210,22 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    async fn begin(&mut self, position: u64, gate: &Gate) -> Result<(), EngineError> {
+        if self.file.join(position).await? {
+            self.known = Known::of(&mut self.file).await?;
+        }
+        self.forget(position, gate).await
+    }
+
+    async fn next(&mut self, behind: u64, gate: &Gate) -> Result<Vec<Row>, EngineError> {
+        let rows = self.file.next(behind, GROUP).await?;
+        let held = self.file.held().await?;
+        // What was put aside waits no more.
+        gate.gone(self.held.appends.saturating_sub(held.appends));
+        self.held = held;
+        Ok(rows)
     }
 
     async fn forget(&mut self, position: u64, gate: &Gate) -> Result<(), EngineError> {

@@ -26,12 +26,16 @@ use crate::engine::EngineError;
 use crate::entry::NewEntry;
 use crate::sqlite::files::set_aside;
 use crate::writer::ledger::{self, SERVICES};
-use crate::writer::{APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be};
+use crate::writer::{
+    APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be, once_can_be,
+};
 use gate::Gate;
 use keeper::{Ask, Keeper, Push};
 
 /// Pushes that wait for the next commit of the file.
 const PUSHES: usize = 1024;
+/// How long names of services are counted, nanoseconds.
+const NAMES: i64 = 86_400 * 1_000_000_000;
 /// When a sender comes again whom the full queue sent away.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -80,14 +84,21 @@ pub struct Kept {
     pub queued: bool,
 }
 
+/// Names of services that came, and since when.
+#[derive(Debug, Default)]
+struct Names {
+    known: HashSet<String>,
+    since: i64,
+}
+
 /// The way to the queue; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
     asks: mpsc::Sender<Ask>,
     gate: Gate,
     status: watch::Receiver<QueueStatus>,
-    /// Names of services since the queue was last empty: no sender makes more than a partition would take.
-    services: Arc<Mutex<HashSet<String>>>,
+    /// Names of services in a day, which is what a partition may last: no sender makes more than one would take.
+    services: Arc<Mutex<Names>>,
     options: QueueOptions,
 }
 
@@ -164,10 +175,15 @@ impl Queue {
         if !class_can_be(&append.class) {
             return Err(AppendError::Class(append.class.0));
         }
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.status.borrow().appends == 0 {
-            services.clear();
+        if append.once.as_ref().is_some_and(|once| !once_can_be(once)) {
+            return Err(AppendError::Once);
         }
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (self.options.clock)();
+        if !(services.since..services.since.saturating_add(NAMES)).contains(&now) {
+            *services = Names { known: HashSet::new(), since: now };
+        }
+        let services = &mut services.known;
         let mut refused = Vec::new();
         let mut index = 0;
         append.entries.retain(|entry| {

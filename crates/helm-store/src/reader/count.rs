@@ -19,7 +19,7 @@ use crate::query::{Cursor, Filter, Order};
 
 /// Most buckets of a histogram.
 const BUCKETS: i64 = 10_000;
-/// Where counts do not help, at most so many are counted, and at most so long.
+/// Where counts do not help, at most so many are counted; what is counted one by one takes at most so long.
 const COUNTED: u64 = 1_000_000;
 const TIME: Duration = Duration::from_secs(2);
 
@@ -87,7 +87,7 @@ impl Reader {
         // Many counts in a row are of one bucket.
         let mut latest = (i64::MIN, PerLevel::default());
         let exact = self
-            .count(&filter, Grain::Minute, |at, _, counts| {
+            .count(&filter, Grain::Minute, Instant::now() + TIME, |at, _, counts| {
                 let bucket = at.div_euclid(step);
                 if bucket != latest.0 {
                     add(buckets.entry(latest.0).or_default(), &latest.1);
@@ -107,7 +107,7 @@ impl Reader {
     pub async fn facets(&self, filter: &Filter, from: i64, to: i64) -> Result<Facets, ReadError> {
         let mut services: BTreeMap<String, PerLevel> = BTreeMap::new();
         let exact = self
-            .count(&between(filter, from, to), Grain::Whole, |_, service, counts| {
+            .count(&between(filter, from, to), Grain::Whole, Instant::now() + TIME, |_, service, counts| {
                 if counts.iter().any(|count| *count > 0) {
                     match services.get_mut(service) {
                         Some(sums) => add(sums, counts),
@@ -121,9 +121,13 @@ impl Reader {
 
     /// How many entries there are.
     pub async fn total(&self, filter: &Filter) -> Result<Total, ReadError> {
+        self.total_until(filter, Instant::now() + TIME).await
+    }
+
+    async fn total_until(&self, filter: &Filter, deadline: Instant) -> Result<Total, ReadError> {
         let mut count = 0;
-        let exact =
-            self.count(filter, Grain::Whole, |_, _, counts| count += counts.iter().sum::<u64>()).await?;
+        let sum = |_, _: &str, counts: &PerLevel| count += counts.iter().sum::<u64>();
+        let exact = self.count(filter, Grain::Whole, deadline, sum).await?;
         Ok(Total { count, exact })
     }
 
@@ -132,6 +136,7 @@ impl Reader {
         &self,
         filter: &Filter,
         grain: Grain,
+        deadline: Instant,
         mut take: impl FnMut(i64, &str, &PerLevel),
     ) -> Result<bool, ReadError> {
         let matcher = Matcher::new(filter.clone())?;
@@ -140,7 +145,7 @@ impl Reader {
             return Ok(true);
         }
         if !is_counted(filter) {
-            return self.count_each(filter, Some(Instant::now() + TIME), &mut take).await;
+            return self.count_each(filter, deadline, COUNTED, &mut take).await;
         }
         let manifest = self.live.manifest();
         let partitions: Vec<&Arc<Partition>> = manifest.values().filter(|p| matcher.may_be_in(p)).collect();
@@ -151,19 +156,20 @@ impl Reader {
         let first = if from <= low { minute_of(low) } else { minute_of(from.saturating_add(MINUTE - 1)) };
         let end = if to > high { minute_of(high) + 1 } else { minute_of(to) };
         if first >= end {
-            return self.count_each(filter, None, &mut take).await;
+            return self.count_each(filter, deadline, u64::MAX, &mut take).await;
         }
+        let mut exact = true;
         for (from, to) in [(from, minute_start(first)), (minute_start(end), to)] {
             if from < to && low < to && high >= from {
                 let edge = Filter { since: Some(from), until: Some(to), ..filter.clone() };
-                self.count_each(&edge, None, &mut take).await?;
+                exact &= self.count_each(&edge, deadline, u64::MAX, &mut take).await?;
             }
         }
         let wanted = Wanted { services: &filter.services, levels: filter.levels };
         for partition in partitions {
             self.count_one(partition, grain, &wanted, (first, end), &mut take).await?;
         }
-        Ok(true)
+        Ok(exact)
     }
 
     async fn count_one(
@@ -215,26 +221,26 @@ impl Reader {
         Ok(packed)
     }
 
-    /// One by one, newest first; without a deadline all of them.
+    /// One by one, newest first; whether these were all.
     async fn count_each(
         &self,
         filter: &Filter,
-        deadline: Option<Instant>,
+        deadline: Instant,
+        most: u64,
         take: &mut impl FnMut(i64, &str, &PerLevel),
     ) -> Result<bool, ReadError> {
         let mut walk = self.walk(Matcher::new(filter.clone())?, Order::Newest, None);
-        let mut left = COUNTED;
+        let mut left = most;
         loop {
-            match walk.next(deadline).await? {
+            match walk.next(Some(deadline)).await? {
                 Step::Entry(entry) => {
                     let mut one = PerLevel::default();
                     one[level_slot(entry.body.level)] = 1;
                     take(entry.body.at, &entry.body.service, &one);
                     left -= 1;
-                    if left == 0 && deadline.is_some() {
+                    if left == 0 {
                         return Ok(false);
                     }
-                    left = left.max(1);
                 }
                 Step::Looked(_) => {}
                 Step::End => return Ok(true),
@@ -250,6 +256,7 @@ impl Reader {
         order: Order,
         after: Option<Cursor>,
         offset: u64,
+        deadline: Instant,
     ) -> Result<(Option<Cursor>, u64), ReadError> {
         let matcher = Matcher::new(filter.clone())?;
         let manifest = self.live.manifest();
@@ -266,7 +273,7 @@ impl Reader {
             .min(filter.until.unwrap_or(i64::MAX).saturating_sub(1));
         let (mut low, mut high) = (low, high.saturating_add(1));
         let mut left = offset;
-        for step in [30 * 1440 * MINUTE, 1440 * MINUTE, 60 * MINUTE, MINUTE] {
+        'passing: for step in [30 * 1440 * MINUTE, 1440 * MINUTE, 60 * MINUTE, MINUTE] {
             while low < high {
                 // Piece by piece from the side where the list begins, in whole multiples of the step.
                 let piece = match order {
@@ -274,11 +281,14 @@ impl Reader {
                     Order::Oldest => (low, high.min((low.div_euclid(step) + 1).saturating_mul(step))),
                 };
                 if ranges.iter().any(|r| r.0 < piece.1 && r.1 >= piece.0) {
-                    let count = self.total(&between(filter, piece.0, piece.1)).await?.count;
-                    if count > left {
+                    let total = self.total_until(&between(filter, piece.0, piece.1), deadline).await?;
+                    if !total.exact {
+                        break 'passing;
+                    }
+                    if total.count > left {
                         break;
                     }
-                    left -= count;
+                    left -= total.count;
                 }
                 match order {
                     Order::Newest => high = piece.0,

@@ -122,11 +122,12 @@ impl Follow {
                 continue;
             }
             match self.news.recv().await {
-                Ok(news) => {
-                    if let Some(item) = self.take(&news) {
+                Ok(News::Added(class, entries)) => {
+                    if let Some(item) = self.take(class, &entries) {
                         return Ok(Some(item));
                     }
                 }
+                Ok(News::Look) => self.behind = true,
                 Err(RecvError::Lagged(_)) => {
                     // What the news still holds lies in the gap too.
                     self.news = self.history.live.subscribe();
@@ -139,16 +140,16 @@ impl Follow {
         }
     }
 
-    fn take(&mut self, news: &News) -> Option<Item> {
-        let last = news.entries.last()?.id;
-        let known = self.places.get(&news.class).copied();
+    fn take(&mut self, class: Class, added: &[Entry]) -> Option<Item> {
+        let last = added.last()?.id;
+        let known = self.places.get(&class).copied();
         if known.is_none_or(|known| known < last) {
-            self.places.insert(news.class.clone(), last);
+            self.places.insert(class.clone(), last);
         }
         let wanted =
             |entry: &&Entry| known.is_none_or(|known| entry.id > known) && self.history.matcher.wants(entry);
-        let entries: Vec<Entry> = news.entries.iter().filter(wanted).cloned().collect();
-        (!entries.is_empty()).then(|| Item::Entries(news.class.clone(), entries))
+        let entries: Vec<Entry> = added.iter().filter(wanted).cloned().collect();
+        (!entries.is_empty()).then_some(Item::Entries(class, entries))
     }
 
     /// What is there after the places.
@@ -184,8 +185,10 @@ impl History {
                     Some(Ok(piece)) => {
                         let here = || piece.iter().filter(|entry| entry.id <= range.to);
                         let Some(last) = here().next_back().map(|entry| entry.id) else {
-                            self.open = None;
-                            continue;
+                            match self.end() {
+                                Some(done) => return Ok(Some(done)),
+                                None => continue,
+                            }
                         };
                         let wanted = here().filter(|entry| self.matcher.wants(entry)).cloned().collect();
                         range.from = EntryId(last.0 + 1);
@@ -197,10 +200,10 @@ impl History {
                         self.open = None;
                         return Err(error.into());
                     }
-                    None => {
-                        self.open = None;
-                        continue;
-                    }
+                    None => match self.end() {
+                        Some(done) => return Ok(Some(done)),
+                        None => continue,
+                    },
                 }
             }
             let Some(range) = self.todo.pop_front() else { return Ok(None) };
@@ -208,6 +211,12 @@ impl History {
                 return Ok(Some(done));
             }
         }
+    }
+
+    /// The rows of a range have ended. What is missing at its end is dealt with, too: nobody asks for it again and again.
+    fn end(&mut self) -> Option<(Class, EntryId, Vec<Entry>)> {
+        let (range, _rows) = self.open.take()?;
+        (range.from <= range.to).then_some((range.class, range.to, Vec::new()))
     }
 
     /// Opens the first partition of a range, and puts the rest back. What is passed over as a whole is returned as done.

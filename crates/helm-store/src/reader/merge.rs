@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::matcher::Matcher;
 use crate::engine::{EngineError, LogEngine, Scan};
 use crate::entry::Entry;
-use crate::hot::Hot;
 use crate::id::{EntryId, PartitionId};
 use crate::live::{Candidates, Live};
 use crate::partition::Partition;
@@ -17,7 +16,7 @@ use crate::query::{Cursor, Filter, Order};
 
 /// Entries in the first piece of a partition, and in the largest.
 const PIECE: (u32, u32) = (128, 2048);
-/// Weight of a piece, from the partition's average.
+/// Weight of a piece, from the partition's average and the piece before.
 const PIECE_BYTES: u64 = 4 << 20;
 /// More rows than these are not looked up one by one.
 const LOOKUP: usize = 20_000;
@@ -105,7 +104,7 @@ impl Merge {
             });
             if opens {
                 if let Some(partition) = self.waiting.pop_front() {
-                    let stream = self.start(&partition).await?;
+                    let stream = self.start(&partition, deadline).await;
                     self.open.push(stream);
                 }
                 continue;
@@ -132,13 +131,13 @@ impl Merge {
         places.max_by(|a, b| first_in(self.order, *a, *b))
     }
 
-    async fn start(&self, partition: &Partition) -> Result<Stream, EngineError> {
+    async fn start(&self, partition: &Partition, deadline: Option<Instant>) -> Stream {
         let contents = &partition.contents;
         let average = (contents.bytes / u64::from(contents.rows.max(1))).max(1);
         let most = u32::try_from(PIECE_BYTES / average).unwrap_or(u32::MAX).clamp(8, PIECE.1);
-        let rows = self.candidates(partition.id).await?;
+        let rows = self.candidates(partition.id, deadline).await;
         let done = rows.as_ref().is_some_and(Vec::is_empty);
-        Ok(Stream {
+        Stream {
             id: partition.id,
             rows: rows.filter(|rows| rows.len() <= LOOKUP),
             piece: PIECE.0.min(most),
@@ -147,29 +146,29 @@ impl Merge {
             after: None,
             edge: edge(partition, self.order),
             done,
-        })
+        }
     }
 
     /// Rows of a partition that is not indexed yet.
-    async fn candidates(&self, id: PartitionId) -> Result<Option<Vec<u32>>, EngineError> {
+    async fn candidates(&self, id: PartitionId, deadline: Option<Instant>) -> Option<Vec<u32>> {
         let (trace, user) = (self.filter.trace.as_deref(), self.filter.user.as_deref());
         if trace.is_none() && user.is_none() {
-            return Ok(None);
+            return None;
         }
-        if let Candidates::Read(end) = self.live.candidates(id, trace, user) {
-            let mut early = Hot::from(0);
-            let mut pieces = self.engine.rows(id, 0);
-            while early.end() < end {
-                let Some(piece) = pieces.recv().await else { break };
-                let left = (end - early.end()) as usize;
-                piece?.iter().take(left).for_each(|entry| early.push(&entry.body));
+        if let Candidates::Read(end) = self.live.candidates(id, trace, user)
+            && let Some(mut reading) = self.live.read_early(&self.engine, id, end)
+        {
+            // Nothing is ever told but the end.
+            let ended = async { while reading.changed().await.is_ok() {} };
+            match deadline {
+                Some(deadline) => drop(tokio::time::timeout_at(deadline, ended).await),
+                None => ended.await,
             }
-            self.live.early(id, early);
         }
-        Ok(match self.live.candidates(id, trace, user) {
+        match self.live.candidates(id, trace, user) {
             Candidates::Rows(rows) => Some(rows),
             Candidates::Ask | Candidates::Read(_) => None,
-        })
+        }
     }
 
     async fn fill(&mut self, at: usize) -> Result<(), EngineError> {
@@ -191,7 +190,7 @@ impl Merge {
         let stream = &mut self.open[at];
         stream.done = found.len() < scan.limit as usize;
         stream.after = found.last().map(Cursor::of).or(stream.after);
-        stream.piece = (stream.piece * 2).min(stream.most);
+        stream.piece = (stream.piece * 2).min(stream.most).min(fitting(&found));
         stream.buffer.extend(found.into_iter().filter(|entry| self.matcher.wants(entry)));
         Ok(())
     }
@@ -210,6 +209,13 @@ impl Stream {
         let step = if order == Order::Newest { 1 } else { -1 };
         Cursor { at: entry.body.at, id: EntryId(entry.id.0 + step) }
     }
+}
+
+/// How many more like these weigh as much as a piece may: one service's entries may be far from the partition's average.
+fn fitting(found: &[Entry]) -> u32 {
+    let weight: usize = found.iter().map(|entry| entry.body.weight()).sum();
+    let fits = PIECE_BYTES * found.len() as u64 / (weight as u64).max(1);
+    u32::try_from(fits).unwrap_or(u32::MAX).max(8)
 }
 
 /// Which place comes first in an order.

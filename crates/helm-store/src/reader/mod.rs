@@ -96,6 +96,9 @@ pub struct Budget {
     pub limit: Option<u64>,
 }
 
+/// How long the neighbours of an entry are looked for.
+const CONTEXT: Duration = Duration::from_secs(10);
+
 /// Reads what an engine has. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -105,7 +108,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// `live` is that of the writer, or [`Live::load`].
+    /// `live` is that of the writer.
     pub fn new(engine: Arc<dyn LogEngine>, live: Arc<Live>) -> Self {
         Self { engine, live, cache: Arc::default() }
     }
@@ -158,7 +161,7 @@ impl Reader {
     /// allows that, else entry by entry.
     pub async fn offset(&self, page: &Page, offset: u64, time: Duration) -> Result<Entries, ReadError> {
         let deadline = Instant::now() + time;
-        let (after, rest) = self.pass(&page.filter, page.order, page.after, offset).await?;
+        let (after, rest) = self.pass(&page.filter, page.order, page.after, offset, deadline).await?;
         self.pages(&Page { after, ..page.clone() }, rest, Some(deadline)).await
     }
 
@@ -200,10 +203,12 @@ impl Reader {
         let filter = Filter { services: vec![entry.body.service.clone()], ..Filter::default() };
         let side =
             |order, limit| Page { filter: filter.clone(), order, after: Some(Cursor::of(&entry)), limit };
-        let mut all = self.pages(&side(Order::Newest, before), 0, None).await?.entries;
+        // Found by an index: where even that takes so long, fewer are better than none.
+        let deadline = Some(Instant::now() + CONTEXT);
+        let mut all = self.pages(&side(Order::Newest, before), 0, deadline).await?.entries;
         all.reverse();
         let place = all.len();
-        let later = self.pages(&side(Order::Oldest, after), 0, None).await?.entries;
+        let later = self.pages(&side(Order::Oldest, after), 0, deadline).await?.entries;
         all.push(entry);
         all.extend(later);
         Ok(Some((all, place)))

@@ -1,5 +1,7 @@
 //! Takes partitions away: first the record in the chain, then the partition.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Reason, Removal};
@@ -122,39 +124,70 @@ pub enum RetentionError {
     },
 }
 
-/// Takes away what was decided. Returns how many bytes that gave back.
+/// What became of removals.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// What went, with the bytes that it gave back.
+    pub gone: Vec<(Removal, u64)>,
+    /// What stays for now. The later ones of its class wait for it, other classes do not.
+    pub failed: Vec<RetentionError>,
+}
+
+/// Takes away what was decided.
 pub async fn carry_out(
     engine: &dyn LogEngine,
     writer: &WriterHandle,
     removals: &[Removal],
     now: i64,
-) -> Result<u64, RetentionError> {
-    let mut bytes = 0;
+) -> Carried {
+    let mut carried = Carried::default();
     if !removals.is_empty() && matches!(&*writer.health().borrow(), Health::Stalled { .. }) {
         // Perhaps the disk is full: what cannot be written keeps the record from being written as well.
-        let room = engine.make_room().await;
-        room.map_err(|source| RetentionError::Remove { partition: removals[0].partition, source })?;
+        if let Err(source) = engine.make_room().await {
+            carried.failed.push(RetentionError::Remove { partition: removals[0].partition, source });
+            return carried;
+        }
     }
+    let mut stuck = BTreeSet::new();
     for removal in removals {
-        let id = removal.partition;
         let manifest = writer.live().manifest();
-        let Some((partition, seal)) = manifest.get(&id).and_then(|p| p.seal.as_ref().map(|seal| (p, seal)))
-        else {
+        let Some(partition) = manifest.get(&removal.partition) else { continue };
+        let of = (partition.id.instance, partition.class.clone());
+        if stuck.contains(&of) {
             continue;
-        };
-        let append = Append {
-            class: partition.class.clone(),
-            entries: vec![Record::of(partition, seal, removal.reason, engine.instance()).entry(now)],
-            cursors: Vec::new(),
-            // A second record after a crash would do no harm, but say the same twice.
-            once: Some(Once::Key(format!("{OWN}removed-{id}"))),
-            queue: None,
-        };
-        writer.append(append).await.map_err(|source| RetentionError::Record { partition: id, source })?;
-        let removed = engine.remove(id, &partition.class).await;
-        removed.map_err(|source| RetentionError::Remove { partition: id, source })?;
-        bytes += super::size(partition);
-        writer.live().removed(id);
+        }
+        match take_away(engine, writer, partition, removal.reason, now).await {
+            Ok(true) => carried.gone.push((*removal, super::size(partition))),
+            Ok(false) => {}
+            Err(error) => {
+                carried.failed.push(error);
+                stuck.insert(of);
+            }
+        }
     }
-    Ok(bytes)
+    carried
+}
+
+/// `false`: it is open.
+async fn take_away(
+    engine: &dyn LogEngine,
+    writer: &WriterHandle,
+    partition: &Partition,
+    reason: Reason,
+    now: i64,
+) -> Result<bool, RetentionError> {
+    let (id, Some(seal)) = (partition.id, &partition.seal) else { return Ok(false) };
+    let append = Append {
+        class: partition.class.clone(),
+        entries: vec![Record::of(partition, seal, reason, engine.instance()).entry(now)],
+        cursors: Vec::new(),
+        // A second record after a crash would do no harm, but say the same twice.
+        once: Some(Once::Key(format!("{OWN}removed-{id}"))),
+        queue: None,
+    };
+    writer.append(append).await.map_err(|source| RetentionError::Record { partition: id, source })?;
+    let removed = engine.remove(id, &partition.class).await;
+    removed.map_err(|source| RetentionError::Remove { partition: id, source })?;
+    writer.live().removed(id);
+    Ok(true)
 }

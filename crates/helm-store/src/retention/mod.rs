@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use carry_out::{Record, RetentionError, carry_out};
+pub use carry_out::{Carried, Record, RetentionError, carry_out};
 pub use forecast::{Forecast, forecast};
 
 use crate::id::{Instance, PartitionId};
@@ -108,7 +108,9 @@ pub fn decide<'a>(
     now: i64,
 ) -> Vec<Removal> {
     let mut own: Vec<&Partition> = partitions.into_iter().filter(|p| p.id.instance == instance).collect();
-    own.sort_by_key(|p| (closed(p), p.id));
+    let ends = ends(&own, now);
+    let end = |partition: &Partition| ends.get(&partition.id).copied().unwrap_or(i64::MAX);
+    own.sort_by_key(|p| (end(p), p.id));
     let mut bytes: BTreeMap<&Class, u64> = BTreeMap::new();
     for partition in &own {
         *bytes.entry(&partition.class).or_default() += size(partition);
@@ -119,7 +121,7 @@ pub fn decide<'a>(
     for partition in own.into_iter().filter(|p| p.seal.is_some()) {
         let policy = policies.of(&partition.class);
         let held = bytes.entry(&partition.class).or_default();
-        let old = policy.age.is_some_and(|age| closed(partition) < now.saturating_sub(age));
+        let old = policy.age.is_some_and(|age| end(partition) < now.saturating_sub(age));
         let reason = if old {
             Reason::Age
         } else if policy.bytes.is_some_and(|most| *held > most) {
@@ -158,8 +160,23 @@ pub fn rolls<'a>(
     partitions.into_iter().filter(old).map(|p| p.class.clone()).collect()
 }
 
-fn closed(partition: &Partition) -> i64 {
-    partition.seal.map_or(i64::MAX, |seal| seal.closed)
+/// When the last entry of each sealed partition arrived. In truth they follow one another; what a wrong clock noted is mended from its neighbours:
+/// one that ends in the future ended when the next one began, and none ended before the one before it.
+fn ends(partitions: &[&Partition], now: i64) -> BTreeMap<PartitionId, i64> {
+    let mut sorted = partitions.to_vec();
+    sorted.sort_by_key(|p| (&p.class, p.id));
+    let mut ends = BTreeMap::new();
+    for of_class in sorted.chunk_by(|a, b| a.class == b.class) {
+        let mut before = i64::MIN;
+        for (at, partition) in of_class.iter().enumerate() {
+            let Some(seal) = partition.seal else { continue };
+            let next = || of_class[at + 1..].iter().map(|later| later.opened).find(|opened| *opened <= now);
+            let closed = if seal.closed <= now { seal.closed } else { next().unwrap_or(now) };
+            before = before.max(closed);
+            ends.insert(partition.id, before);
+        }
+    }
+    ends
 }
 
 #[cfg(test)]

@@ -50,6 +50,22 @@ fn what_is_old_or_too_much_goes_oldest_first() {
 }
 
 #[test]
+fn what_a_wrong_clock_noted_is_mended_from_the_neighbours() {
+    let (ahead, behind) = (70_000, 5);
+    let aged = policies(Policy { age: Some(100), bytes: None, yields: true }, FOREVER);
+    let all = [
+        partition(0, "default", 1_000, Some(1_010), 1),
+        // Closed while the clock was ahead; then behind a reboot without a clock; then all is well.
+        partition(1, "default", 1_010, Some(ahead), 1),
+        partition(2, "default", 1_020, Some(1_050), 1),
+        partition(3, "default", behind, Some(behind + 3), 1),
+        partition(4, "default", 1_060, None, 1),
+    ];
+    let gone = |now| goes(&all, &aged, Disk::default(), now).len();
+    assert_eq!([1_100, 1_111, 1_121, 1_150, 1_151].map(gone), [0, 1, 2, 2, 4]);
+}
+
+#[test]
 fn an_open_partition_with_old_entries_is_closed_first() {
     let aged = policies(Policy { age: Some(25), bytes: None, yields: true }, FOREVER);
     let open = [partition(0, "default", 0, None, 1), partition(1, "audit", 0, None, 1)];

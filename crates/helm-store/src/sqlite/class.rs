@@ -1,21 +1,34 @@
 //! The writing side of one class: its open segment and the one connection that writes there.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteJournalMode;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::checkpoint::{self, Backlog};
 use super::commit::{self, Refused};
-use super::error::engine_error;
+use super::error::{engine_error, file_error};
 use super::segment::{self, Segment};
-use super::{connect, files, migrate, refuse};
+use super::{connect, files, migrate, stale};
 use crate::commit::{ClassState, Commit};
 use crate::engine::EngineError;
 use crate::id::PartitionId;
 use crate::partition::{Partition, Seal};
+
+/// Between two looks whether the file is still where it was.
+const LOOK: Duration = Duration::from_secs(1);
+
+async fn inode(path: &Path) -> Result<u64, EngineError> {
+    let path = path.to_owned();
+    files::off(move || {
+        std::fs::metadata(&path).map(|m| m.ino()).map_err(|e| file_error("could not look for", &path, e))
+    })
+    .await
+}
 
 /// Writes in one class. After an error it begins anew from what the file says, for it is not known what became of the transaction.
 pub(super) struct Writer {
@@ -30,6 +43,9 @@ pub(super) struct Writer {
 
 struct Live {
     connection: SqliteConnection,
+    /// The file that it writes to, and when it was last seen under its name.
+    inode: u64,
+    seen: Instant,
     /// Numbers of the names that the segment knows.
     services: HashMap<String, i64>,
 }
@@ -48,18 +64,35 @@ impl Writer {
     ) -> Result<Self, EngineError> {
         let path = log.join(files::segment_name(new.id.number, &new.class));
         if path.exists() {
-            return Self::begun(path, new).await;
+            return Self::begun(path, new, former).await;
         }
+        Self::create(path, new, former).await
+    }
+
+    async fn create(
+        path: PathBuf,
+        new: &Partition,
+        former: Option<(PartitionId, Seal, &PathBuf)>,
+    ) -> Result<Self, EngineError> {
         let closed = former.map(|(id, seal, _)| (id, seal.closed));
         segment::create(&path, new, closed, former.map(|(_, _, path)| path.as_path())).await?;
         Ok(Self::of(Segment::new(path, new.clone(), false)))
     }
 
-    /// A call that was given up may have made the file.
-    async fn begun(path: PathBuf, new: &Partition) -> Result<Self, EngineError> {
+    /// A call that was given up or failed may have made the file: nothing was ever written into it. One that begins at another time is made anew.
+    async fn begun(
+        path: PathBuf,
+        new: &Partition,
+        former: Option<(PartitionId, Seal, &PathBuf)>,
+    ) -> Result<Self, EngineError> {
         let record = segment::load(&path).await?.record;
+        if record != *new && (Partition { opened: new.opened, ..record.clone() }) == *new {
+            let made = path.clone();
+            files::off(move || files::remove(&made)).await?;
+            return Self::create(path, new, former).await;
+        }
         if record != *new {
-            return Err(refuse(format!(
+            return Err(stale(format!(
                 "there is another partition {} already: `{}`",
                 new.id,
                 path.display()
@@ -101,10 +134,26 @@ impl Writer {
                     self.segment.with(|record| record.contents = contents);
                     self.unsure = false;
                 }
-                Live { connection, services: services.into_iter().collect() }
+                let services = services.into_iter().collect();
+                Live { connection, inode: inode(path).await?, seen: Instant::now(), services }
             }
         };
         Ok(self.live.insert(live))
+    }
+
+    /// SQLite writes on into a file that was moved or deleted: nobody would ever find that.
+    async fn is_in_place(&mut self) -> Result<(), EngineError> {
+        let path = self.segment.path.clone();
+        let live = self.live().await?;
+        if live.seen.elapsed() < LOOK {
+            return Ok(());
+        }
+        live.seen = Instant::now();
+        if inode(&path).await.is_ok_and(|there| there == live.inode) {
+            return Ok(());
+        }
+        self.live = None;
+        Err(EngineError::Damaged(format!("`{}` was moved or deleted while it was written", path.display())))
     }
 
     /// Where the class stands.
@@ -117,31 +166,45 @@ impl Writer {
 
     /// Carries out one transaction.
     pub(super) async fn commit(&mut self, commit: &Commit) -> Result<(), EngineError> {
+        self.run(commit, async |live| commit::commit(&mut live.connection, &mut live.services, commit).await)
+            .await?;
+        self.segment.with(|record| record.contents = commit.contents.clone());
+        self.backlog.add(commit);
+        Ok(())
+    }
+
+    /// Whether it would be carried out.
+    pub(super) async fn try_out(&mut self, commit: &Commit) -> Result<(), EngineError> {
+        self.run(commit, async |live| commit::try_out(&mut live.connection, &live.services, commit).await)
+            .await
+    }
+
+    async fn run(
+        &mut self,
+        commit: &Commit,
+        work: impl AsyncFnOnce(&mut Live) -> Result<(), Refused>,
+    ) -> Result<(), EngineError> {
         let open = self.segment.with(|record| record.id);
         if commit.partition != open {
             let has = self.state().await?.number;
             if commit.number <= has {
                 return Err(EngineError::NotNext { asked: commit.number, has });
             }
-            return Err(refuse(format!("partition {} is not open, {open} is", commit.partition)));
+            return Err(stale(format!("partition {} is not open, {open} is", commit.partition)));
         }
-        self.live().await?;
+        self.is_in_place().await?;
         // Taken out while it works: a call that is given up leaves none, and the next one begins anew.
         let Some(mut live) = self.live.take() else { return Ok(()) };
         self.unsure = true;
-        match commit::commit(&mut live.connection, &mut live.services, commit).await {
-            Ok(()) => {
-                self.segment.with(|record| record.contents = commit.contents.clone());
-                self.backlog.add(commit);
-                (self.live, self.unsure) = (Some(live), false);
-                Ok(())
+        let answer = match work(&mut live).await {
+            Err(Refused::Failed(error)) => {
+                return Err(engine_error("could not commit", &self.segment.path, error));
             }
-            Err(Refused::NotNext(error)) => {
-                (self.live, self.unsure) = (Some(live), false);
-                Err(error)
-            }
-            Err(Refused::Failed(error)) => Err(engine_error("could not commit", &self.segment.path, error)),
-        }
+            Err(Refused::NotNext(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
+        (self.live, self.unsure) = (Some(live), false);
+        answer
     }
 
     /// Writes the end of the partition into it, and closes it.

@@ -7,14 +7,9 @@ use std::sync::{Arc, LazyLock};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, SqliteConnection};
 
-use crate::commit::{Commit, CountKey, Once};
+use crate::commit::{Commit, CountKey};
 use crate::engine::EngineError;
 use crate::entry::Entry;
-
-/// A day: how long keys are remembered, nanoseconds.
-const DAY: i64 = 86_400 * 1_000_000_000;
-/// Keys that are remembered at most.
-const KEYS: i64 = 100_000;
 
 /// Why a transaction was not carried out.
 pub(super) enum Refused {
@@ -99,8 +94,10 @@ static CURSORS: LazyLock<Many> = LazyLock::new(|| {
     let head = "INSERT OR REPLACE INTO cursor (service, segment, position)";
     Many::new(head, 3, "", &[64, 16, 4, 1])
 });
-static SENDERS: LazyLock<Many> =
-    LazyLock::new(|| Many::new("INSERT OR REPLACE INTO sender (name, number, kept)", 3, "", &[64, 16, 4, 1]));
+static SENDERS: LazyLock<Many> = LazyLock::new(|| {
+    let head = "INSERT OR REPLACE INTO sender (name, number, seen, kept)";
+    Many::new(head, 4, "", &[64, 16, 4, 1])
+});
 static KEYS_KEPT: LazyLock<Many> =
     LazyLock::new(|| Many::new("INSERT OR REPLACE INTO key (key, kept)", 2, "", &[64, 16, 4, 1]));
 
@@ -111,26 +108,47 @@ pub(super) async fn commit(
     commit: &Commit,
 ) -> Result<(), Refused> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    advance(&mut transaction, commit).await?;
-    let new = name_services(&mut transaction, services, commit).await?;
+    let new = carry_out(&mut transaction, services, commit).await?;
+    transaction.commit().await?;
+    services.extend(new);
+    Ok(())
+}
+
+/// The same, taken back at the end.
+pub(super) async fn try_out(
+    connection: &mut SqliteConnection,
+    services: &HashMap<String, i64>,
+    commit: &Commit,
+) -> Result<(), Refused> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    carry_out(&mut transaction, services, commit).await?;
+    Ok(transaction.rollback().await?)
+}
+
+/// Returns the names that are new.
+async fn carry_out(
+    transaction: &mut SqliteConnection,
+    services: &HashMap<String, i64>,
+    commit: &Commit,
+) -> Result<HashMap<String, i64>, Refused> {
+    advance(transaction, commit).await?;
+    let new = name_services(transaction, services, commit).await?;
     let number = |name: &str| services.get(name).or_else(|| new.get(name)).copied().unwrap_or(0);
     ENTRIES
-        .run(&mut transaction, &commit.entries, |to, entry| bind(to, entry, number(&entry.body.service)))
+        .run(transaction, &commit.entries, |to, entry| bind(to, entry, number(&entry.body.service)))
         .await?;
     let mut counts: Vec<(&CountKey, u64)> = commit.counts.iter().map(|(key, n)| (key, *n)).collect();
     COUNTS.pad(&mut counts, |(key, _)| (*key, 0));
     COUNTS
-        .run(&mut transaction, &counts, |to, (key, n)| {
+        .run(transaction, &counts, |to, (key, n)| {
             to.add(key.minute)?;
             to.add(number(&key.service))?;
             to.add(key.level.number())?;
             to.add(n.cast_signed())
         })
         .await?;
-    remember(&mut transaction, commit).await?;
-    transaction.commit().await?;
-    services.extend(new);
-    Ok(())
+    remember(transaction, commit).await?;
+    Ok(new)
 }
 
 /// Moves the class's state on, if this is its next transaction.
@@ -202,7 +220,7 @@ fn bind(to: &mut SqliteArguments, entry: &Entry, service: i64) -> Result<(), sql
     to.add(entry.digest)
 }
 
-/// Cursors, and what senders sent.
+/// Cursors, and what senders sent. What need no longer be remembered goes with the partition: the next one begins without it.
 async fn remember(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {
     let cursors: Vec<_> = commit.cursors.iter().collect();
     CURSORS
@@ -212,36 +230,19 @@ async fn remember(connection: &mut SqliteConnection, commit: &Commit) -> Result<
             to.add(position.offset.cast_signed())
         })
         .await?;
-    let (mut senders, mut keys) = (Vec::new(), Vec::new());
-    for once in &commit.once {
-        match once {
-            Once::Sequence { sender, number } => senders.push((sender, number)),
-            Once::Key(key) => keys.push(key),
-        }
-    }
+    let senders: Vec<_> = commit.senders.iter().collect();
     SENDERS
-        .run(connection, &senders, |to, (sender, number)| {
+        .run(connection, &senders, |to, (sender, numbers)| {
             to.add(sender.as_str())?;
-            to.add(number.cast_signed())?;
-            to.add(commit.arrived)
+            to.add(numbers.last.cast_signed())?;
+            to.add(numbers.window.cast_signed())?;
+            to.add(numbers.at)
         })
         .await?;
-    if keys.is_empty() {
-        return Ok(());
-    }
     KEYS_KEPT
-        .run(connection, &keys, |to, key| {
+        .run(connection, &commit.keys, |to, key| {
             to.add(key.as_str())?;
             to.add(commit.arrived)
         })
-        .await?;
-    sqlx::query("DELETE FROM key WHERE kept < ?")
-        .bind(commit.arrived - DAY)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("DELETE FROM key WHERE kept <= (SELECT kept FROM key ORDER BY kept DESC LIMIT 1 OFFSET ?)")
-        .bind(KEYS)
-        .execute(connection)
-        .await?;
-    Ok(())
+        .await
 }

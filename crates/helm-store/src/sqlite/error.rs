@@ -11,6 +11,8 @@ mod code {
     pub(super) const LOCKED: i32 = 6;
     pub(super) const READONLY: i32 = 8;
     pub(super) const IOERR: i32 = 10;
+    /// Extended: the file was moved or deleted under the connection.
+    pub(super) const READONLY_DBMOVED: i32 = 1032;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CANTOPEN: i32 = 14;
@@ -35,6 +37,9 @@ pub(crate) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> Engi
         code::IOERR if code::IOERR_OF_CONTENT.contains(&extended) => EngineError::Damaged(text),
         code::IOERR | code::BUSY | code::LOCKED => EngineError::Away(text),
         code::CORRUPT | code::NOTADB => EngineError::Damaged(text),
+        code::READONLY if extended == code::READONLY_DBMOVED => {
+            EngineError::Damaged(format!("{text}; somebody moved or deleted the file"))
+        }
         code::READONLY => EngineError::Denied(format!(
             "{text}; the disk or the file is read-only: make it writable, or give helmd another home"
         )),

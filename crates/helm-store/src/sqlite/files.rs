@@ -11,8 +11,8 @@ use super::error::file_error;
 use crate::engine::EngineError;
 use crate::partition::Class;
 
-/// Files that SQLite keeps beside a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Files beside a database: SQLite's own, and the mark of one that turned bad.
+const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".suspect"];
 
 /// How the names of files begin that retention took out of the log.
 const GONE: &str = ".gone-";
@@ -63,6 +63,8 @@ pub(super) fn segment_class(path: &Path) -> Option<Class> {
 pub(super) struct Listing {
     /// Segments, by number.
     pub(super) segments: Vec<(u32, PathBuf)>,
+    /// Databases whose names Helm never gave: copies that somebody made.
+    pub(super) strange: Vec<PathBuf>,
     /// Highest number that was ever given, as far as names tell.
     pub(super) highest: Option<u32>,
 }
@@ -85,7 +87,7 @@ pub(super) fn segments(log: &Path) -> Result<Vec<PathBuf>, EngineError> {
 /// Lists segments, and takes away what a crash left half made.
 pub(super) fn list(log: &Path) -> Result<Listing, EngineError> {
     let failed = |e| file_error("could not list", log, e);
-    let mut listing = Listing { segments: Vec::new(), highest: None };
+    let mut listing = Listing { segments: Vec::new(), strange: Vec::new(), highest: None };
     for item in fs::read_dir(log).map_err(failed)? {
         let path = item.map_err(failed)?.path();
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
@@ -93,8 +95,11 @@ pub(super) fn list(log: &Path) -> Result<Listing, EngineError> {
             fs::remove_file(&path).map_err(|e| file_error("could not remove", &path, e))?;
         } else if let Some(number) = segment_number(name) {
             listing.highest = listing.highest.max(Some(number));
-            if path.extension().is_some_and(|e| e == "db") {
+            let is_ours = segment_class(&path).is_some_and(|class| segment_name(number, &class) == name);
+            if is_ours {
                 listing.segments.push((number, path));
+            } else if path.extension().is_some_and(|e| e == "db") {
+                listing.strange.push(path);
             }
         }
     }

@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Executor as _};
 use super::connect::{self, Readers};
 use super::error::engine_error;
 use super::segment::Segment;
-use super::{files, migrate, read, refuse};
+use super::{files, migrate, read, stale};
 use crate::engine::EngineError;
 use crate::packed::Packed;
 
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Finishes a segment. May be done again: what is done is left.
 pub(super) async fn finish(readers: &Arc<Readers>, segment: &Arc<Segment>) -> Result<(), EngineError> {
     if segment.with(|record| record.seal.is_none()) {
-        return Err(refuse(format!(
+        return Err(stale(format!(
             "`{}` is open: only sealed partitions are finished",
             segment.path.display()
         )));

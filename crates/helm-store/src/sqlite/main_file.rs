@@ -6,6 +6,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::connect;
+use super::damage::Damage;
 use super::error::engine_error;
 use crate::engine::EngineError;
 
@@ -14,13 +15,14 @@ type Slot = Mutex<Option<SqliteConnection>>;
 /// The file with what is not the log.
 pub(super) struct MainFile {
     path: PathBuf,
+    damage: Damage,
     writer: Slot,
     reader: Slot,
 }
 
 impl MainFile {
-    pub(super) fn at(path: PathBuf) -> Self {
-        Self { path, writer: Slot::default(), reader: Slot::default() }
+    pub(super) fn at(path: PathBuf, damage: Damage) -> Self {
+        Self { path, damage, writer: Slot::default(), reader: Slot::default() }
     }
 
     /// Runs `work` on the connection that writes. One that failed, or whose caller went away, is not used again: what it had begun is rolled back.
@@ -32,9 +34,10 @@ impl MainFile {
         let mut slot = self.writer.lock().await;
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => connect::lenient_writer(&self.path).await?,
+            None => self.damage.note(&self.path, connect::lenient_writer(&self.path).await).await?,
         };
-        let done = work(&mut connection).await.map_err(|e| engine_error(what, &self.path, e))?;
+        let done = work(&mut connection).await.map_err(|e| engine_error(what, &self.path, e));
+        let done = self.damage.note(&self.path, done).await?;
         *slot = Some(connection);
         Ok(done)
     }
@@ -48,9 +51,10 @@ impl MainFile {
         let mut slot = self.reader.lock().await;
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => connect::reader(&self.path).await?,
+            None => self.damage.note(&self.path, connect::reader(&self.path).await).await?,
         };
-        let done = work(&mut connection).await.map_err(|e| engine_error(what, &self.path, e))?;
+        let done = work(&mut connection).await.map_err(|e| engine_error(what, &self.path, e));
+        let done = self.damage.note(&self.path, done).await?;
         *slot = Some(connection);
         Ok(done)
     }

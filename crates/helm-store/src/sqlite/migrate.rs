@@ -16,6 +16,7 @@ pub(super) const MAIN: &[&str] = &[
 pub(super) const SEGMENT: &[&str] = &[
     include_str!("../../../../migrations/sqlite/segment/0001_log.sql"),
     include_str!("../../../../migrations/sqlite/segment/0002_packed.sql"),
+    include_str!("../../../../migrations/sqlite/segment/0003_once.sql"),
 ];
 
 /// Version that a file has: the number of steps that were taken. A newer one than `steps` know is refused.

@@ -16,6 +16,7 @@ mod class;
 mod commit;
 mod condition;
 mod connect;
+mod damage;
 mod dissolve;
 pub(crate) mod error;
 pub(crate) mod files;
@@ -46,6 +47,7 @@ use crate::partition::{Class, Partition, Seal};
 use crate::protection::Protection;
 use class::Writer;
 use connect::Readers;
+use damage::Damage;
 use main_file::MainFile;
 pub use protect::protection;
 use segment::Segment;
@@ -65,7 +67,10 @@ pub struct SqliteEngine {
     readers: Arc<Readers>,
     tasks: TaskTracker,
     notes: Vec<String>,
-    _lock: File,
+    lost: Vec<String>,
+    damage: Damage,
+    /// Held until it is let go.
+    lock: Mutex<Option<File>>,
 }
 
 impl std::fmt::Debug for SqliteEngine {
@@ -91,9 +96,24 @@ impl SqliteEngine {
         open::open(dir, instance).await
     }
 
-    /// What the operator must be told of the opening: files that were damaged, a partition that was sealed afterwards.
+    /// What the operator must be told of the opening: a partition that was sealed afterwards, a class that goes on elsewhere.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Files that were damaged and moved aside at the opening, in words.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    /// Waits until a file that is written turns out to be damaged. Opened anew, the store moves it aside and goes on without.
+    pub async fn damaged(&self) -> String {
+        self.damage.first().await
+    }
+
+    /// Lets another opening have the store, whoever still reads from this one.
+    pub fn let_go(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn all(&self) -> Vec<Arc<Segment>> {
@@ -115,6 +135,14 @@ impl SqliteEngine {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).get(class).cloned()
     }
 
+    /// A closed partition that is damaged holds up nobody: only reads in it fail.
+    async fn note_of<T>(&self, segment: &Segment, answer: Result<T, EngineError>) -> Result<T, EngineError> {
+        if segment.with(|record| record.seal.is_some()) {
+            return answer;
+        }
+        self.damage.note(&segment.path, answer).await
+    }
+
     async fn end(&self) -> Result<(), EngineError> {
         self.tasks.close();
         self.tasks.wait().await;
@@ -125,7 +153,9 @@ impl SqliteEngine {
         for writer in writers.into_values() {
             writer.lock().await.close().await?;
         }
-        self.main.close().await
+        let closed = self.main.close().await;
+        self.let_go();
+        closed
     }
 
     async fn states(&self) -> Result<Vec<ClassState>, EngineError> {
@@ -133,7 +163,9 @@ impl SqliteEngine {
             self.writers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let mut states = Vec::new();
         for writer in writers {
-            states.push(writer.lock().await.state().await?);
+            let mut writer = writer.lock().await;
+            let state = writer.state().await;
+            states.push(self.damage.note(&writer.segment().path, state).await?);
         }
         Ok(states)
     }
@@ -141,10 +173,7 @@ impl SqliteEngine {
     async fn begin(&self, new: &Partition, seal: Option<(PartitionId, Seal)>) -> Result<(), EngineError> {
         let _one_at_a_time = self.beginning.lock().await;
         if new.id.instance != self.instance {
-            return Err(refuse(format!(
-                "this store is that of instance {}, not {}",
-                self.instance.0, new.id
-            )));
+            return Err(stale(format!("this store is that of instance {}, not {}", self.instance.0, new.id)));
         }
         let former = self.writer(&new.class);
         let Some(former) = former else {
@@ -160,14 +189,16 @@ impl SqliteEngine {
         }
         let Some((former, seal)) = seal.filter(|(id, _)| writer.segment().with(|record| record.id == *id))
         else {
-            return Err(refuse(format!(
+            return Err(stale(format!(
                 "partition {} of the class `{}` must be sealed when {} is opened",
                 writer.segment().record().id,
                 new.class.0,
                 new.id
             )));
         };
-        let mut next = Writer::begin(&self.log, new, Some((former, seal, &writer.segment().path))).await?;
+        let path = &writer.segment().path;
+        let begun = Writer::begin(&self.log, new, Some((former, seal, path))).await;
+        let mut next = self.damage.note(path, begun).await?;
         // From here on the new one is what the next opening goes on with.
         self.put(next.segment());
         std::mem::swap(&mut *writer, &mut next);
@@ -187,11 +218,12 @@ impl SqliteEngine {
 
     async fn carry_out(&self, commit: &Commit) -> Result<(), EngineError> {
         let Some(writer) = self.writer(&commit.class) else {
-            return Err(refuse(format!("the class `{}` has no open partition", commit.class.0)));
+            return Err(stale(format!("the class `{}` has no open partition", commit.class.0)));
         };
         let due = {
             let mut writer = writer.lock().await;
-            writer.commit(commit).await?;
+            let done = writer.commit(commit).await;
+            self.damage.note(&writer.segment().path, done).await?;
             writer.backlog().is_due()
         };
         if due {
@@ -200,10 +232,17 @@ impl SqliteEngine {
         Ok(())
     }
 
+    async fn attempt(&self, commit: &Commit) -> Result<(), EngineError> {
+        let Some(writer) = self.writer(&commit.class) else {
+            return Err(stale(format!("the class `{}` has no open partition", commit.class.0)));
+        };
+        writer.lock().await.try_out(commit).await
+    }
+
     async fn take_away(&self, partition: PartitionId) -> Result<(), EngineError> {
         let Some(segment) = self.segment(partition) else { return Ok(()) };
         if segment.with(|record| record.seal.is_none()) {
-            return Err(refuse(format!("partition {partition} is open: only sealed ones are taken away")));
+            return Err(stale(format!("partition {partition} is open: only sealed ones are taken away")));
         }
         let path = segment.path.clone();
         let gone = files::off(move || files::set_apart(&path)).await?;
@@ -232,6 +271,11 @@ impl SqliteEngine {
 /// What was asked for is not what may be.
 fn refuse(what: String) -> EngineError {
     EngineError::Other { what: "refused".into(), source: what.into() }
+}
+
+/// What was asked for does not fit what is there by now.
+fn stale(what: String) -> EngineError {
+    EngineError::Stale(what)
 }
 
 impl LogEngine for SqliteEngine {
@@ -270,6 +314,10 @@ impl LogEngine for SqliteEngine {
         Box::pin(self.carry_out(commit))
     }
 
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(self.attempt(commit))
+    }
+
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {
         Box::pin(async move {
             match self.segment(partition) {
@@ -291,7 +339,10 @@ impl LogEngine for SqliteEngine {
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Entry>> {
         Box::pin(async move {
             match self.segment(scan.partition) {
-                Some(segment) => scan::scan(&self.readers, &segment, scan).await,
+                Some(segment) => {
+                    let found = scan::scan(&self.readers, &segment, scan).await;
+                    self.note_of(&segment, found).await
+                }
                 None => Ok(Vec::new()),
             }
         })
@@ -301,7 +352,10 @@ impl LogEngine for SqliteEngine {
         Box::pin(async move {
             let Some(partition) = id.partition() else { return Ok(None) };
             match self.segment(partition) {
-                Some(segment) => read::get(&self.readers, &segment, partition, id.row()).await,
+                Some(segment) => {
+                    let found = read::get(&self.readers, &segment, partition, id.row()).await;
+                    self.note_of(&segment, found).await
+                }
                 None => Ok(None),
             }
         })
@@ -310,7 +364,10 @@ impl LogEngine for SqliteEngine {
     fn counts(&self, partition: PartitionId, from: i64, to: i64) -> Answer<'_, Vec<Count>> {
         Box::pin(async move {
             match self.segment(partition) {
-                Some(segment) => read::counts(&self.readers, &segment, from, to).await,
+                Some(segment) => {
+                    let counts = read::counts(&self.readers, &segment, from, to).await;
+                    self.note_of(&segment, counts).await
+                }
                 None => Ok(Vec::new()),
             }
         })

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::class::Writer;
 use super::connect::{self, Readers};
+use super::damage::{self, Damage};
 use super::error::engine_error;
 use super::main_file::MainFile;
 use super::segment::{self, Segment};
@@ -33,35 +34,48 @@ pub(super) async fn open(dir: &Path, instance: Instance) -> Result<SqliteEngine,
         Ok((lock, files::list(&directory)?, main))
     })
     .await?;
-    let mut notes = Vec::new();
+    let mut lost = Vec::new();
     // Where main.db was lost, the log knows.
     let drawn = instance_of_log(&listing).await.unwrap_or(instance);
-    let instance = instance_of(&main, drawn, &mut notes).await?;
-    let mut opening =
-        Opening { log: log.clone(), instance, highest: listing.highest, classes: BTreeMap::new(), notes };
+    let instance = instance_of(&main, drawn, &mut lost).await?;
+    let mut opening = Opening {
+        log: log.clone(),
+        instance,
+        highest: listing.highest,
+        classes: BTreeMap::new(),
+        numbers: BTreeMap::new(),
+        notes: Vec::new(),
+        lost,
+    };
+    for path in listing.strange {
+        opening.leave(&path, "has a name that Helm does not give");
+    }
     for (number, path) in listing.segments {
         opening.take(number, path).await?;
     }
-    let (segments, writers, notes) = opening.finish().await?;
+    let Opened { segments, writers, notes, lost } = opening.finish().await?;
+    let damage = Damage::none();
     Ok(SqliteEngine {
         instance,
         log,
-        main: MainFile::at(main),
+        main: MainFile::at(main, damage.clone()),
         segments: RwLock::new(segments),
         writers: Mutex::new(writers),
         beginning: tokio::sync::Mutex::default(),
         readers: Readers::new(),
         tasks: TaskTracker::new(),
         notes,
-        _lock: lock,
+        lost,
+        damage,
+        lock: Mutex::new(Some(lock)),
     })
 }
 
 /// The instance's number: the one that is written, or `drawn` where none is.
-async fn instance_of(main: &Path, drawn: Instance, notes: &mut Vec<String>) -> Result<Instance, EngineError> {
+async fn instance_of(main: &Path, drawn: Instance, lost: &mut Vec<String>) -> Result<Instance, EngineError> {
     match read_main(main, drawn).await {
         Err(EngineError::Damaged(why)) => {
-            notes.push(set_aside(main, &why).await?);
+            lost.push(set_aside(main, &why).await?);
             let path = main.to_owned();
             files::off(move || files::make_file(&path)).await?;
             read_main(main, drawn).await
@@ -71,6 +85,7 @@ async fn instance_of(main: &Path, drawn: Instance, notes: &mut Vec<String>) -> R
 }
 
 async fn read_main(main: &Path, drawn: Instance) -> Result<Instance, EngineError> {
+    damage::look_into(main).await?;
     let mut connection = connect::writer(main, SqliteJournalMode::Wal).await?;
     migrate::migrate(&mut connection, main, migrate::MAIN).await?;
     let failed = |e| engine_error("could not read the instance's number", main, e);
@@ -142,18 +157,33 @@ struct Opening {
     instance: Instance,
     highest: Option<u32>,
     classes: BTreeMap<Class, OfClass>,
+    /// Whose each partition is.
+    numbers: BTreeMap<u32, Class>,
     notes: Vec<String>,
+    lost: Vec<String>,
 }
 
-type Opened = (BTreeMap<u32, Arc<Segment>>, BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>, Vec<String>);
+/// What the opening came to.
+struct Opened {
+    segments: BTreeMap<u32, Arc<Segment>>,
+    writers: BTreeMap<Class, Arc<tokio::sync::Mutex<Writer>>>,
+    notes: Vec<String>,
+    lost: Vec<String>,
+}
+
+fn has_name_of(path: &Path, record: &Partition) -> bool {
+    path.file_name().is_some_and(|name| *name == *files::segment_name(record.id.number, &record.class))
+}
 
 impl Opening {
     async fn take(&mut self, number: u32, path: PathBuf) -> Result<(), EngineError> {
-        let loaded = match segment::load(&path).await {
-            Ok(loaded) if loaded.record.id.number == number => loaded,
+        let looked = damage::look_into(&path).await;
+        let loaded = match looked.and(segment::load(&path).await) {
+            Ok(loaded) if has_name_of(&path, &loaded.record) => loaded,
             Ok(loaded) => {
-                let why = format!("`{}` says that it is partition {}", path.display(), loaded.record.id);
-                return Err(refuse(format!("{why}: it was renamed or copied; move it away")));
+                let Partition { id, class, .. } = loaded.record;
+                self.leave(&path, &format!("says that it is partition {id} of class {}", class.0));
+                return Ok(());
             }
             Err(EngineError::Damaged(why)) => return self.lose(&path, &why).await,
             Err(error) => return Err(error),
@@ -166,6 +196,14 @@ impl Opening {
                 self.instance.0
             )));
         }
+        if let Some(class) = self.numbers.insert(number, loaded.record.class.clone()) {
+            return Err(refuse(format!(
+                "both class {} and class {} have a partition {number} in `{}`: one is a copy or was made by hand; move it away",
+                class.0,
+                loaded.record.class.0,
+                self.log.display()
+            )));
+        }
         let of_class = self.classes.entry(loaded.record.class.clone()).or_insert_with(OfClass::new);
         // Finished is what is read-only: the indexes come before that.
         let read_only = std::fs::metadata(&path).is_ok_and(|m| m.permissions().readonly());
@@ -176,8 +214,16 @@ impl Opening {
         Ok(())
     }
 
+    /// What is no partition of this store, whatever it is, is neither read nor touched.
+    fn leave(&mut self, path: &Path, why: &str) {
+        self.notes.push(format!(
+            "`{}` {why}: it is a copy or was renamed, and is left alone. Move it out of the directory of the log.",
+            path.display()
+        ));
+    }
+
     async fn lose(&mut self, path: &Path, why: &str) -> Result<(), EngineError> {
-        self.notes.push(set_aside(path, why).await?);
+        self.lost.push(set_aside(path, why).await?);
         // What the file says of its class cannot be trusted; its name can.
         if let Some(class) = files::segment_class(path) {
             self.classes.entry(class).or_insert_with(OfClass::new).lost = Some(path.to_owned());
@@ -202,7 +248,7 @@ impl Opening {
                 writers.insert(class, Arc::new(tokio::sync::Mutex::new(Writer::of(newest))));
             }
         }
-        Ok((segments, writers, self.notes))
+        Ok(Opened { segments, writers, notes: self.notes, lost: self.lost })
     }
 
     /// Older segments that a crash left open are sealed from what the next one knows. One that does not end where the next begins is no such one: it

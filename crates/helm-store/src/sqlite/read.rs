@@ -18,8 +18,10 @@ use crate::id::{PartitionId, ROWS_PER_PARTITION};
 pub(super) const COLUMNS: &str = "e.row, e.at, (SELECT name FROM service WHERE id = e.service), e.level, e.flags, e.source, e.stream, \
      e.plain, e.message, e.context, e.trace, e.user, e.hostname, e.process, e.seen, e.digest";
 
-/// Entries in a piece of `rows`: bounded in number; one entry is bounded by whoever appends.
-const PIECE: u32 = 1000;
+/// Entries in one piece of `rows`, and its weight as far as the piece before tells.
+const PIECE: usize = 1000;
+const FIRST: usize = 32;
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Makes an entry of a row that was selected by [`COLUMNS`].
 pub(super) fn entry(row: &SqliteRow, partition: PartitionId) -> Result<Entry, sqlx::Error> {
@@ -179,17 +181,20 @@ pub(super) async fn send_rows(
 ) {
     // Rows below the first were put in by hand: they are met, too.
     let mut from = if from == 0 { i64::MIN } else { i64::from(from) };
+    let mut limit = FIRST;
     loop {
         // Nothing is lent while the other side thinks.
         let Ok(place) = to.reserve().await else { return };
         let piece = tokio::select! {
-            piece = read_piece(&readers, &segment, partition, from) => piece,
+            piece = read_piece(&readers, &segment, partition, from, limit) => piece,
             () = to.closed() => return,
         };
         match piece {
             Ok(piece) if piece.is_empty() => return,
             Ok(piece) => {
                 from = piece.last().map_or(from, |last| i64::from(last.id.row()) + 1);
+                let bytes: usize = piece.iter().map(|entry| entry.body.weight()).sum();
+                limit = (PIECE_BYTES * piece.len() / bytes.max(1)).clamp(20, PIECE);
                 place.send(Ok(piece));
             }
             Err(error) => {
@@ -205,9 +210,10 @@ async fn read_piece(
     segment: &Arc<Segment>,
     partition: PartitionId,
     from: i64,
+    limit: usize,
 ) -> Result<Vec<Entry>, EngineError> {
     let mut reader = readers.get(segment).await?;
-    let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row >= ? ORDER BY e.row LIMIT {PIECE}");
+    let sql = format!("SELECT {COLUMNS} FROM entry e WHERE e.row >= ? ORDER BY e.row LIMIT {limit}");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
         .fetch_all(reader.ask()?)

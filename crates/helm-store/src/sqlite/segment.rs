@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::sqlite::{SqliteJournalMode, SqliteRow};
-use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
 use tokio::sync::RwLock;
 
 use super::error::engine_error;
@@ -16,7 +16,9 @@ use crate::commit::{ClassState, Position};
 use crate::engine::EngineError;
 use crate::entry::Level;
 use crate::id::{Instance, PartitionId};
+use crate::once::{KEY_AGE, KEYS, Numbers, SENDER_AGE};
 use crate::partition::{Class, Contents, Partition, Seal, level_slot};
+use crate::writer::ledger::SENDERS;
 
 /// A partition and its file.
 #[derive(Debug)]
@@ -165,9 +167,15 @@ pub(super) async fn state(
     let cursors = sqlx::query_as::<_, (String, i64, i64)>("SELECT service, segment, position FROM cursor")
         .fetch_all(&mut *connection)
         .await?;
-    let senders = sqlx::query_as::<_, (String, i64)>("SELECT name, number FROM sender")
-        .fetch_all(&mut *connection)
-        .await?;
+    let seen = seen(connection, "main").await?;
+    let senders = AssertSqlSafe(format!("SELECT name, number, {seen}, kept FROM sender"));
+    let senders: Vec<(String, i64, i64, i64)> = sqlx::query_as(senders).fetch_all(&mut *connection).await?;
+    let mut keys: Vec<(String, i64)> =
+        sqlx::query_as("SELECT key, kept FROM key ORDER BY kept DESC, key DESC LIMIT ?")
+            .bind(most(KEYS))
+            .fetch_all(&mut *connection)
+            .await?;
+    keys.reverse();
     let position = |segment: i64, offset: i64| Position {
         segment: segment.cast_unsigned(),
         offset: offset.cast_unsigned(),
@@ -179,14 +187,31 @@ pub(super) async fn state(
         arrived: row.try_get("arrived")?,
         open,
         cursors: cursors.into_iter().map(|(service, s, o)| (service, position(s, o))).collect(),
-        senders: senders.into_iter().map(|(name, number)| (name, number.cast_unsigned())).collect(),
-        keys: sqlx::query_scalar("SELECT key FROM key").fetch_all(&mut *connection).await?,
+        senders: senders
+            .into_iter()
+            .map(|(name, last, window, at)| {
+                (name, Numbers { last: last.cast_unsigned(), window: window.cast_unsigned(), at })
+            })
+            .collect(),
+        keys,
         queue: row.try_get::<i64, _>("queue")?.cast_unsigned(),
     })
 }
 
-/// Senders that are remembered: those who sent last.
-const SENDERS: u32 = 100_000;
+/// Which of a sender's batches were kept, in SQL. A segment that was sealed before that was noted knows the last one: all up to it count as kept.
+async fn seen(connection: &mut SqliteConnection, schema: &str) -> Result<&'static str, sqlx::Error> {
+    let noted: bool =
+        sqlx::query_scalar("SELECT count(*) > 0 FROM pragma_table_info('sender', ?) WHERE name = 'seen'")
+            .bind(schema)
+            .fetch_one(connection)
+            .await?;
+    Ok(if noted { "seen" } else { "-1" })
+}
+
+/// As a number in a statement.
+fn most(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
 
 /// Makes the file of a new partition whole, and only then gives it its name. `from` is the segment that the class's state is copied from.
 pub(super) async fn create(
@@ -242,17 +267,29 @@ async fn fill(
     sqlx::query("ATTACH ? AS former").bind(from).execute(&mut *connection).await?;
     sqlx::query(
         "INSERT INTO state (one, number, head, arrived, queue, rows, bytes) \
-         SELECT 1, number, ?, arrived, queue, 0, 0 FROM former.state",
+         SELECT 1, number, ?, min(arrived, ?), queue, 0, 0 FROM former.state",
     )
     .bind(&new.before.0[..])
+    .bind(new.opened)
     .execute(&mut *connection)
     .await?;
     connection.execute("INSERT INTO cursor SELECT * FROM former.cursor").await?;
-    sqlx::query("INSERT INTO sender SELECT * FROM former.sender ORDER BY kept DESC LIMIT ?")
-        .bind(SENDERS)
+    let seen = seen(connection, "former").await?;
+    let senders = format!(
+        "INSERT INTO sender (name, number, seen, kept) SELECT name, number, {seen}, kept FROM former.sender WHERE kept >= ? \
+         ORDER BY kept DESC LIMIT ?"
+    );
+    sqlx::query(AssertSqlSafe(senders))
+        .bind(new.opened.saturating_sub(SENDER_AGE))
+        .bind(most(SENDERS))
         .execute(&mut *connection)
         .await?;
-    connection.execute("INSERT INTO key SELECT * FROM former.key").await?;
+    let keys = "INSERT INTO key SELECT * FROM former.key WHERE kept >= ? ORDER BY kept DESC LIMIT ?";
+    sqlx::query(keys)
+        .bind(new.opened.saturating_sub(KEY_AGE))
+        .bind(most(KEYS))
+        .execute(&mut *connection)
+        .await?;
     connection.execute("DETACH former").await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub use numbers::{Brought, history, numbers};
 
 use crate::chain::{Chain, Head};
-use crate::commit::{ClassState, Commit, CountKey, Once};
+use crate::commit::{ClassState, Commit, CountKey};
 use crate::counts::minute_of;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, flag};
@@ -203,7 +203,8 @@ impl Work<'_> {
             contents,
             counts,
             cursors: BTreeMap::new(),
-            once: Vec::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
             queue: None,
         }
     }
@@ -231,10 +232,8 @@ impl Work<'_> {
         let (class, contents) = (&state.class, last.contents.clone());
         let mut commit = self.commit(class, last.id, Vec::new(), state.head, arrived, contents);
         commit.cursors = state.cursors.clone();
-        let sequence =
-            |(sender, number): (&String, &u64)| Once::Sequence { sender: sender.clone(), number: *number };
-        commit.once = state.senders.iter().map(sequence).collect();
-        commit.once.extend(state.keys.iter().cloned().map(Once::Key));
+        commit.senders = state.senders.clone();
+        commit.keys = state.keys.iter().map(|(key, _)| key.clone()).collect();
         commit.queue = Some(state.queue).filter(|queue| *queue > 0);
         self.to.commit(&commit).await?;
         self.numbers.insert(class.clone(), commit.number);

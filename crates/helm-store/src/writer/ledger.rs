@@ -2,7 +2,7 @@
 //!
 //! [`Ledger::plan`] changes nothing; [`Ledger::opened`] and [`Ledger::committed`] take in what the database has done.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::chain::{Chain, Head};
@@ -10,6 +10,7 @@ use crate::commit::{ClassState, Commit, CountKey, Once, Position};
 use crate::counts::minute_of;
 use crate::entry::{Entry, NewEntry, flag};
 use crate::id::{Instance, PartitionId};
+use crate::once::{KEYS, Keys, Numbers, SENDER_AGE, Seen};
 use crate::partition::{Class, Contents, Partition, RollPolicy, Seal};
 use crate::writer::{Append, AppendError, Part, Queued, Receipt, Refusal};
 
@@ -17,10 +18,8 @@ use crate::writer::{Append, AppendError, Part, Queued, Receipt, Refusal};
 pub const SERVICES: usize = 2_000;
 /// Senders with numbered batches in one class.
 pub const SENDERS: usize = 10_000;
-/// Keys that are remembered in one class.
-const KEYS: usize = 100_000;
-/// How long a key is remembered, nanoseconds.
-const KEY_AGE: i64 = 86_400 * 1_000_000_000;
+/// A clock that goes back by more was ahead before: times of arrival begin anew, in a new partition. Nanoseconds.
+const SET_BACK: i64 = 86_400 * 1_000_000_000;
 /// Weight of one entry; what comes is cut long before.
 const ENTRY_WEIGHT: usize = 8 << 20;
 /// Bytes of a service's name.
@@ -43,7 +42,7 @@ struct Book {
     arrived: i64,
     open: Option<Arc<Partition>>,
     cursors: BTreeMap<String, Position>,
-    senders: BTreeMap<String, u64>,
+    senders: BTreeMap<String, Numbers>,
     keys: Keys,
     queue: u64,
 }
@@ -79,7 +78,7 @@ impl Ledger {
         let open = |id| own().find(|p| p.id == id).cloned().map(Arc::new);
         let book = |state: ClassState| {
             let mut keys = Keys::default();
-            state.keys.into_iter().for_each(|key| keys.add(key, state.arrived));
+            state.keys.iter().for_each(|(key, at)| keys.add(key, *at));
             let book = Book {
                 number: state.number,
                 head: state.head,
@@ -110,6 +109,12 @@ impl Ledger {
         self.books.values().map(|book| book.queue).max().unwrap_or(0)
     }
 
+    /// Where the chain of a class ends, and what its open partition holds.
+    pub(super) fn end(&self, class: &Class) -> Option<(Head, Contents)> {
+        let book = self.books.get(class)?;
+        Some((book.head, book.open.as_ref()?.contents.clone()))
+    }
+
     /// The open partitions.
     pub fn open(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.books.values().filter_map(|book| book.open.as_ref())
@@ -119,12 +124,12 @@ impl Ledger {
     pub fn plan(&self, class: &Class, appends: &mut VecDeque<Append>, now: i64) -> Step {
         let none = Book::none();
         let book = self.books.get(class).unwrap_or(&none);
-        let arrived = book.arrived.max(now);
+        let (arrived, set_back) = (book.arrives(now), book.is_ahead_of(now));
         let empty = Contents::empty();
         let mut draft = Draft::of(book);
         while let Some(append) = appends.front_mut() {
             draft.without_known(append);
-            if let Some(answer) = draft.known(append) {
+            if let Some(answer) = draft.known(append, arrived) {
                 draft.answers.push(answer);
                 appends.pop_front();
                 continue;
@@ -138,9 +143,9 @@ impl Ledger {
                 continue;
             }
             match &book.open {
-                Some(open) if self.roll.takes(open.opened, contents, keeps, arrived) => {
+                Some(open) if !set_back && self.roll.takes(open.opened, contents, keeps, arrived) => {
                     let Some(append) = appends.pop_front() else { break };
-                    draft.take(open.id, append, refused);
+                    draft.take(open.id, append, refused, arrived);
                 }
                 // What is taken already is written first.
                 Some(_) | None if !draft.is_empty() => break,
@@ -154,7 +159,7 @@ impl Ledger {
     pub fn roll(&self, class: &Class, now: i64) -> Option<(Partition, Option<(PartitionId, Seal)>)> {
         let book = self.books.get(class)?;
         book.open.as_ref().filter(|open| open.contents.rows > 0)?;
-        match self.opening(class, book, book.arrived.max(now)) {
+        match self.opening(class, book, book.arrives(now)) {
             Step::Open(partition, seal) => Some((*partition, seal)),
             Step::Write(_) => None,
         }
@@ -172,7 +177,7 @@ impl Ledger {
             disk: 0,
         };
         // When its last entry arrived, not when somebody closed it: retention counts from there.
-        let closed = |open: &Partition| book.arrived.clamp(open.opened, arrived);
+        let closed = |open: &Partition| book.arrived.max(open.opened);
         let seal = book.open.as_ref().map(|open| (open.id, Seal { closed: closed(open), head: book.head }));
         Step::Open(Box::new(partition), seal)
     }
@@ -181,7 +186,8 @@ impl Ledger {
     pub fn opened(&mut self, partition: Partition) {
         self.next = self.next.max(partition.id.number + 1);
         let book = self.books.entry(partition.class.clone()).or_insert_with(Book::none);
-        book.arrived = book.arrived.max(partition.opened);
+        book.arrived = partition.opened;
+        book.senders.retain(|_, numbers| numbers.at >= partition.opened.saturating_sub(SENDER_AGE));
         book.open = Some(Arc::new(partition));
     }
 
@@ -193,14 +199,8 @@ impl Ledger {
         book.arrived = commit.arrived;
         book.cursors.append(&mut commit.cursors);
         book.queue = commit.queue.unwrap_or(book.queue);
-        for once in commit.once.drain(..) {
-            match once {
-                Once::Sequence { sender, number } => {
-                    book.senders.insert(sender, number);
-                }
-                Once::Key(key) => book.keys.add(key, commit.arrived),
-            }
-        }
+        book.senders.append(&mut commit.senders);
+        commit.keys.drain(..).for_each(|key| book.keys.add(&key, commit.arrived));
         let contents = std::mem::replace(&mut commit.contents, Contents::empty());
         let open = book.open.as_ref()?;
         let partition = Arc::new(Partition { contents, ..Partition::clone_bare(open) });
@@ -225,6 +225,15 @@ impl Partition {
 }
 
 impl Book {
+    /// When what comes now arrives: never before what came already, unless that was a lie.
+    fn arrives(&self, now: i64) -> i64 {
+        if self.is_ahead_of(now) { now } else { self.arrived.max(now) }
+    }
+
+    fn is_ahead_of(&self, now: i64) -> bool {
+        now < self.arrived.saturating_sub(SET_BACK)
+    }
+
     fn none() -> Self {
         Self {
             number: 0,
@@ -286,9 +295,8 @@ struct Draft<'a> {
     chain: Chain,
     entries: Vec<Entry>,
     cursors: BTreeMap<String, Position>,
-    once: Vec<Once>,
-    senders: HashMap<String, u64>,
-    keys: HashSet<String>,
+    senders: BTreeMap<String, Numbers>,
+    keys: BTreeSet<String>,
     queue: Option<u64>,
     writes: bool,
     answers: Vec<Result<Receipt, AppendError>>,
@@ -302,9 +310,8 @@ impl<'a> Draft<'a> {
             chain: Chain::from(book.head),
             entries: Vec::new(),
             cursors: BTreeMap::new(),
-            once: Vec::new(),
-            senders: HashMap::new(),
-            keys: HashSet::new(),
+            senders: BTreeMap::new(),
+            keys: BTreeSet::new(),
             queue: None,
             writes: false,
             answers: Vec::new(),
@@ -316,34 +323,51 @@ impl<'a> Draft<'a> {
     }
 
     /// The answer to what was kept before, or can never be.
-    fn known(&self, append: &Append) -> Option<Result<Receipt, AppendError>> {
+    fn known(&self, append: &Append, now: i64) -> Option<Result<Receipt, AppendError>> {
         let there = |queued: &Queued| queued.position <= self.queue.unwrap_or(self.book.queue);
-        let kept = |once: &Once| self.kept(once);
-        if append.queue.as_ref().is_some_and(there) || append.once.as_ref().is_some_and(kept) {
-            return Some(Ok(Receipt { ids: None, refused: Vec::new(), duplicate: true }));
+        let kept = Some(Ok(Receipt { ids: None, refused: Vec::new(), duplicate: true }));
+        if append.queue.as_ref().is_some_and(there) {
+            return kept;
         }
-        let Once::Sequence { sender, .. } = append.once.as_ref()? else { return None };
-        let strange = !self.senders.contains_key(sender) && !self.book.senders.contains_key(sender);
-        (strange && self.book.senders.len() + self.senders.len() >= SENDERS)
-            .then_some(Err(AppendError::Senders { most: SENDERS }))
+        let once = append.once.as_ref()?;
+        match (self.seen(once), once) {
+            (Seen::Kept, _) => kept,
+            (Seen::Unknown, Once::Sequence { number, .. }) => {
+                Some(Err(AppendError::Below { number: *number }))
+            }
+            (Seen::No, Once::Sequence { sender, .. }) => {
+                let many = self.book.senders.len() + self.senders.len() >= SENDERS;
+                (many && self.numbers(sender).is_none())
+                    .then_some(Err(AppendError::Senders { most: SENDERS }))
+            }
+            (Seen::No | Seen::Unknown, Once::Key(_)) => {
+                let takes = self.book.keys.takes(self.keys.len() + 1, now);
+                (!takes).then_some(Err(AppendError::Keys { most: KEYS }))
+            }
+        }
     }
 
-    fn kept(&self, once: &Once) -> bool {
+    fn numbers(&self, sender: &str) -> Option<&Numbers> {
+        self.senders.get(sender).or_else(|| self.book.senders.get(sender))
+    }
+
+    fn seen(&self, once: &Once) -> Seen {
         match once {
             Once::Sequence { sender, number } => {
-                let last = self.senders.get(sender).or_else(|| self.book.senders.get(sender));
-                last.is_some_and(|last| number <= last)
+                self.numbers(sender).map_or(Seen::No, |numbers| numbers.seen(*number))
             }
-            Once::Key(key) => self.keys.contains(key) || self.book.keys.has(key),
+            Once::Key(key) if self.keys.contains(key) || self.book.keys.has(key) => Seen::Kept,
+            Once::Key(_) => Seen::No,
         }
     }
 
-    /// What comes from the queue may have been written before it came there, and only the answer was late.
+    /// What comes from the queue may have been written before it came there, and only the answer was late. It was acknowledged: what is in
+    /// doubt is kept.
     fn without_known(&self, append: &mut Append) {
         let Some(queued) = &mut append.queue else { return };
         let mut from = 0;
         for part in &mut queued.parts {
-            if part.once.as_ref().is_some_and(|once| self.kept(once)) {
+            if part.once.as_ref().is_some_and(|once| self.seen(once) == Seen::Kept) {
                 append.entries.drain(from..from + part.entries);
                 *part = Part { entries: 0, once: None };
             }
@@ -351,7 +375,22 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn take(&mut self, partition: PartitionId, append: Append, refused: Vec<Refusal>) {
+    fn remember(&mut self, once: Once, now: i64) {
+        match once {
+            Once::Sequence { sender, number } => match self.senders.get_mut(&sender) {
+                Some(numbers) => numbers.add(number, now),
+                None => {
+                    let mut numbers = self.book.senders.get(&sender).copied();
+                    let first = Numbers::first(number, now);
+                    numbers.iter_mut().for_each(|numbers| numbers.add(number, now));
+                    self.senders.insert(sender, numbers.unwrap_or(first));
+                }
+            },
+            Once::Key(key) => drop(self.keys.insert(key)),
+        }
+    }
+
+    fn take(&mut self, partition: PartitionId, append: Append, refused: Vec<Refusal>, now: i64) {
         let contents = self.contents.get_or_insert_with(Contents::empty);
         let mut skip = refused.iter().map(|refusal| refusal.index).peekable();
         let mut ids = None;
@@ -366,30 +405,18 @@ impl<'a> Draft<'a> {
             self.entries.push(Entry { id, digest, body });
         }
         self.cursors.extend(append.cursors);
-        let mut once: Vec<Once> = append.once.into_iter().collect();
+        let mut parts = Vec::new();
         if let Some(queued) = append.queue {
             self.queue = Some(queued.position);
-            once.extend(queued.parts.into_iter().filter_map(|part| part.once));
+            parts = queued.parts;
         }
-        for once in once {
-            match once {
-                Once::Sequence { sender, number } => {
-                    self.senders.insert(sender, number);
-                }
-                Once::Key(key) => {
-                    self.keys.insert(key.clone());
-                    self.once.push(Once::Key(key));
-                }
-            }
-        }
+        let onces = append.once.into_iter().chain(parts.into_iter().filter_map(|part| part.once));
+        onces.for_each(|once| self.remember(once, now));
         self.writes = true;
         self.answers.push(Ok(Receipt { ids, refused, duplicate: false }));
     }
 
-    fn finish(mut self, class: &Class, book: &Book, arrived: i64) -> Planned {
-        // A database takes one row a sender: the last of several numbers says it all.
-        let last = self.senders.drain().map(|(sender, number)| Once::Sequence { sender, number });
-        self.once.extend(last);
+    fn finish(self, class: &Class, book: &Book, arrived: i64) -> Planned {
         let commit = match (&book.open, self.contents) {
             (Some(open), Some(contents)) if self.writes => Some(Commit {
                 class: class.clone(),
@@ -401,7 +428,8 @@ impl<'a> Draft<'a> {
                 arrived,
                 contents,
                 cursors: self.cursors,
-                once: self.once,
+                senders: self.senders,
+                keys: self.keys.into_iter().collect(),
                 queue: self.queue,
             }),
             _ => None,
@@ -411,7 +439,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Twins are not counted (see [`crate::counts`]).
-fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
+pub(super) fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
     let mut counts: HashMap<(i64, &str, crate::entry::Level), u64> = HashMap::new();
     for entry in entries.iter().filter(|entry| entry.body.flags & flag::TWIN == 0) {
         *counts.entry((minute_of(entry.body.at), &entry.body.service, entry.body.level)).or_default() += 1;
@@ -419,34 +447,6 @@ fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
     let key =
         |(minute, service, level): (i64, &str, _)| CountKey { minute, service: service.to_owned(), level };
     counts.into_iter().map(|(at, count)| (key(at), count)).collect()
-}
-
-/// Keys in the order of their coming.
-#[derive(Debug, Clone, Default)]
-struct Keys {
-    known: HashSet<String>,
-    order: VecDeque<(i64, String)>,
-}
-
-impl Keys {
-    fn has(&self, key: &str) -> bool {
-        self.known.contains(key)
-    }
-
-    fn add(&mut self, key: String, now: i64) {
-        while self
-            .order
-            .front()
-            .is_some_and(|(at, _)| self.order.len() >= KEYS || at.saturating_add(KEY_AGE) < now)
-        {
-            if let Some((_, old)) = self.order.pop_front() {
-                self.known.remove(&old);
-            }
-        }
-        if self.known.insert(key.clone()) {
-            self.order.push_back((now, key));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,20 @@ fn rows(commits: &[Commit]) -> Vec<(u32, usize)> {
 }
 
 #[test]
+fn a_clock_that_jumps_back_an_hour_sends_no_arrival_back_and_closes_nothing_early() {
+    let hour = 3600 * 1_000_000_000;
+    let roll = RollPolicy { age: 2 * hour, ..ROLL };
+    let mut ledger = Ledger::load(Instance(3), roll, Vec::new(), &[]);
+    let now = 100 * hour;
+    let mut arrived = Vec::new();
+    for at in [now, now - hour, now - hour + 1, now + 1] {
+        let (commits, _) = run(&mut ledger, vec![append(&["x"])], at);
+        arrived.extend(commits.iter().map(|c| (c.partition.number, c.arrived)));
+    }
+    assert_eq!(arrived, [(0, now), (0, now), (0, now), (0, now + 1)]);
+}
+
+#[test]
 fn what_waits_shares_one_transaction() {
     let (commits, answers) = run(&mut ledger(), vec![append(&["a", "b"]), append(&["c"])], 5);
     assert_eq!(rows(&commits), [(0, 3)]);
@@ -85,6 +99,21 @@ fn a_partition_ends_by_age_and_arrival_never_goes_back() {
 }
 
 #[test]
+fn behind_a_clock_that_was_far_ahead_times_begin_anew_in_a_new_partition() {
+    let day = 86_400 * 1_000_000_000;
+    let mut ledger = Ledger::load(Instance(3), RollPolicy { age: day, ..ROLL }, Vec::new(), &[]);
+    run(&mut ledger, vec![append(&["a"])], 70 * 365 * day);
+    let now = 365 * day;
+    let (commits, _) = run(&mut ledger, vec![append(&["b"]), append(&["c"])], now);
+    assert_eq!((rows(&commits), commits[0].arrived), (vec![(1, 2)], now));
+    for passed in 1..5 {
+        let (commits, _) = run(&mut ledger, vec![append(&["d"])], now + passed * day);
+        let partition = u32::try_from(passed).unwrap() + 1;
+        assert_eq!((rows(&commits), commits[0].arrived), (vec![(partition, 1)], now + passed * day));
+    }
+}
+
+#[test]
 fn a_repetition_writes_nothing_also_within_one_group() {
     let mut ledger = ledger();
     let key = || Append { once: Some(Once::Key("k".into())), ..append(&["x"]) };
@@ -97,8 +126,8 @@ fn a_repetition_writes_nothing_also_within_one_group() {
     let twice = |answers: &[Result<Receipt, AppendError>]| -> Vec<bool> {
         answers.iter().map(|a| a.as_ref().unwrap().duplicate).collect()
     };
-    assert_eq!(twice(&answers), [false, true, false, true, false, true, false, true]);
-    assert_eq!(rows(&commits), [(0, 4)]);
+    assert_eq!(twice(&answers), [false, true, false, false, false, true, false, true]);
+    assert_eq!(rows(&commits), [(0, 5)]);
     let (commits, answers) = run(&mut ledger, group(), 0);
     assert!(commits.is_empty() && twice(&answers).into_iter().all(|d| d));
 }
@@ -150,18 +179,33 @@ fn a_cursor_is_committed_without_entries() {
 }
 
 #[test]
-fn keys_are_forgotten_after_a_day() {
-    let mut keys = Keys::default();
-    keys.add("a".into(), 0);
-    keys.add("b".into(), KEY_AGE);
-    assert!(keys.has("a"));
-    keys.add("c".into(), KEY_AGE + 1);
-    assert!(!keys.has("a") && keys.has("b"));
+fn a_commit_names_each_sender_once() {
+    let (commits, _) = run(&mut ledger(), vec![sequence(1), sequence(2), sequence(5)], 0);
+    let all: Vec<_> = commits.iter().flat_map(|commit| &commit.senders).collect();
+    assert_eq!(all, [(&"s".to_owned(), &Numbers { last: 5, window: 0b11001, at: 0 })]);
 }
 
 #[test]
-fn a_commit_names_each_sender_once() {
-    let (commits, _) = run(&mut ledger(), vec![sequence(1), sequence(2), sequence(5)], 0);
-    let all: Vec<&Once> = commits.iter().flat_map(|commit| &commit.once).collect();
-    assert_eq!(all, [&Once::Sequence { sender: "s".into(), number: 5 }]);
+fn what_is_too_far_below_is_refused_unless_it_was_acknowledged() {
+    let mut ledger = ledger();
+    run(&mut ledger, vec![sequence(100)], 0);
+    let (_, answers) = run(&mut ledger, vec![sequence(37), sequence(36)], 0);
+    assert!(!answers[0].as_ref().unwrap().duplicate, "within the window it is known that it was not kept");
+    assert_eq!(answers[1], Err(AppendError::Below { number: 36 }));
+    let part = Part { entries: 1, once: Some(Once::Sequence { sender: "s".into(), number: 20 }) };
+    let queued = Append { queue: Some(Queued { position: 9, parts: vec![part] }), ..append(&["x"]) };
+    let (commits, _) = run(&mut ledger, vec![queued], 0);
+    assert_eq!(commits[0].entries.len(), 1);
+}
+
+#[test]
+fn a_sender_that_is_silent_for_a_month_is_forgotten_when_a_partition_begins() {
+    let mut ledger = Ledger::load(Instance(3), RollPolicy { age: 1, ..ROLL }, Vec::new(), &[]);
+    run(&mut ledger, vec![sequence(100)], 0);
+    run(&mut ledger, vec![append(&["a"])], SENDER_AGE);
+    let (_, answers) = run(&mut ledger, vec![sequence(100)], SENDER_AGE);
+    assert!(answers[0].as_ref().unwrap().duplicate);
+    run(&mut ledger, vec![append(&["a"])], SENDER_AGE + 1);
+    let (_, answers) = run(&mut ledger, vec![sequence(1)], SENDER_AGE + 1);
+    assert!(!answers[0].as_ref().unwrap().duplicate);
 }

@@ -7,10 +7,12 @@
 //! ```
 //!
 //! One task writes. While a transaction is on its way the next group gathers; nothing is delayed for its sake. A transaction whose answer
-//! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed.
+//! was lost is asked again as it was, until the database says whether it happened: nothing is repeated, nothing is missed. One that the
+//! database refuses is looked into (`sift`): entries that it will never take are put on record in their place, and the rest goes through.
 
 mod finisher;
 pub mod ledger;
+mod sift;
 mod task;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Once, Position};
-use crate::engine::LogEngine;
+use crate::engine::{EngineError, LogEngine};
 use crate::entry::NewEntry;
 use crate::id::EntryId;
 use crate::live::Live;
@@ -30,8 +32,12 @@ use crate::partition::{Class, RollPolicy};
 
 /// Entries in one append.
 pub const APPEND_ROWS: usize = 10_000;
+/// Entries and bytes after which a transaction takes no further append.
+pub(crate) const GROUP: (usize, usize) = (5_000, 4 << 20);
+/// Bytes of a key, and of the name of a sender.
+pub const ONCE: usize = 255;
 /// Classes of one instance.
-pub const CLASSES: usize = 64;
+pub use helm_core::name::CLASSES;
 
 /// What is to be kept, all of it or nothing.
 #[derive(Debug, Clone)]
@@ -129,7 +135,26 @@ pub enum AppendError {
         /// The limit.
         most: usize,
     },
-    /// The database refuses it for good.
+    /// A key or the name of a sender that no database keeps.
+    #[error("a key or the name of a sender has 1 to {ONCE} bytes, and no NUL")]
+    Once,
+    /// Too many keys at once.
+    #[error(
+        "{most} keys of the last ten minutes are remembered, and no more fit: send slower, or number the batches"
+    )]
+    Keys {
+        /// The limit.
+        most: usize,
+    },
+    /// A batch far below the last one of its sender.
+    #[error(
+        "batch {number} is 64 or more below the last one of this sender: whether it was kept is no longer known; give new batches higher numbers, or the sender another name"
+    )]
+    Below {
+        /// Its number.
+        number: u64,
+    },
+    /// The local queue cannot be used.
     #[error("not kept, {0}")]
     Failed(String),
     /// The writer ends.
@@ -179,9 +204,46 @@ pub enum Health {
     Stalled {
         /// Since when, nanoseconds since 1970.
         since: i64,
+        /// In what way.
+        stall: Stall,
         /// What the database said last.
         why: String,
     },
+}
+
+/// What keeps a writer waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stall {
+    /// The database cannot be reached.
+    Away,
+    /// Its disk is full.
+    Full,
+    /// It answers, and takes nothing.
+    Refused,
+}
+
+impl Stall {
+    /// "away", "full", "refused"
+    pub fn word(self) -> &'static str {
+        match self {
+            Stall::Away => "away",
+            Stall::Full => "full",
+            Stall::Refused => "refused",
+        }
+    }
+
+    fn of(error: &EngineError) -> Self {
+        match error {
+            EngineError::Away(_) => Stall::Away,
+            EngineError::Full(_) => Stall::Full,
+            EngineError::NotNext { .. }
+            | EngineError::Newer { .. }
+            | EngineError::Denied(_)
+            | EngineError::Damaged(_)
+            | EngineError::Stale(_)
+            | EngineError::Other { .. } => Stall::Refused,
+        }
+    }
 }
 
 /// Writes through `engine` until `stop`; the future that is returned is the work, and the caller's to run.
@@ -273,6 +335,9 @@ impl WriterHandle {
         if !class_can_be(&append.class) {
             return Err(AppendError::Class(append.class.0));
         }
+        if append.once.as_ref().is_some_and(|once| !once_can_be(once)) {
+            return Err(AppendError::Once);
+        }
         let waits = !append.cursors.is_empty();
         let harmless = append.once.is_some() || append.queue.is_some();
         let turn = (!waits).then(|| Instant::now() + self.patience);
@@ -354,8 +419,13 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
     }
 }
 
+/// One that the database refuses would hold up all that share its transaction.
+pub(crate) fn once_can_be(once: &Once) -> bool {
+    let (Once::Sequence { sender: name, .. } | Once::Key(name)) = once;
+    (1..=ONCE).contains(&name.len()) && !name.contains('\0')
+}
+
 /// Names of classes are parts of file names.
 pub(crate) fn class_can_be(class: &Class) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    (1..=32).contains(&class.0.len()) && class.0.bytes().all(fits)
+    helm_core::name::class(&class.0).is_ok()
 }

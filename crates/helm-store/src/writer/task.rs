@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::finisher::Finisher;
 use super::ledger::{Ledger, Planned, Step};
-use super::{Append, AppendError, Ask, CLASSES, Health, Pending, Receipt, WriterOptions};
+use super::sift::{self, Sifted, sift};
+use super::{Append, AppendError, Ask, CLASSES, GROUP, Health, Pending, Receipt, Stall, WriterOptions};
 use crate::commit::{ClassState, Commit};
 use crate::counts::Minutes;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::NewEntry;
+use crate::heavy::heavy;
 use crate::id::PartitionId;
 use crate::live::Live;
 use crate::partition::{Class, Partition, Seal};
 
-/// Entries and bytes after which a group takes no further append.
-const GROUP: (usize, usize) = (5_000, 4 << 20);
 /// Sealed partitions that may wait for their indexes.
 const FINISHING: usize = 256;
 
@@ -57,6 +57,8 @@ enum Outcome {
     Done,
     /// It did not happen and never will.
     Not(AppendError),
+    /// The database refused it, and it did not happen.
+    Refused(EngineError),
     /// Nobody knows.
     Unclear(String),
 }
@@ -124,10 +126,12 @@ impl Task {
     /// Writes the appends of one class, in as many transactions as it takes.
     async fn write(&mut self, class: &Class, group: Vec<Pending>) {
         let ready = self.refresh(false).await;
+        let mut bytes = 0;
         let mut appends: VecDeque<Append> = VecDeque::with_capacity(group.len());
         let mut waiting = VecDeque::with_capacity(group.len());
         for pending in group {
             if !pending.claimed.swap(true, Ordering::AcqRel) {
+                bytes += pending.append.entries.iter().map(NewEntry::weight).sum::<usize>();
                 appends.push_back(pending.append);
                 waiting.push_back((pending.answer, pending._room));
             }
@@ -137,7 +141,8 @@ impl Task {
             fault = Some(AppendError::Class(class.0.clone()));
         }
         while fault.is_none() && !appends.is_empty() {
-            match self.ledger.plan(class, &mut appends, (self.options.clock)()) {
+            let now = (self.options.clock)();
+            match heavy(bytes, || self.ledger.plan(class, &mut appends, now)) {
                 Step::Open(partition, seal) => fault = self.open(*partition, seal).await.err(),
                 Step::Write(planned) => {
                     let answers = self.carry_out(*planned).await;
@@ -158,59 +163,81 @@ impl Task {
     }
 
     async fn carry_out(&mut self, planned: Planned) -> Vec<Result<Receipt, AppendError>> {
-        let Planned { commit, answers } = planned;
+        let Planned { commit, mut answers } = planned;
         let Some(mut commit) = commit else { return answers };
-        let fault = match self.commit(&commit).await {
-            Outcome::Done => {
-                if let Some(partition) = self.ledger.committed(&mut commit) {
-                    self.live.committed(partition, commit.entries, &commit.counts);
+        let mut pause = self.options.retry.0;
+        let fault = loop {
+            match self.commit(&commit, &mut pause).await {
+                Outcome::Done => {
+                    self.well();
+                    if let Some(partition) = self.ledger.committed(&mut commit) {
+                        self.live.committed(partition, commit.entries, &commit.counts);
+                    }
+                    return answers;
                 }
-                return answers;
+                Outcome::Not(fault) => break fault,
+                Outcome::Unclear(why) => break AppendError::Unclear { why },
+                Outcome::Refused(error) => match sift(&*self.engine, &commit, &error).await {
+                    Ok(Sifted::Poison(poison)) => {
+                        tracing::error!("{}", sift::in_words(&commit.class, &poison));
+                        commit = sift::replace(&self.ledger, commit, &poison);
+                        sift::tell(&mut answers, &poison);
+                    }
+                    Ok(Sifted::Nothing | Sifted::Unknown) => {
+                        if !self.wait(&error, &mut pause).await {
+                            break AppendError::Closed;
+                        }
+                    }
+                    Err(away) => {
+                        if !self.wait(&away, &mut pause).await {
+                            break AppendError::Closed;
+                        }
+                    }
+                },
             }
-            Outcome::Not(fault) => fault,
-            Outcome::Unclear(why) => AppendError::Unclear { why },
         };
         self.current = false;
         answers.iter().map(|_| Err(fault.clone())).collect()
     }
 
     /// Asks for one transaction until it is known what became of it.
-    async fn commit(&mut self, commit: &Commit) -> Outcome {
-        let mut pause = self.options.retry.0;
-        for tried in 1.. {
+    async fn commit(&mut self, commit: &Commit, pause: &mut Duration) -> Outcome {
+        // An earlier try may still be carried out: then it is asked for as it is, whatever comes, for only so does its number tell.
+        let mut doubtful = false;
+        loop {
             let error = match self.engine.commit(commit).await {
-                Ok(()) => {
-                    self.well();
-                    return Outcome::Done;
-                }
+                Ok(()) => return Outcome::Done,
                 Err(error) => error,
             };
-            if error.passes() {
-                // Asked again as it is, whatever comes: only so does its number tell whether it happened.
-                if !self.wait(&error, &mut pause).await {
-                    return Outcome::Unclear(error.to_string());
-                }
-                continue;
+            if let EngineError::NotNext { .. } = error {
+                return match self.state(&commit.class, pause).await {
+                    Some(state) => judge(commit, doubtful, state.as_ref(), &error),
+                    None => Outcome::Unclear(error.to_string()),
+                };
             }
-            let state = self.state(&commit.class, &mut pause).await;
-            let number_taken = matches!(error, EngineError::NotNext { .. });
-            return match state {
-                Ok(state) => judge(commit, tried, number_taken, state.as_ref(), &error),
-                Err(why) => Outcome::Unclear(why),
-            };
+            if let EngineError::Stale(why) = error {
+                return match doubtful {
+                    true => Outcome::Unclear(why),
+                    false => Outcome::Not(AppendError::Later { after: Duration::from_secs(1), why }),
+                };
+            }
+            if !doubtful && !error.passes() {
+                return Outcome::Refused(error);
+            }
+            doubtful |= error.passes();
+            if !self.wait(&error, pause).await {
+                return Outcome::Unclear(error.to_string());
+            }
         }
-        Outcome::Unclear("the database was asked too often".to_owned())
     }
 
-    async fn state(&mut self, class: &Class, pause: &mut Duration) -> Result<Option<ClassState>, String> {
+    /// Where a class stands; `None`: the writer ends before that is known.
+    async fn state(&mut self, class: &Class, pause: &mut Duration) -> Option<Option<ClassState>> {
         loop {
             match self.engine.classes().await {
-                Ok(classes) => {
-                    self.well();
-                    return Ok(classes.into_iter().find(|state| state.class == *class));
-                }
-                Err(error) if error.passes() && self.wait(&error, pause).await => {}
-                Err(error) => return Err(error.to_string()),
+                Ok(classes) => return Some(classes.into_iter().find(|state| state.class == *class)),
+                Err(error) if self.wait(&error, pause).await => {}
+                Err(_) => return None,
             }
         }
     }
@@ -220,14 +247,17 @@ impl Task {
         while let Err(error) = self.engine.open_partition(&new, seal).await {
             // It may have happened, or something else has: the database knows.
             let open = match self.state(&new.class, &mut pause).await {
-                Ok(state) => state.and_then(|state| state.open),
-                Err(why) => return Err(self.forget(why)),
+                Some(state) => state.and_then(|state| state.open),
+                None => return Err(AppendError::Closed),
             };
-            if open == Some(new.id) {
+            // The one before is perhaps not sealed yet: until it is, it gets no indexes and never goes. Where asking again does not help, the next
+            // start seals it.
+            if open == Some(new.id) && !(seal.is_some() && error.passes()) {
                 break;
             }
-            if !error.passes() {
-                return Err(self.forget(error.to_string()));
+            if let EngineError::Stale(why) = error {
+                self.current = false;
+                return Err(AppendError::Later { after: Duration::from_secs(1), why });
             }
             if !self.wait(&error, &mut pause).await {
                 return Err(AppendError::Closed);
@@ -251,27 +281,22 @@ impl Task {
         }
     }
 
-    fn forget(&mut self, why: String) -> AppendError {
-        self.current = false;
-        AppendError::Failed(why)
-    }
-
-    /// Reads what the database has, if that is not known.
+    /// Reads what the database has, if that is not known: nothing can go on without.
     async fn refresh(&mut self, first: bool) -> Result<(), AppendError> {
         let mut pause = self.options.retry.0;
         while !self.current {
             match self.load(first).await {
-                Ok(()) => self.current = true,
-                // At the start nothing can go on without, whatever the reason is.
-                Err(error) if error.passes() || first => {
+                Ok(()) => {
+                    self.current = true;
+                    self.well();
+                }
+                Err(error) => {
                     if !self.wait(&error, &mut pause).await {
                         return Err(AppendError::Closed);
                     }
                 }
-                Err(error) => return Err(AppendError::Failed(error.to_string())),
             }
         }
-        self.well();
         Ok(())
     }
 
@@ -307,6 +332,9 @@ impl Task {
     fn well(&self) {
         self.health.send_if_modified(|health| {
             let changes = *health != Health::Well;
+            if matches!(health, Health::Stalled { .. }) {
+                tracing::info!("the log is written again");
+            }
             *health = Health::Well;
             changes
         });
@@ -315,15 +343,16 @@ impl Task {
     /// Says that it stalls, and pauses. `false`: the writer ends.
     async fn wait(&self, error: &EngineError, pause: &mut Duration) -> bool {
         let now = (self.options.clock)();
+        let stall = Stall::of(error);
         self.health.send_modify(|health| {
             let since = match health {
-                Health::Stalled { since, .. } => *since,
-                Health::Starting | Health::Well => {
+                Health::Stalled { since, stall: before, .. } if *before == stall => *since,
+                Health::Stalled { .. } | Health::Starting | Health::Well => {
                     tracing::warn!(%error, "the log cannot be written; it is tried again");
                     now
                 }
             };
-            *health = Health::Stalled { since, why: error.to_string() };
+            *health = Health::Stalled { since, stall, why: error.to_string() };
         });
         let until = Instant::now() + *pause;
         *pause = (*pause * 2).min(self.options.retry.1);
@@ -344,32 +373,21 @@ async fn further(asks: &mut mpsc::Receiver<Ask>) -> Option<Ask> {
     asks.try_recv().ok()
 }
 
-/// What became of a transaction that the database refused, by what it has then. The head tells ours from another's under the same number.
-fn judge(
-    commit: &Commit,
-    tried: u32,
-    number_taken: bool,
-    state: Option<&ClassState>,
-    error: &EngineError,
-) -> Outcome {
-    let reached = state.filter(|state| state.number >= commit.number);
-    let asked_before = tried > 1 || !number_taken;
-    match reached {
+/// What became of a transaction whose number is taken, by what the database has. The head tells ours from another's under the same number.
+fn judge(commit: &Commit, doubtful: bool, state: Option<&ClassState>, error: &EngineError) -> Outcome {
+    match state.filter(|state| state.number >= commit.number) {
         Some(state)
             if state.number == commit.number
                 && state.head == commit.head
-                && (asked_before || !commit.entries.is_empty()) =>
+                && (doubtful || !commit.entries.is_empty()) =>
         {
             Outcome::Done
         }
-        Some(_) if asked_before => Outcome::Unclear(error.to_string()),
+        Some(_) if doubtful => Outcome::Unclear(error.to_string()),
         // Another wrote under this number first; ours was refused as a whole.
-        Some(_) | None if number_taken => Outcome::Not(AppendError::Later {
+        Some(_) | None => Outcome::Not(AppendError::Later {
             after: Duration::from_secs(1),
             why: "another program writes under the same number, or an older transaction came late".to_owned(),
         }),
-        // An earlier try may still be on its way.
-        Some(_) | None if tried > 1 => Outcome::Unclear(error.to_string()),
-        Some(_) | None => Outcome::Not(AppendError::Failed(error.to_string())),
     }
 }

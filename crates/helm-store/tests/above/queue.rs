@@ -5,6 +5,7 @@ use std::path::Path;
 use helm_store::commit::Once;
 use helm_store::queue::{Queue, QueueOptions, QueueStatus};
 use helm_store::writer::{Append, AppendError, Health};
+use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Fault, Memory, Running, T0, append, class, clock, line, options};
@@ -96,6 +97,8 @@ async fn a_crash_between_the_database_and_the_file_repeats_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Memory::new();
     let waiting = Waiting::open(dir.path(), queue_options()).await;
+    waiting.keep(append(vec![line("first")])).await;
+    drained(&waiting, &engine).await;
     waiting.keep(append(vec![line("a")])).await;
     // The file as it was before the draining: what a crash leaves that comes after the commit.
     let copy = tempfile::tempdir().unwrap();
@@ -108,7 +111,7 @@ async fn a_crash_between_the_database_and_the_file_repeats_nothing() {
     assert_eq!(waiting.queue.status().appends, 1);
     waiting.keep(append(vec![line("b")])).await;
     drained(&waiting, &engine).await;
-    assert_eq!(messages(&engine), ["a", "b"]);
+    assert_eq!(messages(&engine), ["first", "a", "b"]);
     waiting.end().await;
 
     // A new file goes on above the position that the database remembers.
@@ -178,6 +181,90 @@ async fn what_there_is_no_room_for_is_refused_at_the_door() {
     assert_eq!(kept.receipt.refused.first().map(|refusal| refusal.index), Some(0));
     drained(&waiting, &engine).await;
     assert_eq!(messages(&engine).last().unwrap(), "y");
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn of_two_batches_under_way_neither_is_lost_when_the_later_one_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    let writer = Running::start(&engine, options(100));
+    writer.handle.append(numbered(2)).await.unwrap();
+    writer.end().await;
+    // The writer had no time for the first one; it is acknowledged here.
+    assert!(!waiting.keep(numbered(1)).await);
+    assert!(!waiting.keep(numbered(70)).await);
+    assert!(!waiting.keep(numbered(69)).await);
+    assert!(waiting.keep(numbered(69)).await);
+    let far = waiting.queue.keep(numbered(5), None).await.unwrap_err();
+    assert_eq!(far, AppendError::Below { number: 5 });
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine), ["2", "1", "70", "69"]);
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn a_new_file_is_brought_over_though_the_database_remembers_a_later_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(100));
+    writer.keep(vec![line("before")]).await;
+    writer.end().await;
+    // The file before was made while the clock was ahead.
+    let ahead = 5_000_000_000_000_000;
+    engine.with(|world| world.classes.values_mut().for_each(|state| state.queue = ahead));
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    for n in 1..=70 {
+        waiting.keep(numbered(n)).await;
+    }
+    drained(&waiting, &engine).await;
+    assert!(engine.with(|world| world.classes.values().all(|state| state.queue > ahead)));
+    waiting.keep(append(vec![line("later")])).await;
+    drained(&waiting, &engine).await;
+    let wanted = (1..=70).map(|n| n.to_string());
+    let wanted: Vec<String> =
+        ["before".to_owned()].into_iter().chain(wanted).chain(["later".to_owned()]).collect();
+    assert_eq!(messages(&engine), wanted);
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_put_aside_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    for n in 1..=3 {
+        waiting.keep(numbered(n)).await;
+    }
+    waiting.end().await;
+    let path = dir.path().join("queue.db");
+    let mut file = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    let spoil = "UPDATE waiting SET entries = x'00' WHERE n = (SELECT min(n) + 1 FROM waiting)";
+    sqlx::raw_sql(spoil).execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine), ["1", "3"]);
+    waiting.end().await;
+    let mut file = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    let bad: i64 = sqlx::query_scalar("SELECT count(*) FROM bad").fetch_one(&mut file).await.unwrap();
+    assert_eq!(bad, 1);
+}
+
+#[tokio::test]
+async fn names_of_services_are_bounded_though_the_queue_empties_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    let names = |from: usize| {
+        let named = |n| crate::support::entry(&format!("s{n}"), T0, helm_store::entry::Level::Info, "x");
+        append((from..from + 1_500).map(named).collect())
+    };
+    waiting.keep(names(0)).await;
+    drained(&waiting, &engine).await;
+    let kept = waiting.queue.keep(names(1_500), None).await.unwrap();
+    assert_eq!(kept.receipt.refused.len(), 1_000);
     waiting.end().await;
 }
 

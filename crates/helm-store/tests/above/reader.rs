@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helm_store::entry::{Entry, Level, NewEntry};
-use helm_store::live::{Live, Places};
+use helm_store::live::Places;
 use helm_store::partition::Class;
 use helm_store::query::{Cursor, Filter, Levels, Order, Page, Text, TextKind};
 use helm_store::reader::matcher::Matcher;
@@ -253,6 +253,68 @@ async fn a_follower_that_lags_is_told_which_entries_it_missed() {
 }
 
 #[tokio::test]
+async fn a_follower_gets_what_another_writer_committed_in_between_and_what_is_large() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(1000));
+    writer.keep(vec![line("before")]).await;
+    let reader = reader(&engine, &writer);
+    let mut follow = reader.follow(Filter::default(), From::Now).unwrap();
+    let other = Running::start(&engine, options(1000));
+    other.keep(vec![line("late")]).await;
+    other.end().await;
+    // The first one finds that out, and says so to its sender.
+    while writer.handle.append(append(vec![line("next")])).await.is_err() {}
+    let large = "x".repeat(600_000);
+    writer.keep(vec![line(&large)]).await;
+    let mut got = BTreeMap::new();
+    while got.values().map(Vec::len).sum::<usize>() < 3 {
+        take(&reader, &mut follow, &mut got).await;
+    }
+    let messages: Vec<&str> = got.values().flatten().map(|entry| entry.body.message.as_str()).collect();
+    assert_eq!(messages, ["late", "next", large.as_str()]);
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn a_follower_passes_over_what_is_gone() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(1000));
+    writer.keep(vec![line("a"), line("gone")]).await;
+    engine.with(|world| world.partitions.values_mut().for_each(|stored| drop(stored.rows.pop())));
+    let reader = reader(&engine, &writer);
+    let mut follow = reader.follow(Filter::default(), From::After(Places::new())).unwrap();
+    let mut got = BTreeMap::new();
+    take(&reader, &mut follow, &mut got).await;
+    assert_eq!(writer.handle.roll(&Class::default_class()).await, Ok(true));
+    writer.keep(vec![line("b")]).await;
+    tokio::time::timeout(LONG, take(&reader, &mut follow, &mut got)).await.expect("it goes on");
+    let messages: Vec<&str> = got.values().flatten().map(|entry| entry.body.message.as_str()).collect();
+    assert_eq!(messages, ["a", "b"]);
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn what_was_there_before_the_start_is_read_once_whoever_asks_for_a_trace() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(1000));
+    let traced = |n: u32| NewEntry { trace: Some(format!("t{}", n % 50)), ..line(&n.to_string()) };
+    writer.keep((0..300).map(traced).collect()).await;
+    writer.end().await;
+    let writer = Running::start(&engine, options(1000));
+    assert_eq!(writer.handle.cursor("x").await, Ok(None), "it has read what is there");
+    let reader = reader(&engine, &writer);
+    let filter = Filter { trace: Some("t7".into()), ..Filter::default() };
+    let (one, two) = tokio::join!(
+        pages(&reader, &filter, Order::Newest, 100),
+        pages(&reader, &filter, Order::Newest, 100)
+    );
+    let wanted = expected(&engine, &filter, Order::Newest);
+    assert_eq!((wanted.len(), &one, &two), (6, &wanted, &wanted));
+    assert_eq!(engine.with(|world| world.read), 1);
+    writer.end().await;
+}
+
+#[tokio::test]
 async fn a_page_asks_only_the_partitions_that_can_hold_something() {
     let engine = Memory::new();
     let writer = Running::start(&engine, options(10));
@@ -343,7 +405,7 @@ async fn context_is_of_the_same_service() {
         let service = if n % 2 == 0 { "core" } else { "nexus" };
         writer.keep(vec![entry(service, T0 + n, Level::Info, &n.to_string())]).await;
     }
-    let reader = Reader::new(engine.clone(), Live::load(engine.as_ref()).await.unwrap());
+    let reader = reader(&engine, &writer);
     let id = engine.all()[10].id;
     let (around, place) = reader.context_around(id, 2, 3).await.unwrap().unwrap();
     let messages: Vec<&str> = around.iter().map(|e| e.body.message.as_str()).collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use helm_store::commit::{ClassState, Commit, Once};
+use helm_store::commit::{ClassState, Commit};
 use helm_store::engine::{Answer, Count, EngineError, LogEngine, Rows, Scan};
 use helm_store::entry::{Entry, Level, NewEntry, Source, flag};
 use helm_store::id::{EntryId, Instance, PartitionId};
@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Full,
     Refused,
     RefusedAfter,
+    /// A partition begins, the one before is not sealed.
+    HalfAway,
 }
 
 #[derive(Debug, Clone)]
@@ -41,8 +43,21 @@ pub(crate) struct World {
     pub(crate) faults: VecDeque<Fault>,
     /// Nothing can be reached.
     pub(crate) away: bool,
+    /// The next seal is left out.
+    pub(crate) half: bool,
+    /// Entries whose message holds this are refused.
+    pub(crate) poison: Option<&'static str>,
     pub(crate) commits: usize,
     pub(crate) scans: usize,
+    /// Partitions that were read from their beginning to their end.
+    pub(crate) read: usize,
+}
+
+impl World {
+    fn takes(&self, entries: &[Entry]) -> Result<(), EngineError> {
+        let bad = |entry: &Entry| self.poison.is_some_and(|poison| entry.body.message.starts_with(poison));
+        if entries.iter().any(bad) { Err(refused()) } else { Ok(()) }
+    }
 }
 
 #[derive(Debug)]
@@ -91,6 +106,10 @@ impl Memory {
                 Fault::Full => Err(EngineError::Full("no space left".into())),
                 Fault::Refused => Err(refused()),
                 Fault::RefusedAfter => act(world).and(Err(refused())),
+                Fault::HalfAway => {
+                    world.half = true;
+                    act(world).and(Err(away()))
+                }
             }
         })
     }
@@ -123,11 +142,11 @@ impl LogEngine for Memory {
 
     fn open_partition<'a>(&'a self, new: &'a Partition, seal: Option<(PartitionId, Seal)>) -> Answer<'a, ()> {
         now(self.write(|world| {
-            if world.partitions.contains_key(&new.id) {
-                return Err(EngineError::Other { what: "open".into(), source: "it exists".into() });
-            }
-            if let Some((id, seal)) = seal {
+            if let Some((id, seal)) = seal.filter(|_| !std::mem::take(&mut world.half)) {
                 world.partitions.get_mut(&id).unwrap().partition.seal = Some(seal);
+            }
+            if world.partitions.contains_key(&new.id) {
+                return Ok(());
             }
             let stored =
                 Stored { partition: new.clone(), rows: Vec::new(), counts: BTreeMap::new(), finished: false };
@@ -152,6 +171,7 @@ impl LogEngine for Memory {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
             self.write(|world| {
+                world.takes(&commit.entries)?;
                 let state = world.classes.get_mut(&commit.class).unwrap();
                 if commit.number != state.number + 1 {
                     return Err(EngineError::NotNext { asked: commit.number, has: state.number });
@@ -161,14 +181,8 @@ impl LogEngine for Memory {
                 state.arrived = commit.arrived;
                 state.cursors.extend(commit.cursors.clone());
                 state.queue = commit.queue.unwrap_or(state.queue);
-                for once in &commit.once {
-                    match once {
-                        Once::Sequence { sender, number } => {
-                            state.senders.insert(sender.clone(), *number);
-                        }
-                        Once::Key(key) => state.keys.push(key.clone()),
-                    }
-                }
+                state.senders.extend(commit.senders.clone());
+                state.keys.extend(commit.keys.iter().map(|key| (key.clone(), commit.arrived)));
                 let stored = world.partitions.get_mut(&commit.partition).unwrap();
                 assert!(stored.partition.seal.is_none(), "a sealed partition takes nothing");
                 assert_eq!(state.open, Some(commit.partition));
@@ -184,6 +198,10 @@ impl LogEngine for Memory {
                 Ok(())
             })
         })
+    }
+
+    fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
+        now(self.write(|world| world.takes(&commit.entries)))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {
@@ -258,7 +276,10 @@ impl LogEngine for Memory {
     }
 
     fn rows(&self, partition: PartitionId, from: u32) -> Rows {
-        let rows = self.read(|world| world.partitions.get(&partition).map(|p| p.rows.clone()));
+        let rows = self.read(|world| {
+            world.read += 1;
+            world.partitions.get(&partition).map(|p| p.rows.clone())
+        });
         let (send, receive) = mpsc::channel(2);
         tokio::spawn(async move {
             match rows {

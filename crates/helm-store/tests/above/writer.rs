@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::support::{Fault, Memory, Running, append, class, line, options};
 use helm_store::chain::{Chain, Head};
 use helm_store::commit::{Once, Position};
+use helm_store::entry::Entry;
 use helm_store::partition::Class;
-use helm_store::writer::{Append, AppendError, Health, Receipt};
+use helm_store::writer::{Append, AppendError, Health, Receipt, Stall};
 use proptest::prelude::*;
 
 fn chain_holds(engine: &Memory, of: &Class) {
@@ -69,20 +70,68 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
     writer.end().await;
 }
 
-#[tokio::test]
-async fn a_refusal_for_good_is_told_and_the_next_append_goes_through() {
+#[tokio::test(start_paused = true)]
+async fn a_database_that_refuses_is_asked_again_and_says_so() {
     let engine = Memory::new();
     let writer = Running::start(&engine, options(100));
     writer.keep(vec![line("a")]).await;
-    engine.fail(&[Fault::Refused]);
-    let refused = writer.handle.append(append(vec![line("b")])).await.unwrap_err();
+    engine.with(|world| world.poison = Some(""));
+    let position = Position { segment: 1, offset: 10 };
+    let captured = Append { cursors: vec![("core".into(), position)], ..append(vec![line("captured")]) };
+    let handle = writer.handle.clone();
+    let captured = tokio::spawn(async move { handle.append(captured).await });
+    let mut health = writer.handle.health();
+    let refused = |health: &Health| matches!(health, Health::Stalled { stall: Stall::Refused, why, .. } if why.contains("permission denied"));
+    health.wait_for(refused).await.unwrap();
+    let told = writer.handle.append(append(vec![line("sent")])).await.unwrap_err();
     assert!(
-        matches!(refused, AppendError::Failed(ref why) if why.contains("permission denied")),
-        "{refused}"
+        matches!(told, AppendError::Later { ref why, .. } if why.contains("permission denied")),
+        "{told}"
     );
-    writer.keep(vec![line("c")]).await;
+    assert!(!captured.is_finished());
+    engine.with(|world| world.poison = None);
+    captured.await.unwrap().unwrap();
+    health.wait_for(|health| *health == Health::Well).await.unwrap();
     let messages: Vec<String> = engine.all().into_iter().map(|e| e.body.message).collect();
-    assert_eq!(messages, ["a", "c"]);
+    assert_eq!(messages, ["a", "captured"]);
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn entries_that_are_refused_for_ever_are_put_on_record_and_hold_up_nobody() {
+    let engine = Memory::gated(1);
+    engine.with(|world| world.poison = Some("bad"));
+    let writer = Running::start(&engine, options(100));
+    writer.keep(vec![line("first")]).await;
+    // Six appends that share a transaction; the second and the last hold what is refused.
+    let appends: Vec<_> = (0..6)
+        .map(|n| {
+            let middle = if n == 1 || n == 5 { format!("bad \u{1}{n}") } else { format!("fine {n}") };
+            let handle = writer.handle.clone();
+            let entries =
+                vec![line(&format!("before {n}")), line(""), line(&middle), line(&format!("after {n}"))];
+            let mut entries = append(entries);
+            // What is refused before it comes to the database has no place in it.
+            entries.entries[1].service.clear();
+            tokio::spawn(async move { handle.append(entries).await })
+        })
+        .collect();
+    engine.gate.add_permits(100);
+    for (n, append) in appends.into_iter().enumerate() {
+        let receipt = append.await.unwrap().unwrap();
+        let refused: Vec<usize> = receipt.refused.iter().map(|refusal| refusal.index).collect();
+        assert_eq!(refused, if n == 1 || n == 5 { vec![1, 2] } else { vec![1] }, "append {n}");
+    }
+    let all = engine.all();
+    assert_eq!(all.len(), 1 + 6 * 3);
+    let records: Vec<&Entry> = all.iter().filter(|e| e.body.service == "helm").collect();
+    assert_eq!(records.len(), 2, "one for each, in its place");
+    assert!(
+        records.iter().all(|e| e.body.message.contains("permission denied") && e.body.message.is_ascii())
+    );
+    assert!(records[0].body.message.contains("bad \\u{1}1"), "{}", records[0].body.message);
+    assert_eq!(all.iter().filter(|e| e.body.message.starts_with("bad")).count(), 0);
+    chain_holds(&engine, &Class::default_class());
     writer.end().await;
 }
 
@@ -163,6 +212,19 @@ async fn names_of_classes_cannot_leave_their_folder() {
         let bad = Append { class: class(name), ..append(vec![line("x")]) };
         assert_eq!(writer.handle.append(bad).await, Err(AppendError::Class(name.into())));
     }
+    writer.end().await;
+}
+
+#[tokio::test]
+async fn a_seal_that_failed_is_asked_for_again() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(2));
+    writer.keep(vec![line("a"), line("b")]).await;
+    engine.fail(&[Fault::HalfAway]);
+    writer.keep(vec![line("c")]).await;
+    let open = engine.with(|w| w.partitions.values().filter(|p| p.partition.seal.is_none()).count());
+    assert_eq!(open, 1);
+    chain_holds(&engine, &Class::default_class());
     writer.end().await;
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use helm_store::commit::{ClassState, Once, Position};
+use helm_store::commit::{ClassState, Position};
 use helm_store::engine::{EngineError, LogEngine};
+use helm_store::once::{Numbers, SENDER_AGE};
 use helm_store::partition::Class;
 
 use super::script::{START, Script, all_rows, ids, on_record, some};
@@ -30,7 +31,7 @@ pub(crate) async fn a_commit_is_all_or_nothing_and_numbered(database: &impl Data
     let mut gap = script.plan(some(2));
     gap.number = 3;
     gap.cursors.insert("nexus".into(), Position { segment: 2, offset: 20 });
-    gap.once = vec![Once::Key("k".into())];
+    gap.keys = vec!["k".into()];
     gap.queue = Some(9);
     let refused = engine.commit(&gap).await.unwrap_err();
     assert!(matches!(refused, EngineError::NotNext { asked: 3, has: 1 }), "{refused}");
@@ -59,6 +60,24 @@ pub(crate) async fn two_commits_with_one_number_are_one(database: &impl Database
     assert_eq!(on_record(&engine).await[0].contents, kept.contents);
 }
 
+pub(crate) async fn a_commit_that_is_tried_leaves_nothing(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let written = script.write(some(3)).await;
+    let (before, record) = (state(&*engine, "default").await, on_record(&engine).await);
+    let mut commit = script.plan(some(2));
+    commit.cursors.insert("nexus".into(), Position { segment: 2, offset: 20 });
+    commit.keys = vec!["k".into()];
+    engine.try_out(&commit).await.unwrap();
+    let mut clash = commit.clone();
+    clash.entries[1].id = written[2].id;
+    engine.try_out(&clash).await.unwrap_err();
+    assert_eq!(ids(&all_rows(&engine, script.open.id).await), ids(&written));
+    assert_eq!(on_record(&engine).await, record);
+    assert_eq!(format!("{:?}", state(&*engine, "default").await), format!("{before:?}"));
+    script.carry_out(commit).await.unwrap();
+}
+
 pub(crate) async fn classes_are_written_side_by_side(database: &impl Database) {
     let engine = database.open(INSTANCE).await;
     let mut default = Script::begin(&engine, "default", 0).await;
@@ -82,17 +101,19 @@ async fn remember(script: &mut Script) -> BTreeMap<String, Position> {
         ("core".to_owned(), Position { segment: 1, offset: 1 }),
         ("nexus".to_owned(), Position { segment: 3, offset: u64::from(u32::MAX) + 7 }),
     ]);
-    first.once = vec![
-        Once::Sequence { sender: "a".into(), number: 4 },
-        Once::Sequence { sender: "b".into(), number: 1 << 40 },
-        Once::Key("one".into()),
-    ];
+    first.senders = BTreeMap::from([
+        ("a".to_owned(), Numbers { last: 4, window: 0b101, at: first.arrived }),
+        ("b".to_owned(), Numbers { last: 1 << 40, window: u64::MAX, at: first.arrived }),
+    ]);
+    first.keys = vec!["one".into()];
     first.queue = Some(100);
     script.carry_out(first).await.unwrap();
     // Nothing but a cursor and a sequence: a silent service goes on too.
     let mut second = script.plan(Vec::new());
     second.cursors.insert("core".into(), Position { segment: 2, offset: 0 });
-    second.once = vec![Once::Sequence { sender: "a".into(), number: 5 }, Once::Key("two".into())];
+    let numbers = Numbers { last: 5, window: 1 << 63 | 1, at: second.arrived };
+    second.senders = BTreeMap::from([("a".to_owned(), numbers)]);
+    second.keys = vec!["two".into()];
     script.carry_out(second).await.unwrap();
     BTreeMap::from([
         ("core".to_owned(), Position { segment: 2, offset: 0 }),
@@ -104,10 +125,12 @@ fn assert_remembered(state: &ClassState, script: &Script, cursors: &BTreeMap<Str
     assert_eq!((state.number, state.head, state.arrived), (2, script.head, START + 2));
     assert_eq!(state.open, Some(script.open.id));
     assert_eq!(&state.cursors, cursors);
-    assert_eq!(state.senders, BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 1 << 40)]));
-    let mut keys = state.keys.clone();
-    keys.sort();
-    assert_eq!(keys, ["one", "two"]);
+    let senders = BTreeMap::from([
+        ("a".to_owned(), Numbers { last: 5, window: 1 << 63 | 1, at: START + 2 }),
+        ("b".to_owned(), Numbers { last: 1 << 40, window: u64::MAX, at: START + 1 }),
+    ]);
+    assert_eq!(state.senders, senders);
+    assert_eq!(state.keys, [("one".to_owned(), START + 1), ("two".to_owned(), START + 2)]);
     assert_eq!(state.queue, 100);
 }
 
@@ -146,6 +169,22 @@ pub(crate) async fn what_is_needed_to_go_on_moves_into_the_next_partition(databa
     assert_remembered(&state(&*engine, "default").await, &script, &cursors);
     let written = script.write(some(1)).await;
     assert_eq!(all_rows(&engine, script.open.id).await, written);
+}
+
+pub(crate) async fn what_is_old_is_forgotten_behind_a_change_of_partition(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    remember(&mut script).await;
+    let mut late = script.plan(some(1));
+    late.arrived = START + SENDER_AGE + 2;
+    late.keys = vec!["three".into()];
+    script.carry_out(late.clone()).await.unwrap();
+    let sealed = script.roll_at(1, late.arrived).await;
+    engine.finish(sealed.id).await.unwrap();
+    let state = state(&*engine, "default").await;
+    assert_eq!(state.senders.keys().collect::<Vec<_>>(), ["a"], "the other sent nothing for too long");
+    assert_eq!(state.keys, [("three".to_owned(), late.arrived)]);
+    assert_eq!((state.cursors.len(), state.queue), (2, 100), "where capture stands is never forgotten");
 }
 
 pub(crate) async fn a_class_without_entries_can_be_gone_on_with(database: &impl Database) {

@@ -97,6 +97,25 @@ pub(crate) async fn rows_come_in_order_and_in_pieces(database: &impl Database) {
     assert_eq!(engine.rows(nothing, 0).recv().await.map(|p| p.unwrap().len()), None);
 }
 
+pub(crate) async fn long_rows_come_in_small_pieces(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let short = entry("core", 0, Level::Info, "short");
+    script.write(vec![short; 400]).await;
+    let long = entry("core", 0, Level::Info, &"x".repeat(100_000));
+    for _ in 0..4 {
+        script.write(vec![long.clone(); 50]).await;
+    }
+    let (mut rows, mut pieces) = (0, engine.rows(script.open.id, 400));
+    while let Some(piece) = pieces.recv().await {
+        let piece = piece.unwrap();
+        rows += piece.len();
+        let weight: usize = piece.iter().map(|entry| entry.body.weight()).sum();
+        assert!(weight < 5 << 20, "{} entries of {weight} bytes", piece.len());
+    }
+    assert_eq!(rows, 200);
+}
+
 pub(crate) async fn reading_rows_ends_when_nobody_listens(database: &impl Database) {
     let engine = database.open(INSTANCE).await;
     let mut script = Script::begin(&engine, "default", 0).await;

@@ -82,7 +82,8 @@ impl Script {
             counts,
             entries: stored,
             cursors: BTreeMap::new(),
-            once: Vec::new(),
+            senders: BTreeMap::new(),
+            keys: Vec::new(),
             queue: None,
         }
     }
@@ -103,8 +104,13 @@ impl Script {
 
     /// Seals the open partition and opens another; returns the sealed one as it must be on record, but for its bytes on disk.
     pub(crate) async fn roll(&mut self, number: u32) -> Partition {
+        self.roll_at(number, START + i64::from(number) * SECOND).await
+    }
+
+    /// The same, at this time.
+    pub(crate) async fn roll_at(&mut self, number: u32, opened: i64) -> Partition {
         let seal = Seal { closed: START + 3600 * SECOND, head: self.head };
-        let next = partition(&self.engine, &self.open.class.0, number, self.head);
+        let next = Partition { opened, ..partition(&self.engine, &self.open.class.0, number, self.head) };
         self.engine.open_partition(&next, Some((self.open.id, seal))).await.unwrap();
         let mut sealed = std::mem::replace(&mut self.open, next);
         sealed.seal = Some(seal);

@@ -6,3 +6,4 @@ mod immutable;
 mod numbers;
 mod pages;
 mod schema;
+mod shared;

@@ -17,7 +17,7 @@ use crate::conformance::script::{START, Script, all_rows, entry, ids, on_record,
 
 async fn open(dir: &Path) -> (Arc<dyn LogEngine>, Vec<String>) {
     let engine = SqliteEngine::open(dir, INSTANCE).await.unwrap();
-    let notes = engine.notes().to_vec();
+    let notes = [engine.lost(), engine.notes()].concat();
     (Arc::new(engine), notes)
 }
 
@@ -328,7 +328,7 @@ async fn a_damaged_main_database_keeps_the_log() {
     fs::write(dir.path().join("main.db"), b"x".repeat(9000)).unwrap();
     // The number that is drawn for what seems a new store is another: the log knows the old one.
     let engine = SqliteEngine::open(dir.path(), helm_store::id::Instance(9)).await.unwrap();
-    assert_eq!((engine.instance(), engine.notes().len()), (INSTANCE, 1));
+    assert_eq!((engine.instance(), engine.lost().len()), (INSTANCE, 1));
     let engine: Arc<dyn LogEngine> = Arc::new(engine);
     let first = PartitionId { instance: INSTANCE, number: 0 };
     assert_eq!(all_rows(&engine, first).await, written);
@@ -387,6 +387,54 @@ async fn calls_that_are_given_up_leave_nothing_half_done() {
         assert!(record[..number as usize].iter().all(|p| p.seal.is_some()), "round {round}");
         script.open = next;
     }
+}
+
+#[tokio::test]
+async fn copies_of_partitions_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let mut written = script.write(some(3)).await;
+    drop(engine);
+    let Script { open: partition, number, head, engine } = script;
+    drop(engine);
+    let file = segment(dir.path(), 0);
+    let copies =
+        ["00000000-default.old.db", "00000000-default-copy.db", "00000007-default.db", "00000000 copy.db"];
+    let copies: Vec<PathBuf> = copies.iter().map(|name| file.with_file_name(name)).collect();
+    for copy in &copies {
+        fs::copy(&file, copy).unwrap();
+    }
+    let before: Vec<Vec<u8>> = copies.iter().map(|copy| fs::read(copy).unwrap()).collect();
+
+    let (engine, notes) = open(dir.path()).await;
+    assert_eq!(notes.iter().filter(|note| note.contains("left alone")).count(), 3, "{notes:?}");
+    let mut script = Script { engine: engine.clone(), open: partition, number, head };
+    written.extend(script.write(some(2)).await);
+    assert_eq!(all_rows(&engine, script.open.id).await, written);
+    assert_eq!(engine.partitions().await.unwrap().len(), 1);
+    let after: Vec<Vec<u8>> = copies.iter().map(|copy| fs::read(copy).unwrap()).collect();
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_partition_that_was_begun_in_vain_is_begun_anew() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // What a call leaves that failed after it had given the file its name.
+    let (elsewhere, _) = open(other.path()).await;
+    let mut twin = Script::begin(&elsewhere, "default", 0).await;
+    twin.write(some(2)).await;
+    twin.roll_at(1, START + 5).await;
+    drop((elsewhere, twin));
+    let (engine, _) = open(dir.path()).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(2)).await;
+    fs::copy(segment(other.path(), 1), segment(dir.path(), 1)).unwrap();
+
+    script.roll_at(1, START + 9).await;
+    let written = script.write(some(1)).await;
+    assert_eq!(all_rows(&engine, script.open.id).await, written);
+    assert_eq!(engine.partitions().await.unwrap()[1].opened, START + 9);
 }
 
 /// A log that is written without pause is never wholly moved beside the commits, and one that is not begins anew nowhere.

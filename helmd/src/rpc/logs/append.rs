@@ -21,6 +21,8 @@ use crate::rpc::Api;
 use crate::store::append::NotKept;
 use crate::store::entry;
 
+/// Bytes from which a batch takes some milliseconds of a processor.
+const LONG: usize = 256 << 10;
 /// Longest name of a sender, and longest key.
 const ONCE: usize = 200;
 
@@ -41,7 +43,12 @@ pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendRe
         ));
     }
     let mut answer = AppendResponse::default();
-    let parts = judge(api, request, &mut answer);
+    let bytes: usize = request.entries.iter().map(|entry| entry.message.len() + entry.context.len()).sum();
+    // Of a large batch every text is looked at: others are to be answered meanwhile.
+    let parts = match bytes > LONG {
+        true => tokio::task::block_in_place(|| judge(api, request, &mut answer)),
+        false => judge(api, request, &mut answer),
+    };
     let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, Vec::new());
     for (class, part) in parts {
         let (entries, indexes) = (part.entries, part.indexes);
@@ -174,7 +181,12 @@ fn status(error: &NotKept) -> Status {
         NotKept::Refused(AppendError::Closed) => reason::leaving(&words),
         NotKept::Refused(AppendError::Failed(_)) => Status::internal(words),
         NotKept::Refused(
-            AppendError::TooLarge { .. } | AppendError::Class(_) | AppendError::Senders { .. },
+            AppendError::TooLarge { .. }
+            | AppendError::Class(_)
+            | AppendError::Once
+            | AppendError::Senders { .. }
+            | AppendError::Keys { .. }
+            | AppendError::Below { .. },
         ) => reason::bad_request(&words),
     }
 }

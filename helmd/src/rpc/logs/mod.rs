@@ -107,7 +107,9 @@ async fn instances(opened: &Opened, hosts: Vec<String>) -> Result<Vec<Instance>>
 fn read_error(error: &ReadError) -> Status {
     match error {
         ReadError::Filter(error) => reason::bad_request(&error.to_string()),
-        ReadError::Engine(_) => reason::store_away(&in_words(error)),
+        ReadError::Engine(engine) if engine.passes() => reason::store_away(&in_words(error)),
+        // No waiting mends it: whoever follows ends, and says why.
+        ReadError::Engine(_) => Status::internal(in_words(error)),
     }
 }
 

@@ -1,0 +1,154 @@
+//! What people are told of a store that does not take what comes: an alert while it lasts, and events when it begins and ends.
+
+use std::time::Duration;
+
+use helm_core::event::{Change, ChangeKind};
+use helm_core::name::ServiceName;
+use helm_shim::cri;
+use helm_store::writer::Health;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::{State, Store};
+use crate::clock;
+use crate::journal::Journal;
+
+/// What is over sooner is no event: a connection that broke is made anew within it.
+const LASTS: Duration = Duration::from_secs(1);
+/// Under whose name the events are.
+pub const HELM: &str = "helm";
+
+/// How the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Condition {
+    /// `ok`, `away`, `full`, `refused`, `closed`
+    word: &'static str,
+    /// What the database says.
+    cause: String,
+    /// Nanoseconds since 1970.
+    since: i64,
+}
+
+impl Condition {
+    fn ok() -> Self {
+        Self { word: "ok", cause: String::new(), since: 0 }
+    }
+
+    fn of(state: &State, health: Option<&Health>) -> Self {
+        match (state, health) {
+            (State::Closed { since, why: Some(why) }, _) => {
+                Self { word: "closed", cause: why.clone(), since: *since }
+            }
+            (State::Open(_), Some(Health::Stalled { since, stall, why })) => {
+                Self { word: stall.word(), cause: why.clone(), since: *since }
+            }
+            _ => Self::ok(),
+        }
+    }
+}
+
+impl Store {
+    fn condition(&self) -> Condition {
+        let state = self.state();
+        let health = match &state {
+            State::Open(opened) => Some(opened.writer.health().borrow().clone()),
+            State::Closed { .. } => None,
+        };
+        Condition::of(&state, health.as_ref())
+    }
+
+    /// What must not be overlooked; nothing where all is well.
+    pub fn alerts(&self) -> Vec<String> {
+        let Condition { word, cause, since } = self.condition();
+        let mut alerts = Vec::new();
+        if word != "ok" {
+            let sent = match self.waiting() {
+                Some(waiting) if waiting.full.is_some() => "; the local queue takes nothing more".to_owned(),
+                Some(waiting) => format!("; {} appends wait in the local queue", waiting.appends),
+                None => String::new(),
+            };
+            alerts.push(format!(
+                "the log is not stored since {} ({word}): {cause}. Services go on, their output waits in logs/{sent}; helmctl db status",
+                stamp(since)
+            ));
+        }
+        if let State::Open(opened) = self.state() {
+            alerts.extend(opened.lost.iter().cloned());
+        }
+        alerts
+    }
+
+    /// Records what becomes of the store, until it is dropped.
+    pub async fn tell(&self, journal: &Journal) {
+        let mut state = self.state.clone();
+        let mut told = Condition::ok();
+        let mut lost = 0;
+        loop {
+            let now = state.borrow_and_update().clone();
+            let mut health = match &now {
+                State::Open(opened) => {
+                    opened.lost.iter().skip(lost).for_each(|lost| record(journal, "ok", "damaged", lost));
+                    lost = opened.lost.len();
+                    Some(opened.writer.health())
+                }
+                State::Closed { .. } => None,
+            };
+            let found = Condition::of(
+                &now,
+                health.as_mut().map(|health| health.borrow_and_update().clone()).as_ref(),
+            );
+            if found.word != told.word {
+                if found.word != "ok" {
+                    sleep_until(Instant::now() + LASTS).await;
+                }
+                let found = self.condition();
+                if found.word != told.word {
+                    let cause = if found.word == "ok" { over(&told) } else { found.cause.clone() };
+                    record(journal, told.word, found.word, &cause);
+                    told = found;
+                }
+                continue;
+            }
+            if changed(&mut state, health).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// `None`: helmd leaves.
+async fn changed(state: &mut watch::Receiver<State>, health: Option<watch::Receiver<Health>>) -> Option<()> {
+    let Some(mut health) = health else { return state.changed().await.ok() };
+    tokio::select! {
+        changed = state.changed() => changed.ok(),
+        // The writer of a store that is closed is gone: the state tells of it.
+        Ok(()) = health.changed() => Some(()),
+    }
+}
+
+fn over(told: &Condition) -> String {
+    let seconds = clock::wall().0.saturating_sub(told.since) / 1_000_000_000;
+    format!("the log is stored again, after {} s", seconds.max(0))
+}
+
+fn record(journal: &Journal, from: &str, to: &str, cause: &str) {
+    let Ok(service) = ServiceName::new(HELM) else { return };
+    journal.record(Change {
+        at: clock::wall(),
+        service,
+        kind: ChangeKind::Store,
+        from: from.to_owned(),
+        to: to.to_owned(),
+        cause: cause.to_owned(),
+        run: None,
+        pid: None,
+        exit: None,
+    });
+}
+
+/// `2026-11-30 20:15:01 UTC`
+pub(crate) fn stamp(at: i64) -> String {
+    let stamp = cri::stamp(helm_core::time::Wall(at));
+    let text = String::from_utf8_lossy(&stamp);
+    format!("{} UTC", text.get(..19).unwrap_or_default().replace('T', " "))
+}
