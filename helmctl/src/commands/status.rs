@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::{self, Block};
-use crate::render::{Printer, Sheet, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
+use crate::render::{Printer, Sheet, WARN, cut, json, safe, status, styled, warning, width, wrapped};
 
 use super::follow::{Following, Interrupt};
 

@@ -88,7 +88,7 @@ async fn follow_states(home: Home, mut states: Resuming<WatchStatusRequest>, sin
                 }
                 continue;
             }
-            Ok(News::Away) => Event::Away,
+            Ok(News::Away(_)) => Event::Away,
             Ok(News::Back) => Event::Back,
             Err(e) => Event::Done { words: e.to_string(), ill: true },
         };
@@ -175,9 +175,10 @@ async fn each<F: Source>(
     while let Some(news) = stream.next().await {
         let lines = match news? {
             News::Message(message) => lines(message),
-            News::Away => {
+            News::Away(lacks) => {
                 away = true;
-                vec![Line::new("-- helmd is not reachable; waiting", Tone::Warn)]
+                let lacks = lacks.as_deref().unwrap_or("helmd is not reachable");
+                vec![Line::new(&format!("-- {lacks}; waiting"), Tone::Warn)]
             }
             News::Back if away => vec![Line::new("-- reconnected", Tone::Warn)],
             News::Back => Vec::new(),
