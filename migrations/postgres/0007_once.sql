@@ -33,8 +33,6 @@ $$;
 REVOKE EXECUTE ON FUNCTION helm_forget FROM PUBLIC;
 
 -- As before (0001), with which of a sender's batches were kept.
-DROP FUNCTION helm_commit(smallint, text, bigint, bigint, bytea, bigint, bigint, integer, bigint, bigint, bigint,
-                          bigint[], integer[], smallint[], bigint[], text[], bigint[], bigint[], text[], bigint[], text[]);
 CREATE FUNCTION helm_commit(
     p_instance smallint, p_class text, p_number bigint, p_partition bigint, p_head bytea, p_arrived bigint, p_queue bigint,
     p_rows integer, p_bytes bigint, p_low bigint, p_high bigint,
@@ -71,6 +69,22 @@ BEGIN
         INSERT INTO public.once_key SELECT p_instance, p_class, u, p_arrived FROM unnest(o_keys) AS u ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
+END
+$$;
+
+-- For helmds of before, that run while another one brings this: they knew a sender's last number only, and took all below it for kept.
+CREATE OR REPLACE FUNCTION helm_commit(
+    p_instance smallint, p_class text, p_number bigint, p_partition bigint, p_head bytea, p_arrived bigint, p_queue bigint,
+    p_rows integer, p_bytes bigint, p_low bigint, p_high bigint,
+    c_minutes bigint[], c_services integer[], c_levels smallint[], c_n bigint[],
+    k_services text[], k_segments bigint[], k_positions bigint[],
+    s_names text[], s_numbers bigint[], o_keys text[]
+) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN public.helm_commit(
+        p_instance, p_class, p_number, p_partition, p_head, p_arrived, p_queue, p_rows, p_bytes, p_low, p_high,
+        c_minutes, c_services, c_levels, c_n, k_services, k_segments, k_positions,
+        s_names, s_numbers, array_fill(-1::bigint, ARRAY[cardinality(s_numbers)]), o_keys);
 END
 $$;
 

@@ -121,6 +121,10 @@ fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<E
         "HE001" => EngineError::Denied(format!("{what}: {message}")),
         // Of the functions that write: another transaction came in between.
         "HE003" => EngineError::Stale(message),
+        // A function that this program calls is there no longer.
+        "42883" if message.contains("function helm_") => EngineError::Denied(format!(
+            "{what}: {message}; a newer helmd has brought the schema of database {database} up to date: update this one"
+        )),
         "25006" => EngineError::Denied(format!(
             "{what}: {message}; {place} is a read-only copy: the connection string must lead to the primary"
         )),
@@ -188,6 +192,8 @@ mod tests {
             assert!(matches!(error, EngineError::Denied(_)) && error.to_string().contains(words), "{error}");
         }
         assert!(matches!(meaning("53100"), Some(EngineError::Full(_))));
+        let gone = said(Asker::Helmd, "42883", "function helm_commit(smallint) does not exist").unwrap();
+        assert!(gone.to_string().contains("update this one"), "{gone}");
         assert!(matches!(meaning("XX001"), Some(EngineError::Damaged(_))));
         assert!(meaning("42P01").is_none());
     }
