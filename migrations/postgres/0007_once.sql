@@ -6,6 +6,10 @@ ALTER TABLE sender ADD COLUMN at bigint NOT NULL DEFAULT 0;
 UPDATE sender s SET at = c.arrived FROM class_state c WHERE c.instance = s.instance AND c.class = s.class;
 CREATE INDEX once_key_at ON once_key (instance, class, at);
 
+-- Who had a number first: where a home was copied, that tells the copy.
+ALTER TABLE instance ADD COLUMN first_host text, ADD COLUMN first_home text;
+UPDATE instance SET first_host = host, first_home = home;
+
 -- One step of forgetting: keys that are old or more than fit, senders that sent nothing for long. 0: there is nothing left to forget.
 CREATE FUNCTION helm_forget(p_instance smallint, p_key_age bigint, p_keys bigint, p_sender_age bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
