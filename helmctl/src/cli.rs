@@ -108,6 +108,8 @@ pub(crate) enum Verb {
         #[arg(long, short)]
         watch: bool,
     },
+    /// The services on the whole screen, live: look, start, stop, restart (`?` shows the keys)
+    Top,
     /// Configured services and what they depend on
     List,
     /// What a service printed, exactly as written

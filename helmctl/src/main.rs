@@ -6,6 +6,7 @@ mod db_cli;
 mod failure;
 mod logs_cli;
 mod render;
+mod top;
 mod when;
 
 use std::process::ExitCode;

@@ -29,6 +29,7 @@ mod shared;
 mod store;
 mod takeover;
 mod tamper;
+mod top;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {

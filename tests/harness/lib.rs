@@ -8,5 +8,6 @@ pub mod journal;
 pub mod postgres;
 pub mod procs;
 pub mod small;
+pub mod terminal;
 pub mod wait;
 pub mod watch;

@@ -136,7 +136,7 @@ impl<F: Feed> Resuming<F> {
         Ok(Self { home: home.clone(), feed, state: State::Open(Box::new(stream)) })
     }
 
-    /// Asks the helmd that is there, or comes: one that was just told to begin again.
+    /// Asks the helmd that is there, or comes; [`News::Back`] comes first.
     pub fn later(home: &Home, feed: F) -> Self {
         let opening = Box::pin(reopen(home.clone(), feed.clone()));
         Self { home: home.clone(), feed, state: State::Opening(opening) }

@@ -63,6 +63,7 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             status::once(&mut Client::of(&home).await?, names, printer).await
         }
         Verb::Status { names, watch: true } => status::watch(&home, names, printer).await,
+        Verb::Top => crate::top::run(&home).await,
         Verb::List => list::run(&mut Client::of(&home).await?, printer).await,
         Verb::Output { name, lines, follow, stream } => {
             let stream = stream.unwrap_or_default();

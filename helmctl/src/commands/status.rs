@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::{self, Block};
-use crate::render::{Printer, Sheet, WARN, cut, json, safe, status, styled, time, warning, width, wrapped};
+use crate::render::{Printer, Sheet, WARN, cut, json, safe, status, styled, warning, width, wrapped};
 
 use super::follow::{Following, Interrupt};
 
@@ -127,15 +127,7 @@ impl Screen {
     fn lines(&self, width: usize, height: usize) -> Vec<String> {
         let mut lines: Vec<String> =
             self.alerts.iter().flat_map(|alert| wrapped(&warning(alert), width)).collect();
-        lines.extend(self.away.map(|since| {
-            let waited = time::span(since.elapsed().as_secs());
-            cut(
-                &format!(
-                    "helmd is not reachable; waiting ({waited}). Services go on; this is how they were."
-                ),
-                width,
-            )
-        }));
+        lines.extend(self.away.map(|since| cut(&status::away(since.elapsed().as_secs()), width)));
         let mut lines: Vec<String> = lines.iter().map(|line| styled(WARN, line)).collect();
         // The last line of the window is where the cursor stands.
         let room = height.saturating_sub(1 + lines.len()).max(FEWEST);

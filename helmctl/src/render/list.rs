@@ -38,7 +38,7 @@ pub(crate) fn name_width<'a>(names: impl Iterator<Item = &'a str>, sheet: Sheet)
     sheet.column(names.map(|name| name.chars().count()).max().unwrap_or(0).max(4), WIDEST_NAME)
 }
 
-/// One event on one line, with its age where it is not one that happens now.
+/// One event on one line, with its age where it is not one that happens now; without the name where that has no width.
 pub(crate) fn event(e: &EventRecord, name_width: usize, sheet: Sheet, aged: bool) -> String {
     let at = e.at.as_ref().map(time::local).unwrap_or_default();
     let what = match e.kind.as_str() {
@@ -55,8 +55,11 @@ pub(crate) fn event(e: &EventRecord, name_width: usize, sheet: Sheet, aged: bool
         if e.cause.is_empty() { String::new() } else { format!("  {}", styled(QUIET, &safe(&e.cause))) };
     let missed = if e.missed > 0 { format!("({} events were missed) ", e.missed) } else { String::new() };
     let age = if aged { format!("{:>5}  ", time::ago(e.at.as_ref())) } else { String::new() };
-    let name = sheet.fit(&e.service, name_width);
-    format!("{}  {age}{missed}{name:name_width$}  {what}{cause}", styled(QUIET, &at))
+    let name = match name_width {
+        0 => String::new(),
+        _ => format!("{:name_width$}  ", sheet.fit(&e.service, name_width)),
+    };
+    format!("{}  {age}{missed}{name}{what}{cause}", styled(QUIET, &at))
 }
 
 /// Faults, worst first is not helpful: in the order of the file.

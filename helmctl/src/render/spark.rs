@@ -8,6 +8,12 @@ pub(crate) fn line(values: &[Option<f64>]) -> String {
     values.iter().map(|value| value.map_or(' ', |v| BARS[level(v, low, high, BARS.len())])).collect()
 }
 
+/// One line from nothing to the highest, which counts as `least` at least: what is calm looks calm.
+pub(crate) fn scaled(values: &[Option<f64>], least: f64) -> String {
+    let high = bounds(values).1.max(least);
+    values.iter().map(|value| value.map_or(' ', |v| BARS[level(v, 0.0, high, BARS.len())])).collect()
+}
+
 /// A chart of `height` lines from nothing (or the lowest, below that) to the highest, top line first.
 pub(crate) fn chart(values: &[Option<f64>], height: usize) -> Vec<String> {
     let (low, high) = bounds(values);
@@ -95,6 +101,7 @@ mod tests {
         let values = [Some(0.0), Some(7.0), None, Some(3.5)];
         assert_eq!(line(&values), "▁█ ▅");
         assert_eq!(line(&[Some(5.0), Some(5.0)]), "▁▁", "what does not move");
+        assert_eq!(scaled(&values, 14.0), "▁▅ ▃");
         assert_eq!(chart(&values, 2), [" █ ▁", "▁█ █"]);
         assert_eq!(bounds(&[None]), (0.0, 0.0));
     }

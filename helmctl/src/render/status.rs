@@ -15,6 +15,15 @@ const WIDE: usize = 100;
 /// A name is never cut below this, even where the row is then too long.
 const NARROWEST_NAME: usize = 12;
 
+/// Said above the table.
+pub(crate) const HELD: &str = "The fleet is held down: nothing is started. `helmctl up` lifts the hold.";
+
+/// Said above a table that nobody refreshes, after these seconds.
+pub(crate) fn away(seconds: u64) -> String {
+    let waited = time::span(seconds);
+    format!("helmd is not reachable; waiting ({waited}). Services go on; this is how they were.")
+}
+
 /// The style of a state.
 pub(crate) fn state_style(state: &str) -> Style {
     match state {
@@ -25,7 +34,8 @@ pub(crate) fn state_style(state: &str) -> Style {
     }
 }
 
-fn health_style(health: &str) -> Style {
+/// The style of a health.
+pub(crate) fn health_style(health: &str) -> Style {
     match health {
         "healthy" => GOOD,
         "degraded" | "starting" => WARN,
@@ -55,8 +65,7 @@ pub(crate) fn lines(
     let name_width = sheet.column(services.iter().map(|s| s.name.len()).max().unwrap_or(0).max(4), longest);
     let mut lines = Vec::new();
     if hold {
-        let words = "The fleet is held down: nothing is started. `helmctl up` lifts the hold.";
-        lines.push(styled(WARN, words));
+        lines.push(styled(WARN, HELD));
     }
     let mut head = format!(
         "{:name_width$}  {:13}  {:11}  {:>7}  {:>5}  {:>5}  {:>5}  {:>6}",
@@ -83,13 +92,14 @@ pub(crate) fn lines(
 
 /// How much a service is in need of somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Need {
+pub(crate) enum Need {
     Broken,
     Look,
     Calm,
 }
 
-fn need(s: &ServiceStatus) -> Need {
+/// Of one service.
+pub(crate) fn need(s: &ServiceStatus) -> Need {
     match (s.state.as_str(), s.health.as_str()) {
         ("failed" | "backoff", _) | (_, "unhealthy" | "unreachable") => Need::Broken,
         ("running", "healthy" | "starting" | "unknown") | ("stopped", _) if s.warnings.is_empty() => {
@@ -136,7 +146,7 @@ fn more(hidden: &[&ServiceStatus], width: usize) -> String {
 }
 
 /// A one-shot that has done its work is another thing than a service that somebody stopped.
-fn word(s: &ServiceStatus) -> &str {
+pub(crate) fn word(s: &ServiceStatus) -> &str {
     if s.completed && s.state == "stopped" { "completed" } else { &s.state }
 }
 
@@ -209,7 +219,8 @@ fn ended_ill(s: &ServiceStatus) -> bool {
     s.state == "stopped" && (exit || s.reason.contains("; before: "))
 }
 
-fn holder_words(holder: &Holder) -> String {
+/// Who holds it.
+pub(crate) fn holder_words(holder: &Holder) -> String {
     let mut parts = Vec::new();
     parts.extend(holder.pid.map(|pid| format!("pid {pid}")));
     parts.extend(holder.command.as_ref().map(|c| format!("`{}`", cut(c, 50))));

@@ -36,9 +36,12 @@ fn in_form(at: jiff::Timestamp, form: &str) -> String {
 
 /// `3s`, `12m`, `5h`, `3d`: the time from then to now.
 pub(crate) fn ago(at: Option<&Timestamp>) -> String {
-    let Some(then) = at.and_then(moment) else { return "-".into() };
-    let seconds = jiff::Timestamp::now().as_second().saturating_sub(then.as_second()).max(0);
-    span(u64::try_from(seconds).unwrap_or(0))
+    at.map_or_else(|| "-".into(), |at| since(at, now()))
+}
+
+/// Likewise, where now is given, in nanoseconds since 1970.
+pub(crate) fn since(at: &Timestamp, now: i64) -> String {
+    span(u64::try_from(now.div_euclid(1_000_000_000).saturating_sub(at.seconds)).unwrap_or(0))
 }
 
 /// One number is enough.
