@@ -7,8 +7,8 @@ use std::time::Duration;
 use helm_core::spec::{RestartPolicy, ServiceSpec};
 use helm_core::wish::Mode;
 use helm_core::{exit, secret};
-use helm_proto::{convert, reason};
 use helm_proto::v1::{LaunchResponse, ProcessInfo, SignalResponse, TreeResponse, Variable};
+use helm_proto::{convert, reason};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -68,7 +68,9 @@ fn may_see_secrets(peer: Option<&Peer>) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
     match peer {
         Some(peer) if peer.uid == own || peer.uid == 0 => Ok(()),
-        _ => Err(reason::permission_denied("secrets of services are shown to helmd's own user and root only")),
+        _ => {
+            Err(reason::permission_denied("secrets of services are shown to helmd's own user and root only"))
+        }
     }
 }
 
@@ -154,7 +156,9 @@ pub fn signal_number(text: &str) -> Result<i32> {
         Ok(number) => exit::signal_name(number).map(|_| number),
         Err(_) => exit::signal_number(text),
     };
-    let bad = || reason::bad_request(&format!("`{text}` is no signal: use a name as HUP or SIGUSR1, or its number"));
+    let bad = || {
+        reason::bad_request(&format!("`{text}` is no signal: use a name as HUP or SIGUSR1, or its number"))
+    };
     number.ok_or_else(bad)
 }
 
@@ -184,7 +188,10 @@ fn follows(spec: &ServiceSpec, signal: i32) -> String {
         RestartPolicy::OnFailure => "it is started again, unless it ends with code 0",
         RestartPolicy::Never => "it is not started again",
     };
-    format!("an end by it was not asked for: {then} (restart: {}); to stop it: helmctl stop {name}", convert::restart(spec.restart))
+    format!(
+        "an end by it was not asked for: {then} (restart: {}); to stop it: helmctl stop {name}",
+        convert::restart(spec.restart)
+    )
 }
 
 #[cfg(test)]

@@ -22,7 +22,12 @@ use helm_proto::v1::logs_server::LogsServer;
 use helm_proto::v1::metrics_server::MetricsServer;
 use helm_proto::v1::store_server::StoreServer;
 use helm_proto::v1::{
-    CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest, InfoRequest, InfoResponse, LaunchRequest, LaunchResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress, ReexecRequest, ReexecResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, ShutdownResponse, SignalRequest, SignalResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse, UpRequest, Wait, WatchStatusRequest, WatchStatusResponse,
+    CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
+    InfoRequest, InfoResponse, LaunchRequest, LaunchResponse, ListRequest, ListResponse, OutputChunk,
+    OutputRequest, Progress, ReexecRequest, ReexecResponse, RestartRequest, ResumeRequest, ServiceInfo,
+    ShutdownRequest, ShutdownResponse, SignalRequest, SignalResponse, StartRequest, StatusRequest,
+    StatusResponse, StopRequest, TreeRequest, TreeResponse, UpRequest, Wait, WatchStatusRequest,
+    WatchStatusResponse,
 };
 use helm_proto::{convert, reason};
 use tokio::net::UnixListener;
@@ -334,7 +339,8 @@ impl Helm for Api {
         let SignalRequest { name, signal } = request.into_inner();
         let spec = self.spec(&name)?;
         let signal = inside::signal_number(&signal)?;
-        let pid = self.supervisor.signal(spec.name.clone(), signal).await.map_err(|e| operate::refusal(&e))?;
+        let pid =
+            self.supervisor.signal(spec.name.clone(), signal).await.map_err(|e| operate::refusal(&e))?;
         tracing::info!(service.name = %spec.name, "signal {signal} sent to pid {pid}, asked for by {by}");
         Ok(Response::new(inside::signalled(&spec, pid, signal)))
     }
