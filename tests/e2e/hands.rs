@@ -12,6 +12,7 @@ fn services() -> Value {
         },
         "web": {"command": ["sh", "-c", "sleep 600 & sleep 600"], "depends_on": {"core": "ready"}},
         "failer": {"command": fixture("exiter", "after=0 code=7"), "restart": "never"},
+        "looper": {"command": fixture("exiter", "after=0 code=7"), "backoff": {"initial": "1h", "max": "1h"}},
     })
 }
 
@@ -38,8 +39,10 @@ fn the_environment_is_that_of_a_start_and_secrets_are_masked() {
         .iter()
         .map(|v| format!("{}={}", v["name"].as_str().unwrap(), v["value"].as_str().unwrap()))
         .collect();
-    let missing: Vec<&String> =
-        real.iter().filter(|v| !shown.contains(v) && !v.starts_with("HELM_RUN=")).collect();
+    let missing: Vec<&String> = real
+        .iter()
+        .filter(|v| !shown.contains(v) && !v.starts_with("HELM_RUN=") && !v.starts_with("HELM_RUN_DIR="))
+        .collect();
     assert!(missing.is_empty() && shown.iter().all(|v| real.contains(v)), "{missing:?}\n{shown:?}");
 }
 
@@ -94,7 +97,7 @@ fn a_signal_reaches_the_main_process_and_what_follows_is_said() {
     home.ctl(&["signal", "core", "9"]).code(0).says("it is started again").says("helmctl stop core");
     home.wait_for("core", "another run", |s| s.run != run && s.state == "running");
     assert_eq!(home.status("core").restarts, 1, "no wish: it counts as an unexpected end");
-    home.ctl(&["signal", "core", "NOPE"]).code(1).says("`NOPE` is no signal");
+    home.ctl(&["signal", "core", "NOPE"]).code(2).says("`NOPE` is no signal");
     home.ctl(&["signal", "web", "HUP"]).code(1).says("it is stopped");
     home.ctl(&["signal", "croe", "HUP"]).code(4).says("did you mean `core`?");
 }
@@ -102,14 +105,19 @@ fn a_signal_reaches_the_main_process_and_what_follows_is_said() {
 #[test]
 fn a_kick_skips_the_waiting() {
     let home = Home::new(&services());
-    home.ctl(&["start", "failer"]).code(1);
+    home.ctl(&["start", "failer", "--no-wait"]).code(0);
+    home.ctl(&["start", "looper", "--no-wait"]).code(0);
     home.wait_for("failer", "it has given up", |s| s.state == "failed");
-    let run = home.status("failer").run;
-    home.ctl(&["kick", "failer", "core"])
+    home.wait_for("looper", "it waits for its next start", |s| s.state == "backoff");
+    let before = [home.status("failer").since, home.status("looper").since];
+    home.ctl(&["kick", "failer", "looper", "core"])
         .code(0)
         .says("failer: is started now")
+        .says("looper: is started now")
         .says("core: stopped, nothing to skip");
-    home.wait_for("failer", "another run", |s| s.run != run && s.last_exit.is_some());
+    home.wait_for("failer", "another end", |s| s.since != before[0] && s.state == "failed");
+    // An hour lies between its starts otherwise.
+    home.wait_for("looper", "another end", |s| s.since != before[1] && s.state == "backoff");
     home.ctl(&["kick", "fialer"]).code(4).says("failer");
 }
 
