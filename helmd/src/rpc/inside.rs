@@ -203,7 +203,7 @@ mod tests {
         let pids = [(30, 20), (20, 10), (21, 10), (5, 1), (22, 20)];
         let order: Vec<u32> = parents_first(&pids).into_iter().map(|nth| pids[nth].0).collect();
         assert_eq!(order, [5, 20, 22, 30, 21]);
-        assert_eq!(parents_first(&[(1, 2), (2, 1)]), [], "a torn look has no first one");
+        assert!(parents_first(&[(1, 2), (2, 1)]).is_empty(), "a torn look has no first one");
     }
 
     #[test]
