@@ -7,8 +7,8 @@ pub const MASK: &str = "********";
 
 /// Parts of a name that say it.
 const WORDS: [&str; 7] = ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE"];
-/// Whole words of a name that say it.
-const ALONE: [&str; 4] = ["PASS", "PW", "PWD", "AUTH"];
+/// What a word of such a name ends with: `DBPASS`, `API_KEY`, `SENTRY_DSN`.
+const ENDS: [&str; 7] = ["KEY", "KEYS", "PASS", "PW", "PWD", "AUTH", "DSN"];
 /// The directory that a shell stands in, and the one before.
 const PLACES: [&str; 2] = ["PWD", "OLDPWD"];
 
@@ -20,12 +20,13 @@ pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     without_passwords(value)
 }
 
-/// `DB_PASSWORD`, `API_KEY`, `githubToken`; not `KEYCLOAK_URL`.
-fn is_secret(name: &str) -> bool {
+/// A name that speaks of a secret: `DB_PASSWORD`, `API_KEY`, `githubToken`; not `KEYCLOAK_URL`.
+pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let words = || name.split(|c: char| !c.is_ascii_alphanumeric());
-    let word = |word: &str| ALONE.contains(&word) || word.ends_with("KEY") || word.ends_with("KEYS");
-    !PLACES.contains(&name.as_str()) && (WORDS.iter().any(|part| name.contains(part)) || words().any(word))
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let contains = WORDS.iter().any(|part| name.contains(part));
+    !PLACES.contains(&name.as_str())
+        && (contains || words.any(|word| ENDS.iter().any(|end| word.ends_with(end))))
 }
 
 /// A text without the passwords of addresses (`postgres://user:password@host/`) and of `password=…`.
@@ -86,10 +87,19 @@ mod tests {
 
     #[test]
     fn names_that_speak_of_a_secret() {
-        for name in ["DB_PASSWORD", "SECRET_KEY", "githubToken", "API_KEY", "apikey", "SSH_KEYS", "DB_PASS"] {
+        for name in [
+            "DB_PASSWORD",
+            "SECRET_KEY",
+            "githubToken",
+            "API_KEY",
+            "apikey",
+            "SSH_KEYS",
+            "DBPASS",
+            "SENTRY_DSN",
+        ] {
             assert_eq!(shown(name, "hunter2"), MASK, "{name}");
         }
-        for name in ["KEYCLOAK_URL", "PATH", "PWD", "OLDPWD", "KEYBOARD", "MODE", "HOME"] {
+        for name in ["KEYCLOAK_URL", "PATH", "PWD", "OLDPWD", "KEYBOARD", "AUTHOR", "HOME"] {
             assert_eq!(shown(name, "value"), "value", "{name}");
         }
         assert_eq!(shown("DB_PASSWORD", ""), "", "nothing is hidden there");
