@@ -1,7 +1,9 @@
 //! What can be wrong with the database, and what it gets: a sentence that says what to do, and services that go on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use harness::home::{Home, Said, fixture};
 use harness::postgres::Cluster;
@@ -27,17 +29,44 @@ fn state(home: &Home, words: &str) -> Value {
     })
 }
 
-/// Lines of the service that are stored: each once, in order. They are numbered from 1.
+/// Lines of the service that are stored, as they are shown: oldest first. They are numbered from 1.
 #[track_caller]
 fn stored(home: &Home) -> Vec<u64> {
-    let said = home.ctl(&["logs", "chatty", "--json", "-n", "10000"]);
+    numbers(&home.ctl(&["logs", "chatty", "--json", "-n", "10000"]).out)
+}
+
+fn numbers(lines: &str) -> Vec<u64> {
     let number = |line: &str| {
         let entry: Value = serde_json::from_str(line).ok()?;
         entry["message"].as_str()?.split(' ').nth(2)?.parse().ok()
     };
-    let mut numbers: Vec<u64> = said.out.lines().filter_map(number).collect();
-    numbers.sort_unstable();
-    numbers
+    lines.lines().filter_map(number).collect()
+}
+
+/// `logs -f`, ended with the test.
+struct Follower<'h> {
+    home: &'h Home,
+    child: Child,
+}
+
+impl<'h> Follower<'h> {
+    fn new(home: &'h Home) -> Self {
+        let out = fs::File::create(home.path("followed")).unwrap();
+        let words = ["logs", "chatty", "--json", "-f", "-n", "10000"];
+        let child = home.helmctl(&words).stdout(out).stderr(Stdio::null()).spawn().unwrap();
+        Self { home, child }
+    }
+
+    fn told(&self) -> BTreeSet<u64> {
+        numbers(&self.home.read("followed")).into_iter().collect()
+    }
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// All of them, once what is captured is stored.
@@ -77,7 +106,8 @@ fn event(home: &Home, words: &[&str]) {
 fn a_file_that_turns_bad_while_helmd_runs_is_moved_aside_and_nothing_is_missing() {
     let home = Home::new(&chatty("streams=stdout rate=100 count=400"));
     home.ctl(&["up"]).code(0);
-    until("lines are stored", || stored(&home).len() > 50);
+    let follower = Follower::new(&home);
+    until("lines are stored, and followed", || stored(&home).len() > 50 && follower.told().len() > 50);
     spoil(&log_files(&home)[0]);
     // The lines are in the service's own files still: they are read again.
     eventually("the file is moved aside", || {
@@ -90,6 +120,7 @@ fn a_file_that_turns_bad_while_helmd_runs_is_moved_aside_and_nothing_is_missing(
         }
     });
     whole(&home, 400);
+    until("who follows has got each line", || follower.told().len() == 400);
     home.ctl(&["status"]).says(".damaged-");
     assert!(home.read("logs/helmd.log").contains(".damaged-"));
     event(&home, &["store", "damaged", "nothing of it deleted"]);

@@ -42,6 +42,18 @@ fn sent(home: &Home, service: &str) {
     assert_eq!(block_on(append(home, batch(service, &messages))).unwrap().kept, 50);
 }
 
+/// Until the open partition has room for what is sent next: a full one is closed before it takes more.
+fn roomy(home: &Home) {
+    let room = || {
+        let status = home.ctl(&["--json", "db", "status"]).code(0).json();
+        let open = status["partitions"].as_array().unwrap().iter().find(|p| p["closed"].is_null()).cloned();
+        open.expect("one is open")["entries"].as_u64() < Some(500)
+    };
+    while !room() {
+        sent(home, "filler");
+    }
+}
+
 /// The instance, its closed partitions of class `default` that hold a hundred entries at least, and the open one.
 fn partitions(home: &Home) -> (i64, Vec<i64>, i64) {
     let status = home.ctl(&["--json", "db", "status"]).code(0).json();
@@ -129,6 +141,7 @@ fn whatever_is_done_to_sqlites_files_is_named() {
     home.ctl(&["daemon", "start"]).code(0);
     sent(&home, "between");
     stored(&home, "more", 12_000);
+    roomy(&home);
     let (instance, parts, newest) = partitions(&home);
     assert!(parts.len() >= 5 && parts[0] == 0, "{parts:?}");
     assert_eq!(faults(&home, 0).len(), 0);
@@ -199,6 +212,7 @@ fn whatever_a_superuser_does_to_postgresql_is_named() {
     sql(&cluster, &format!("CREATE SCHEMA older; CREATE TABLE older.entry AS TABLE {}", table(0)));
     sent(&home, "between");
     stored(&home, "more", 12_000);
+    roomy(&home);
     let (_, parts, newest) = partitions(&home);
     assert!(parts.len() >= 5 && parts[0] == 0, "{parts:?}");
     assert_eq!(faults(&home, 0).len(), 0);

@@ -1,6 +1,7 @@
 //! What makes a repeated append harmless: numbers of a sender, keys of its choice. Pure.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -10,6 +11,11 @@ pub const KEYS: usize = 200_000;
 pub const KEY_AGE: i64 = 86_400 * 1_000_000_000;
 /// How long it is remembered in any case: more keys than fit are refused rather than one younger than this forgotten.
 pub const KEY_FLOOR: i64 = 600 * 1_000_000_000;
+/// Where memory ends all the same: what was acknowledged into the local queue is remembered without being asked for, and may be so many.
+const MOST: usize = 4 * KEYS;
+/// Before keys of helmd's own. No sender's key holds it, or one could say that a removal is on record already; and none is refused because
+/// senders have many.
+pub(crate) const OWN: char = '\u{1}';
 /// When a sender of numbered batches is forgotten that sends no more, nanoseconds.
 pub const SENDER_AGE: i64 = 30 * KEY_AGE;
 
@@ -84,22 +90,27 @@ fn digest(key: &str) -> u128 {
     u128::from_be_bytes(half)
 }
 
+/// One from the future came while the clock was wrong: of that nobody knows the age.
+fn is_young(at: i64, now: i64) -> bool {
+    at <= now && at.saturating_add(KEY_FLOOR) > now
+}
+
 impl Keys {
     pub(crate) fn has(&self, key: &str) -> bool {
         self.known.contains(&digest(key))
     }
 
-    /// Whether `more` keys can be remembered without forgetting one too early.
-    pub(crate) fn takes(&self, more: usize, now: i64) -> bool {
+    /// How long `more` keys must wait, lest one is forgotten too early; `None`: there is room.
+    pub(crate) fn waits(&self, more: usize, now: i64) -> Option<Duration> {
         let over = (self.order.len() + more).saturating_sub(KEYS);
-        // One from the future came while the clock was wrong: of that nobody knows the age.
-        let young = |(at, _): &(i64, u128)| *at <= now && at.saturating_add(KEY_FLOOR) > now;
-        over == 0 || !self.order.get(over - 1).is_some_and(young)
+        let (at, _) = self.order.get(over.checked_sub(1)?)?;
+        is_young(*at, now).then(|| Duration::from_nanos(at.saturating_add(KEY_FLOOR).abs_diff(now)))
     }
 
     pub(crate) fn add(&mut self, key: &str, now: i64) {
         while let Some((at, old)) = self.order.front().copied() {
-            if self.order.len() < KEYS && at.saturating_add(KEY_AGE) >= now {
+            let over = self.order.len() >= KEYS && !is_young(at, now);
+            if !over && self.order.len() < MOST && at.saturating_add(KEY_AGE) >= now {
                 break;
             }
             self.order.pop_front();
@@ -131,13 +142,18 @@ mod tests {
     fn no_key_is_forgotten_before_its_time() {
         let mut keys = Keys::default();
         for n in 0..KEYS {
-            assert!(keys.takes(1, 0));
+            assert_eq!(keys.waits(1, 0), None);
             keys.add(&n.to_string(), 0);
         }
-        assert!(!keys.takes(1, KEY_FLOOR - 1) && keys.has("0"));
-        assert!(keys.takes(1, KEY_FLOOR));
+        assert_eq!(keys.waits(1, KEY_FLOOR - 1), Some(Duration::from_nanos(1)));
+        keys.add("unasked", KEY_FLOOR - 1);
+        assert!(keys.has("0") && keys.has("unasked"));
+        assert_eq!(keys.waits(1, KEY_FLOOR), None);
         keys.add("more", KEY_FLOOR);
-        assert!(!keys.has("0") && keys.has("1") && keys.has("more"));
+        assert!(!keys.has("0") && !keys.has("1") && keys.has("2") && keys.has("more"));
+        keys.order = (0..MOST as u128).map(|n| (KEY_FLOOR, n)).collect();
+        keys.add("the last", KEY_FLOOR);
+        assert_eq!(keys.order.len(), MOST);
     }
 
     proptest! {

@@ -47,6 +47,7 @@ impl StoreRpc for Api {
         if let Some(waiting) = self.store.waiting() {
             (status.queued_appends, status.queued_bytes) = (waiting.appends, waiting.bytes);
             status.advice.extend(waiting.full);
+            status.advice.extend(self.store.unreadable());
         }
         status.capture = self.lags().await;
         Ok(Response::new(status))
@@ -168,11 +169,12 @@ impl Api {
         let disk = keep::disk(&opened.place, rules).await.map_err(away)?;
         let (policies, now, own) = (rules.policies(), clock::wall().0, opened.engine.instance());
         let manifest = keep::measured(&opened).await;
+        let former = keep::former_whole(&opened).await;
         let mut forecasts: BTreeMap<Class, Option<Forecast>> =
             rules.classes.keys().map(|class| (Class(class.clone()), None)).collect();
         let found = retention::forecast(manifest.values().map(|p| &**p), own, &policies, now);
         forecasts.extend(found.into_iter().map(|(class, forecast)| (class, Some(forecast))));
-        let mut removals = keep::removals(&manifest, own, &policies, disk, now);
+        let mut removals = keep::removals(&manifest, own, former, &policies, disk, now);
         if !dry_run {
             removals.clear();
         }

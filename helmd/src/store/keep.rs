@@ -155,7 +155,8 @@ async fn look(opened: &Opened, rules: &Rules) -> Result<(), String> {
     }
     let disk = disk(&opened.place, rules).await?;
     let manifest = measured(opened).await;
-    let removals = removals(&manifest, engine.instance(), &policies, disk, now);
+    let former = former_whole(opened).await;
+    let removals = removals(&manifest, engine.instance(), former, &policies, disk, now);
     let carried = retention::carry_out(engine, writer, &removals, now).await;
     for (Removal { partition: id, reason }, bytes) in carried.gone {
         let partition = manifest.get(&id);
@@ -169,18 +170,30 @@ async fn look(opened: &Opened, rules: &Rules) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// What goes now. Rows of the Python Helm (instance 0) have no helmd of their own: they go by age, whoever looks first.
+/// Whether the rows of the Python Helm are all here. A database that does not answer is asked again at the next look.
+pub async fn former_whole(opened: &Opened) -> bool {
+    match &opened.postgres {
+        Some(postgres) => postgres.taking_over().await.is_ok_and(|rows| rows.is_none()),
+        None => true,
+    }
+}
+
+/// What goes now. Rows of the Python Helm (instance 0) have no helmd of their own: they go by age, whoever looks first, but none before
+/// all are here (`former`): they are counted then.
 pub fn removals(
     manifest: &Manifest,
     own: Instance,
+    former: bool,
     policies: &Policies,
     disk: Disk,
     now: i64,
 ) -> Vec<Removal> {
     let all = || manifest.values().map(|p| &**p);
     let mut removals = retention::decide(all(), own, policies, disk, now);
-    let former = retention::decide(all(), Instance::FORMER, policies, Disk::default(), now);
-    removals.extend(former.into_iter().filter(|r| r.reason == Reason::Age));
+    if former {
+        let theirs = retention::decide(all(), Instance::FORMER, policies, Disk::default(), now);
+        removals.extend(theirs.into_iter().filter(|r| r.reason == Reason::Age));
+    }
     removals
 }
 
@@ -200,6 +213,9 @@ async fn free(dir: &Path) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use helm_store::chain::Head;
+    use helm_store::partition::{Contents, Partition, Seal};
+
     use super::*;
 
     #[test]
@@ -210,6 +226,27 @@ mod tests {
         let default = Policy { age: Some(90 * retention::DAY), bytes: Some(20 << 30), yields: true };
         assert_eq!(policies.of(&Class("other".into())), default);
         assert_eq!(policies.of(&Class("audit".into())), Policy { age: None, bytes: None, yields: false });
+    }
+
+    #[test]
+    fn rows_of_the_python_helm_go_when_all_are_here() {
+        let own = Instance(7);
+        let old = |instance| {
+            let id = PartitionId { instance, number: 0 };
+            let seal = Some(Seal { closed: 2, head: Head::GENESIS });
+            let (class, before) = (Class::default_class(), Head::GENESIS);
+            let contents = Contents { rows: 5, ..Contents::empty() };
+            (id, Arc::new(Partition { id, class, opened: 1, before, seal, contents, disk: 0 }))
+        };
+        let manifest: Manifest = [old(Instance::FORMER), old(own)].into();
+        let policies = Rules::of(&Settings::default()).policies();
+        let now = 200 * retention::DAY;
+        let gone = |former| {
+            let removals = removals(&manifest, own, former, &policies, Disk::default(), now);
+            removals.into_iter().map(|removal| removal.partition.instance).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(false), [own]);
+        assert_eq!(gone(true), [own, Instance::FORMER]);
     }
 
     #[test]

@@ -132,8 +132,8 @@ impl Store {
         store
     }
 
-    /// The local queue, where there is one; a helmd that has just begun is given a moment. Nothing may pass what waits in it: a sender's later
-    /// number would make its earlier ones look like repetitions.
+    /// The local queue, where there is one; a helmd that has just begun is given a moment. Nothing may pass what waits in it: what a
+    /// sender repeats would be kept twice, and one that is far ahead would make the batch that waits too old to be told from a repetition.
     async fn queue(&self) -> Result<Option<Arc<Queue>>, String> {
         let mut queue = self.queue.clone();
         let known = queue.wait_for(|queue| !matches!(queue, Local::Closed));

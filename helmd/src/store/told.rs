@@ -1,5 +1,6 @@
 //! What people are told of a store that does not take what comes: an alert while it lasts, and events when it begins and ends.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use helm_core::event::{Change, ChangeKind};
@@ -9,7 +10,7 @@ use helm_store::writer::Health;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::{State, Store};
+use super::{Local, State, Store};
 use crate::clock;
 use crate::journal::Journal;
 
@@ -75,11 +76,40 @@ impl Store {
         if let State::Open(opened) = self.state() {
             alerts.extend(opened.lost.iter().cloned());
         }
+        alerts.extend(self.unreadable());
         alerts
+    }
+
+    /// What was acknowledged, waited locally, and cannot be read.
+    pub fn unreadable(&self) -> Option<String> {
+        self.waiting().filter(|waiting| waiting.bad > 0).map(|waiting| unreadable(waiting.bad))
     }
 
     /// Records what becomes of the store, until it is dropped.
     pub async fn tell(&self, journal: &Journal) {
+        tokio::select! {
+            () = self.tell_conditions(journal) => {}
+            never = self.tell_unreadable(journal) => match never {},
+        }
+    }
+
+    async fn tell_unreadable(&self, journal: &Journal) -> Infallible {
+        let mut local = self.queue.clone();
+        let known = local.wait_for(|local| !matches!(local, Local::Closed)).await;
+        let known = known.map(|local| local.clone());
+        // There is none, or helmd leaves.
+        let Ok(Local::Open(queue)) = known else { return std::future::pending().await };
+        let (mut told, mut status) = (0, queue.watch());
+        loop {
+            let Ok(bad) = status.wait_for(|status| status.bad > told).await.map(|status| status.bad) else {
+                return std::future::pending().await;
+            };
+            record(journal, "ok", "unreadable", &unreadable(bad));
+            told = bad;
+        }
+    }
+
+    async fn tell_conditions(&self, journal: &Journal) {
         let mut state = self.state.clone();
         let mut told = Condition::ok();
         let mut lost = 0;
@@ -124,6 +154,12 @@ async fn changed(state: &mut watch::Receiver<State>, health: Option<watch::Recei
         // The writer of a store that is closed is gone: the state tells of it.
         Ok(()) = health.changed() => Some(()),
     }
+}
+
+fn unreadable(bad: u64) -> String {
+    format!(
+        "{bad} batch(es) that waited in the local queue cannot be read and are not in the log: they are kept in instance/store/queue.db, table bad (a newer Helm may have written them: start that one, then move the rows to the table waiting)"
+    )
 }
 
 fn over(told: &Condition) -> String {

@@ -47,6 +47,20 @@ pub(super) struct Held {
     pub(super) oldest: Option<i64>,
 }
 
+/// What waits no more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) appends: u64,
+    pub(super) bytes: u64,
+}
+
+impl Gone {
+    fn add(&mut self, weight: i64) {
+        self.appends += 1;
+        self.bytes += weight.cast_unsigned();
+    }
+}
+
 pub(super) struct QueueFile {
     connection: SqliteConnection,
     path: PathBuf,
@@ -72,6 +86,7 @@ impl QueueFile {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Reads the whole file: once, when it is opened.
     pub(super) async fn held(&mut self) -> Result<Held, EngineError> {
         let sql = "SELECT count(*), coalesce(sum(weight), 0), min(at) FROM waiting";
         let row = sqlx::query(sql).fetch_one(&mut self.connection).await;
@@ -80,6 +95,20 @@ impl QueueFile {
             Ok(Held { appends: number(0)?, bytes: number(1)?, oldest: row.try_get(2)? })
         });
         read.map_err(|e| engine_error("could not read the local queue", &self.path, e))
+    }
+
+    /// When the first that waits came.
+    pub(super) async fn oldest(&mut self) -> Result<Option<i64>, EngineError> {
+        let sql = "SELECT at FROM waiting ORDER BY n LIMIT 1";
+        let read = sqlx::query_scalar(sql).fetch_optional(&mut self.connection).await;
+        read.map_err(|e| engine_error("could not read the local queue", &self.path, e))
+    }
+
+    /// Appends that were acknowledged and cannot be read.
+    pub(super) async fn bad(&mut self) -> Result<u64, EngineError> {
+        let read = sqlx::query_scalar("SELECT count(*) FROM bad").fetch_one(&mut self.connection).await;
+        read.map(i64::cast_unsigned)
+            .map_err(|e| engine_error("could not read the local queue", &self.path, e))
     }
 
     /// All that make repetitions harmless, with their positions and classes.
@@ -157,11 +186,13 @@ impl QueueFile {
         joined.await.map_err(|e| engine_error("could not number the local queue", &self.path, e))
     }
 
-    /// The first ones behind a position, of one class, up to so many entries and bytes; at least one. What cannot be read is put aside.
+    /// The first ones behind a position, of one class, up to so many entries and bytes; at least one. What cannot be read is put aside, and added
+    /// to `aside`.
     pub(super) async fn next(
         &mut self,
         behind: u64,
         (most, bytes): (usize, usize),
+        aside: &mut Gone,
     ) -> Result<Vec<Row>, EngineError> {
         let read = async {
             let mut rows: Vec<Row> = Vec::new();
@@ -177,7 +208,7 @@ impl QueueFile {
                     let row = match row(n, &found) {
                         Ok(row) => row,
                         Err(error) => {
-                            put_aside(&mut self.connection, n, &error).await?;
+                            aside.add(put_aside(&mut self.connection, n, &error).await?);
                             continue;
                         }
                     };
@@ -197,11 +228,14 @@ impl QueueFile {
     }
 
     /// Takes away what the database has.
-    pub(super) async fn forget(&mut self, position: u64) -> Result<u64, EngineError> {
-        let sql = "DELETE FROM waiting WHERE n <= ?";
-        let done = sqlx::query(sql).bind(position.cast_signed()).execute(&mut self.connection).await;
-        let done = done.map_err(|e| engine_error("could not clear the local queue", &self.path, e))?;
-        Ok(done.rows_affected())
+    pub(super) async fn forget(&mut self, position: u64) -> Result<Gone, EngineError> {
+        let sql = "DELETE FROM waiting WHERE n <= ? RETURNING weight";
+        let weights: Result<Vec<i64>, _> =
+            sqlx::query_scalar(sql).bind(position.cast_signed()).fetch_all(&mut self.connection).await;
+        let weights = weights.map_err(|e| engine_error("could not clear the local queue", &self.path, e))?;
+        let mut gone = Gone::default();
+        weights.into_iter().for_each(|weight| gone.add(weight));
+        Ok(gone)
     }
 }
 
@@ -212,7 +246,8 @@ fn row(n: u64, found: &SqliteRow) -> Result<Row, sqlx::Error> {
     Ok(Row { n, class: Class(found.try_get(1)?), entries, once })
 }
 
-async fn put_aside(connection: &mut SqliteConnection, n: u64, why: &sqlx::Error) -> Result<(), sqlx::Error> {
+/// Answers with its weight.
+async fn put_aside(connection: &mut SqliteConnection, n: u64, why: &sqlx::Error) -> Result<i64, sqlx::Error> {
     tracing::error!(
         "an append in the local queue cannot be read and is put aside (table `bad` of queue.db, {n}): {why}"
     );
@@ -222,8 +257,12 @@ async fn put_aside(connection: &mut SqliteConnection, n: u64, why: &sqlx::Error)
         .bind(why.to_string())
         .execute(&mut *transaction)
         .await?;
-    sqlx::query("DELETE FROM waiting WHERE n = ?").bind(n.cast_signed()).execute(&mut *transaction).await?;
-    transaction.commit().await
+    let weight = sqlx::query_scalar("DELETE FROM waiting WHERE n = ? RETURNING weight")
+        .bind(n.cast_signed())
+        .fetch_one(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(weight)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<T, sqlx::Error> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::file::{Held, NewRow, QueueFile, Row};
+use super::file::{Gone, Held, NewRow, QueueFile, Row};
 use super::gate::{Gate, Ticket};
 use super::{AGAIN, QueueOptions, QueueStatus};
 use crate::commit::Once;
@@ -41,6 +41,8 @@ pub(super) struct Push {
 pub(super) struct Keeper {
     file: QueueFile,
     held: Held,
+    /// Appends that cannot be read.
+    bad: u64,
     known: Known,
 }
 
@@ -95,8 +97,9 @@ impl Keeper {
     pub(super) async fn open(path: &Path) -> Result<Self, EngineError> {
         let mut file = QueueFile::open(path).await?;
         let held = file.held().await?;
+        let bad = file.bad().await?;
         let known = Known::of(&mut file).await?;
-        Ok(Self { file, held, known })
+        Ok(Self { file, held, bad, known })
     }
 
     pub(super) fn held(&self) -> Held {
@@ -220,19 +223,28 @@ impl Keeper {
     }
 
     async fn next(&mut self, behind: u64, gate: &Gate) -> Result<Vec<Row>, EngineError> {
-        let rows = self.file.next(behind, GROUP).await?;
-        let held = self.file.held().await?;
-        // What was put aside waits no more.
-        gate.gone(self.held.appends.saturating_sub(held.appends));
-        self.held = held;
-        Ok(rows)
+        let mut aside = Gone::default();
+        let rows = self.file.next(behind, GROUP, &mut aside).await;
+        self.bad += aside.appends;
+        self.less(aside, gate).await?;
+        rows
     }
 
     async fn forget(&mut self, position: u64, gate: &Gate) -> Result<(), EngineError> {
         let gone = self.file.forget(position).await?;
         self.known.forget(position);
-        gate.gone(gone);
-        self.held = self.file.held().await?;
+        self.less(gone, gate).await
+    }
+
+    /// The sums are kept here: the file would have to be read as a whole for them.
+    async fn less(&mut self, gone: Gone, gate: &Gate) -> Result<(), EngineError> {
+        if gone == Gone::default() {
+            return Ok(());
+        }
+        gate.gone(gone.appends);
+        self.held.appends = self.held.appends.saturating_sub(gone.appends);
+        self.held.bytes = self.held.bytes.saturating_sub(gone.bytes);
+        self.held.oldest = self.file.oldest().await?;
         Ok(())
     }
 
@@ -245,7 +257,7 @@ impl Keeper {
             if let Some(why) = full.as_ref().filter(|_| status.full.is_none()) {
                 tracing::warn!("{why}: senders are told to come again, nothing that waits is dropped");
             }
-            let now = QueueStatus { appends, bytes, oldest, full };
+            let now = QueueStatus { appends, bytes, oldest, full, bad: self.bad };
             let changes = *status != now;
             *status = now;
             changes

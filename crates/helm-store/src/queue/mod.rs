@@ -73,6 +73,8 @@ pub struct QueueStatus {
     pub oldest: Option<i64>,
     /// Why nothing comes in any more; `None`: there is room.
     pub full: Option<String>,
+    /// Appends that were acknowledged and cannot be read (table `bad` of the file): in no view of the log.
+    pub bad: u64,
 }
 
 /// What became of an append.

@@ -101,7 +101,8 @@ impl Follow {
         &self.places
     }
 
-    /// What comes next, as soon as it comes; `None` when the writer has ended. Nothing is lost if the future is dropped before its end.
+    /// What comes next, as soon as it comes. It waits on though the writer has ended: who closes a store ends what follows it. Nothing is lost if
+    /// the future is dropped before its end.
     pub async fn next(&mut self) -> Result<Option<Item>, ReadError> {
         loop {
             if let Some(gap) = self.gaps.pop_front() {

@@ -10,11 +10,9 @@ use crate::commit::Once;
 use crate::engine::{EngineError, LogEngine};
 use crate::entry::{Entry, Level, NewEntry, Source};
 use crate::id::{Instance, PartitionId};
+use crate::once::OWN;
 use crate::partition::{Class, Partition, Seal};
 use crate::writer::{Append, AppendError, Health, WriterHandle};
-
-/// Before keys of helmd's own. No sender's key holds it, or one could say that a removal is on record already.
-const OWN: char = '\u{1}';
 
 /// Whose entries the records are.
 const HELM: &str = "helm";

@@ -20,6 +20,9 @@ use crate::partition::{Class, Partition};
 /// Nanoseconds of a day.
 pub const DAY: i64 = 86_400 * 1_000_000_000;
 
+/// Nothing was written by this Helm before: the first of 2025. A clock that says an earlier time has not been set yet.
+const SINCE: i64 = 20_089 * DAY;
+
 /// How long a class is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -161,17 +164,23 @@ pub fn rolls<'a>(
 }
 
 /// When the last entry of each sealed partition arrived. In truth they follow one another; what a wrong clock noted is mended from its neighbours:
-/// one that ends in the future ended when the next one began, and none ended before the one before it.
+/// one that ends in the future, or before there was a Helm, ended when the next one with a time that can be true began, and none ended before the
+/// one before it.
 fn ends(partitions: &[&Partition], now: i64) -> BTreeMap<PartitionId, i64> {
     let mut sorted = partitions.to_vec();
     sorted.sort_by_key(|p| (&p.class, p.id));
     let mut ends = BTreeMap::new();
+    // Rows of the Python Helm have their own times, however old.
+    let can_be = |partition: &Partition, at: i64| {
+        at <= now && (at >= SINCE || now < SINCE || partition.id.instance == Instance::FORMER)
+    };
     for of_class in sorted.chunk_by(|a, b| a.class == b.class) {
         let mut before = i64::MIN;
         for (at, partition) in of_class.iter().enumerate() {
             let Some(seal) = partition.seal else { continue };
-            let next = || of_class[at + 1..].iter().map(|later| later.opened).find(|opened| *opened <= now);
-            let closed = if seal.closed <= now { seal.closed } else { next().unwrap_or(now) };
+            let mut later = of_class[at + 1..].iter();
+            let mut next = || later.find(|later| can_be(later, later.opened)).map(|later| later.opened);
+            let closed = if can_be(partition, seal.closed) { seal.closed } else { next().unwrap_or(now) };
             before = before.max(closed);
             ends.insert(partition.id, before);
         }

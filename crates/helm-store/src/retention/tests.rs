@@ -66,6 +66,24 @@ fn what_a_wrong_clock_noted_is_mended_from_the_neighbours() {
 }
 
 #[test]
+fn what_came_before_the_clock_was_set_is_as_old_as_the_first_time_that_can_be_true() {
+    let right = SINCE + 500 * DAY;
+    let aged = policies(Policy { age: Some(90 * DAY), bytes: None, yields: true }, FOREVER);
+    let all = [
+        partition(0, "default", 5, Some(3_600), 1),
+        partition(1, "default", 7, Some(8), 1),
+        partition(2, "default", right, None, 1),
+    ];
+    let gone = |all: &[Partition], now| goes(all, &aged, Disk::default(), now).len();
+    assert_eq!([right, right + 90 * DAY, right + 90 * DAY + 1].map(|now| gone(&all, now)), [0, 0, 2]);
+    assert_eq!(gone(&all[..2], right), 0, "also where nothing came since");
+    // Rows of the Python Helm say themselves when they came.
+    let former = PartitionId { instance: Instance::FORMER, number: 0 };
+    let rows = [Partition { id: former, ..partition(0, "default", 5, Some(8), 1) }];
+    assert_eq!(decide(&rows, Instance::FORMER, &aged, Disk::default(), right).len(), 1);
+}
+
+#[test]
 fn an_open_partition_with_old_entries_is_closed_first() {
     let aged = policies(Policy { age: Some(25), bytes: None, yields: true }, FOREVER);
     let open = [partition(0, "default", 0, None, 1), partition(1, "audit", 0, None, 1)];

@@ -10,7 +10,7 @@ use crate::commit::{ClassState, Commit, CountKey, Once, Position};
 use crate::counts::minute_of;
 use crate::entry::{Entry, NewEntry, flag};
 use crate::id::{Instance, PartitionId};
-use crate::once::{KEYS, Keys, Numbers, SENDER_AGE, Seen};
+use crate::once::{KEYS, Keys, Numbers, OWN, SENDER_AGE, Seen};
 use crate::partition::{Class, Contents, Partition, RollPolicy, Seal};
 use crate::writer::{Append, AppendError, Part, Queued, Receipt, Refusal};
 
@@ -340,9 +340,10 @@ impl<'a> Draft<'a> {
                 (many && self.numbers(sender).is_none())
                     .then_some(Err(AppendError::Senders { most: SENDERS }))
             }
+            (Seen::No | Seen::Unknown, Once::Key(key)) if key.starts_with(OWN) => None,
             (Seen::No | Seen::Unknown, Once::Key(_)) => {
-                let takes = self.book.keys.takes(self.keys.len() + 1, now);
-                (!takes).then_some(Err(AppendError::Keys { most: KEYS }))
+                let after = self.book.keys.waits(self.keys.len() + 1, now)?;
+                Some(Err(AppendError::Keys { most: KEYS, after }))
             }
         }
     }

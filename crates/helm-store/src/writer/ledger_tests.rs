@@ -209,3 +209,18 @@ fn a_sender_that_is_silent_for_a_month_is_forgotten_when_a_partition_begins() {
     let (_, answers) = run(&mut ledger, vec![sequence(1)], SENDER_AGE + 1);
     assert!(!answers[0].as_ref().unwrap().duplicate);
 }
+
+#[test]
+fn more_keys_than_fit_come_again_and_helms_own_are_taken_in_any_case() {
+    let keyed = |key: &str| Append { once: Some(Once::Key(key.into())), ..append(&["x"]) };
+    let mut ledger = ledger();
+    let mut all = vec![keyed("first")];
+    all.extend((1..KEYS).map(|n| Append { entries: Vec::new(), ..keyed(&n.to_string()) }));
+    run(&mut ledger, all, 0);
+    let removed = format!("{OWN}removed-1");
+    let (_, answers) = run(&mut ledger, vec![keyed("more"), keyed(&removed), keyed("first")], 9);
+    let after = std::time::Duration::from_nanos(600_000_000_000 - 9);
+    assert_eq!(answers[0], Err(AppendError::Keys { most: KEYS, after }));
+    assert!(answers[1].as_ref().is_ok_and(|kept| !kept.duplicate));
+    assert!(answers[2].as_ref().is_ok_and(|kept| kept.duplicate), "{:?}", answers[2]);
+}

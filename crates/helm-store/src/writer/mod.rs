@@ -138,13 +138,15 @@ pub enum AppendError {
     /// A key or the name of a sender that no database keeps.
     #[error("a key or the name of a sender has 1 to {ONCE} bytes, and no NUL")]
     Once,
-    /// Too many keys at once.
+    /// Too many keys at once. It is for the sender to wait: in the local queue it would only be remembered earlier.
     #[error(
-        "{most} keys of the last ten minutes are remembered, and no more fit: send slower, or number the batches"
+        "not kept, {most} keys of the last ten minutes are remembered, and no more fit: send it again in {} s, or number the batches", after.as_secs().max(1)
     )]
     Keys {
         /// The limit.
         most: usize,
+        /// When the next one fits.
+        after: Duration,
     },
     /// A batch far below the last one of its sender.
     #[error(

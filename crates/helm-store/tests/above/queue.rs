@@ -244,8 +244,14 @@ async fn what_cannot_be_read_is_put_aside_and_the_rest_goes_on() {
     sqlx::raw_sql(spoil).execute(&mut file).await.unwrap();
     file.close().await.unwrap();
     let waiting = Waiting::open(dir.path(), queue_options()).await;
+    assert_eq!(waiting.queue.status().bad, 0);
     drained(&waiting, &engine).await;
     assert_eq!(messages(&engine), ["1", "3"]);
+    let told = QueueStatus { bad: 1, ..QueueStatus::default() };
+    assert_eq!(waiting.queue.status(), told);
+    waiting.end().await;
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    assert_eq!(waiting.queue.status(), told, "as long as it is there");
     waiting.end().await;
     let mut file = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
     let bad: i64 = sqlx::query_scalar("SELECT count(*) FROM bad").fetch_one(&mut file).await.unwrap();

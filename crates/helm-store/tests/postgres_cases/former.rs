@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helm_store::chain::{Chain, Head};
-use helm_store::engine::LogEngine;
+use helm_store::engine::{EngineError, LogEngine};
 use helm_store::entry::{Level, Source, flag};
-use helm_store::id::{EntryId, Instance};
+use helm_store::id::{EntryId, Instance, PartitionId};
+use helm_store::partition::Class;
 use helm_store::postgres::PgEngine;
 use helm_store::postgres::former::Former;
 use tokio_util::sync::CancellationToken;
@@ -48,16 +49,20 @@ async fn python(rows: &str) -> Fresh {
 }
 
 /// Waits until an earlier session has let go, and takes over.
-async fn complete(engine: &PgEngine) -> Former {
+async fn taken(engine: &PgEngine) -> Result<Former, EngineError> {
     let taken = async {
         loop {
-            match engine.take_over(&CancellationToken::new()).await.unwrap() {
-                Former::Elsewhere => tokio::task::yield_now().await,
+            match engine.take_over(&CancellationToken::new()).await {
+                Ok(Former::Elsewhere) => tokio::task::yield_now().await,
                 other => return other,
             }
         }
     };
     tokio::time::timeout(Duration::from_secs(120), taken).await.expect("it ends")
+}
+
+async fn complete(engine: &PgEngine) -> Former {
+    taken(engine).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,6 +137,26 @@ async fn a_hundred_thousand_rows_keep_their_ids_over_a_kill_in_the_middle() {
     .await
     .unwrap();
     assert_eq!(kept, (100_000, 1, 2, 100_003));
+}
+
+/// What an older helmd's retention did: the first partition was old, and went while the next one was being filled.
+#[tokio::test]
+async fn it_ends_though_retention_took_the_oldest_rows_meanwhile() {
+    let rows = "INSERT INTO log_entries (id, timestamp, service_name, level, message) SELECT i << 19, now(), 'core', 'INFO', 'line ' || i FROM generate_series(1::bigint, 6) i";
+    let database = python(rows).await;
+    let engine = engine(&database, INSTANCE).await;
+    assert_eq!(complete(&engine).await, Former::Complete { rows: 6 });
+    let first = PartitionId { instance: Instance::FORMER, number: 0 };
+    engine.remove(first, &Class::default_class()).await.unwrap();
+    let mut connection = database.connection().await;
+    execute(&mut connection, "DELETE FROM former").await;
+    assert_eq!(complete(&engine).await, Former::Complete { rows: 5 });
+
+    // A row that is missing among those that are here is still noticed.
+    execute(&mut connection, "DELETE FROM former; ALTER TABLE log_entries_python DISABLE TRIGGER ALL").await;
+    execute(&mut connection, "INSERT INTO log_entries_python (id, timestamp, service_name, level, message) VALUES ((2 << 19) + 1, now(), 'core', 'INFO', 'late')").await;
+    let words = taken(&engine).await.unwrap_err().to_string();
+    assert!(words.contains("6 rows, 5 were taken over"), "{words}");
 }
 
 #[tokio::test]

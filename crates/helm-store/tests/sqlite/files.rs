@@ -445,12 +445,12 @@ async fn the_write_ahead_log_stays_short_while_commits_go_on() {
     let mut script = Script::begin(&engine, "default", 0).await;
     let log = segment(dir.path(), 0).with_extension("db-wal");
     let (mut written, mut longest) = (0, 0);
-    // Four times what may wait.
-    while written < 256 << 20 {
+    while written < 96 << 20 {
         let long = "x".repeat(4000);
         let entries = (0..500).map(|i| entry("core", i, Level::Info, &long)).collect();
         written += script.write(entries).await.iter().map(|entry| entry.body.weight()).sum::<usize>();
         longest = longest.max(fs::metadata(&log).unwrap().len());
     }
-    assert!(longest < 100 << 20, "the write-ahead log grew to {longest} bytes");
+    // SQLite itself would begin to move it at 64 MiB.
+    assert!(longest < 24 << 20, "the write-ahead log grew to {longest} bytes");
 }

@@ -176,7 +176,9 @@ fn status(error: &NotKept) -> Status {
     let words = error.to_string();
     match error {
         NotKept::Closed(_) => reason::store_away(&words),
-        NotKept::Refused(AppendError::Later { after, .. }) => reason::later(&words, after.as_secs()),
+        NotKept::Refused(AppendError::Later { after, .. } | AppendError::Keys { after, .. }) => {
+            reason::later(&words, after.as_secs())
+        }
         NotKept::Refused(AppendError::Unclear { .. }) => reason::unclear(&words),
         NotKept::Refused(AppendError::Closed) => reason::leaving(&words),
         NotKept::Refused(AppendError::Failed(_)) => Status::internal(words),
@@ -185,7 +187,6 @@ fn status(error: &NotKept) -> Status {
             | AppendError::Class(_)
             | AppendError::Once
             | AppendError::Senders { .. }
-            | AppendError::Keys { .. }
             | AppendError::Below { .. },
         ) => reason::bad_request(&words),
     }

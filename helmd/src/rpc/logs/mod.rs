@@ -24,7 +24,9 @@ use helm_store::postgres::Registered;
 use helm_store::query::{Cursor, Filter, Page};
 use helm_store::reader::{Budget, From, PAGE, ReadError};
 use helm_store::verify::Anchor;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{Api, Result, Streaming};
@@ -50,6 +52,25 @@ const ANSWER_BYTES: usize = 3 << 20;
 const PIECE_BYTES: usize = 1 << 20;
 
 impl Api {
+    /// Streams from a store while it is open. Who asks again gets the one that is opened anew; of the old one nothing would come any more.
+    fn while_open<T, F, W>(&self, ended: CancellationToken, work: F) -> Streaming<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(mpsc::Sender<Result<T>>) -> W,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        self.stream(|sink| {
+            let (last, work) = (sink.clone(), work(sink));
+            async move {
+                if ended.run_until_cancelled(work).await.is_none() {
+                    let why = "the store is closed and opened anew: ask again";
+                    // Who left does not want to know.
+                    let _ = last.send(Err(reason::store_away(why))).await;
+                }
+            }
+        })
+    }
+
     async fn opened(&self) -> Result<Arc<Opened>> {
         let away = |why: String| reason::store_away(&format!("the log cannot be used: {why}"));
         self.store.ready().await.map_err(away)
@@ -195,7 +216,7 @@ impl Logs for Api {
         let order = convert::order(request.oldest_first);
         let search = opened.reader.search(filter, order, after, budget).map_err(|e| read_error(&e))?;
         let place = place.map(|place| stream::UpTo::new(&opened, place));
-        Ok(self.stream(|sink| stream::search(search, place, sink)))
+        Ok(self.while_open(opened.ended.clone(), |sink| stream::search(search, place, sink)))
     }
 
     async fn follow_logs(
@@ -211,12 +232,14 @@ impl Logs for Api {
         let after = convert::places(&request.cursor, instance)?;
         if let Some(until) = convert::places(&request.until, instance)? {
             let after = after.unwrap_or_default();
-            return Ok(self.stream(|sink| stream::between(opened, filter, after, until, sink)));
+            let ended = opened.ended.clone();
+            return Ok(self.while_open(ended, |sink| stream::between(opened, filter, after, until, sink)));
         }
         let last = if after.is_some() { 0 } else { request.last };
         let from = after.map_or(From::Now, From::After);
         let follow = opened.reader.follow(filter.clone(), from).map_err(|e| read_error(&e))?;
-        Ok(self.stream(|sink| stream::follow(opened, follow, filter, last, sink)))
+        let ended = opened.ended.clone();
+        Ok(self.while_open(ended, |sink| stream::follow(opened, follow, filter, last, sink)))
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<LogEntry>> {
@@ -281,6 +304,6 @@ impl Logs for Api {
             anchors.iter().map(|text| text.parse::<Anchor>()).collect::<std::result::Result<_, _>>();
         let anchors = anchors.or_else(|e| bad(e.to_string()))?;
         let opened = self.opened().await?;
-        Ok(self.stream(|sink| stream::prove(opened, anchors, sink)))
+        Ok(self.while_open(opened.ended.clone(), |sink| stream::prove(opened, anchors, sink)))
     }
 }
