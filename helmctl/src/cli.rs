@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::completion::services;
+
 pub(crate) use crate::db_cli::{DbVerb, RetentionVerb};
 pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, How, LogsArgs, LogsVerb, VerifyArgs, What};
 
@@ -56,6 +58,7 @@ pub(crate) enum Verb {
     /// Bring services up, in order (all of them without names); starts helmd if none runs
     Up {
         /// Services
+        #[arg(add = services())]
         names: Vec<String>,
         /// Leave alone what an operator had stopped (used at boot)
         #[arg(long)]
@@ -68,6 +71,7 @@ pub(crate) enum Verb {
     /// Stop services in reverse order; without names the whole fleet, leaving what was wanted as it was
     Down {
         /// Services
+        #[arg(add = services())]
         names: Vec<String>,
         #[command(flatten)]
         wait: WaitArgs,
@@ -75,7 +79,7 @@ pub(crate) enum Verb {
     /// Start services and what they depend on; starts helmd if none runs
     Start {
         /// Services
-        #[arg(required = true)]
+        #[arg(required = true, add = services())]
         names: Vec<String>,
         #[command(flatten)]
         mode: ModeArg,
@@ -85,7 +89,7 @@ pub(crate) enum Verb {
     /// Stop services; they stay stopped
     Stop {
         /// Services
-        #[arg(required = true)]
+        #[arg(required = true, add = services())]
         names: Vec<String>,
         #[command(flatten)]
         wait: WaitArgs,
@@ -93,7 +97,7 @@ pub(crate) enum Verb {
     /// Stop and start again
     Restart {
         /// Services
-        #[arg(required = true)]
+        #[arg(required = true, add = services())]
         names: Vec<String>,
         #[command(flatten)]
         mode: ModeArg,
@@ -103,6 +107,7 @@ pub(crate) enum Verb {
     /// State, health and process of services
     Status {
         /// Services; without names all
+        #[arg(add = services())]
         names: Vec<String>,
         /// Stay and show changes as they come
         #[arg(long, short)]
@@ -115,6 +120,7 @@ pub(crate) enum Verb {
     /// What a service printed, exactly as written
     Output {
         /// Service
+        #[arg(add = services())]
         name: String,
         /// Lines from the end
         #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
@@ -129,6 +135,7 @@ pub(crate) enum Verb {
     /// What happened to services, and why
     Events {
         /// Services; without names all
+        #[arg(add = services())]
         names: Vec<String>,
         #[arg(
             short = 'n',
@@ -150,6 +157,7 @@ pub(crate) enum Verb {
     /// CPU, memory and other numbers over time: of one service, `host` or `helmd`; without a name what all do now
     Metrics {
         /// Service, `host` or `helmd`
+        #[arg(add = services())]
         name: Option<String>,
         /// From this time on: 10m, 2h, yesterday, 2026-01-31T14:30 [default: 1h]
         #[arg(long, value_name = "TIME", requires = "name")]
@@ -160,6 +168,66 @@ pub(crate) enum Verb {
         /// Only this one, as a chart
         #[arg(long, value_name = "METRIC", requires = "name")]
         metric: Option<String>,
+    },
+    /// Wait until services are ready, healthy or stopped
+    Wait {
+        /// Services
+        #[arg(required = true, add = services())]
+        names: Vec<String>,
+        /// What to wait for
+        #[arg(long = "for", value_enum, default_value_t = Awaited::Ready)]
+        awaited: Awaited,
+        /// Longest wait: seconds, or 90s, 5m
+        #[arg(long, default_value = "120s", value_parser = parse_wait, value_name = "TIME")]
+        timeout: Duration,
+    },
+    /// Run a command in the directory and with the environment of a service
+    Exec {
+        /// Service
+        #[arg(add = services())]
+        name: String,
+        /// The command, behind `--`
+        #[arg(required = true, last = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+    /// The environment that a start of a service would use
+    Env {
+        /// Service
+        #[arg(add = services())]
+        name: String,
+        /// As they are: passwords, tokens, keys
+        #[arg(long)]
+        show_secrets: bool,
+    },
+    /// The processes of a service, with what they work now
+    Tree {
+        /// Service
+        #[arg(add = services())]
+        name: String,
+    },
+    /// Who needs whom
+    Graph {
+        /// For documents, as Mermaid
+        #[arg(long, conflicts_with = "svg")]
+        mermaid: bool,
+        /// As a picture
+        #[arg(long)]
+        svg: bool,
+    },
+    /// Send a signal to the main process of a service
+    Signal {
+        /// Service
+        #[arg(add = services())]
+        name: String,
+        /// HUP, SIGUSR1, 10
+        #[arg(value_name = "SIG")]
+        signal: String,
+    },
+    /// Start at once what waits for its next start, or has given up
+    Kick {
+        /// Services
+        #[arg(required = true, add = services())]
+        names: Vec<String>,
     },
     /// What services logged, kept and searchable
     Logs(Box<LogsArgs>),
@@ -193,6 +261,39 @@ pub(crate) enum Verb {
     /// helmd itself
     #[command(subcommand)]
     Daemon(DaemonVerb),
+    /// Completion for a shell, with the names of services: source <(helmctl completions bash)
+    Completions {
+        /// The shell
+        #[arg(value_parser = ["bash", "zsh", "fish"])]
+        shell: String,
+    },
+    /// Write manual pages into a directory
+    Man {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Awaited {
+    /// Its dependents may start; a one-shot: completed
+    Ready,
+    /// Its probes say so
+    Healthy,
+    /// Nothing of it runs
+    Stopped,
+}
+
+impl Awaited {
+    /// `healthy`
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Healthy => "healthy",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod completion;
 mod db_cli;
 mod failure;
 mod logs_cli;
@@ -16,6 +17,7 @@ use clap::Parser;
 use render::Printer;
 
 fn main() -> ExitCode {
+    completion::answer();
     let cli = cli::Cli::parse();
     cli.color.write_global();
     let mut printer = Printer::new(cli.json);

@@ -6,6 +6,10 @@ ALTER TABLE sender ADD COLUMN at bigint NOT NULL DEFAULT 0;
 UPDATE sender s SET at = c.arrived FROM class_state c WHERE c.instance = s.instance AND c.class = s.class;
 CREATE INDEX once_key_at ON once_key (instance, class, at);
 
+-- Who had a number first: where a home was copied, that tells the copy.
+ALTER TABLE instance ADD COLUMN first_host text, ADD COLUMN first_home text;
+UPDATE instance SET first_host = host, first_home = home;
+
 -- One step of forgetting: keys that are old or more than fit, senders that sent nothing for long. 0: there is nothing left to forget.
 CREATE FUNCTION helm_forget(p_instance smallint, p_key_age bigint, p_keys bigint, p_sender_age bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -33,8 +37,6 @@ $$;
 REVOKE EXECUTE ON FUNCTION helm_forget FROM PUBLIC;
 
 -- As before (0001), with which of a sender's batches were kept.
-DROP FUNCTION helm_commit(smallint, text, bigint, bigint, bytea, bigint, bigint, integer, bigint, bigint, bigint,
-                          bigint[], integer[], smallint[], bigint[], text[], bigint[], bigint[], text[], bigint[], text[]);
 CREATE FUNCTION helm_commit(
     p_instance smallint, p_class text, p_number bigint, p_partition bigint, p_head bytea, p_arrived bigint, p_queue bigint,
     p_rows integer, p_bytes bigint, p_low bigint, p_high bigint,
@@ -51,7 +53,7 @@ BEGIN
         RETURN coalesce((SELECT number FROM public.class_state WHERE instance = p_instance AND class = p_class), 0);
     END IF;
     IF is_open IS DISTINCT FROM p_partition THEN
-        RAISE EXCEPTION 'partition % is not the open one of class %', p_partition, p_class;
+        RAISE EXCEPTION 'partition % is not the open one of class %', p_partition, p_class USING ERRCODE = 'HE003';
     END IF;
     UPDATE public.partition SET rows = p_rows, bytes = p_bytes, at_low = p_low, at_high = p_high WHERE id = p_partition;
     IF cardinality(c_n) > 0 THEN
@@ -74,7 +76,23 @@ BEGIN
 END
 $$;
 
--- As before (0002), with qualified names.
+-- For helmds of before, that run while another one brings this: they knew a sender's last number only, and took all below it for kept.
+CREATE OR REPLACE FUNCTION helm_commit(
+    p_instance smallint, p_class text, p_number bigint, p_partition bigint, p_head bytea, p_arrived bigint, p_queue bigint,
+    p_rows integer, p_bytes bigint, p_low bigint, p_high bigint,
+    c_minutes bigint[], c_services integer[], c_levels smallint[], c_n bigint[],
+    k_services text[], k_segments bigint[], k_positions bigint[],
+    s_names text[], s_numbers bigint[], o_keys text[]
+) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN public.helm_commit(
+        p_instance, p_class, p_number, p_partition, p_head, p_arrived, p_queue, p_rows, p_bytes, p_low, p_high,
+        c_minutes, c_services, c_levels, c_n, k_services, k_segments, k_positions,
+        s_names, s_numbers, array_fill(-1::bigint, ARRAY[cardinality(s_numbers)]), o_keys);
+END
+$$;
+
+-- As before (0002), with qualified names. HE003: what was asked for does not fit what is there by now; who asks reads where it stands.
 CREATE OR REPLACE FUNCTION helm_partition_table(p_id bigint) RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('entry_%s_%s', p_id >> 24, p_id & 16777215)
 $$;
@@ -91,13 +109,13 @@ BEGIN
         RETURN;
     END IF;
     IF state.open IS NOT NULL THEN
-        RAISE EXCEPTION 'partition % of class % is still open', state.open, p_class;
+        RAISE EXCEPTION 'partition % of class % is still open', state.open, p_class USING ERRCODE = 'HE003';
     END IF;
     IF state.head <> p_before THEN
-        RAISE EXCEPTION 'partition % does not begin where the chain of class % ends', p_id, p_class;
+        RAISE EXCEPTION 'partition % does not begin where the chain of class % ends', p_id, p_class USING ERRCODE = 'HE003';
     END IF;
     IF EXISTS (SELECT 1 FROM public.partition WHERE id BETWEEN p_id AND (p_id | 16777215)) THEN
-        RAISE EXCEPTION 'partition % is not the next of its instance', p_id;
+        RAISE EXCEPTION 'partition % is not the next of its instance', p_id USING ERRCODE = 'HE003';
     END IF;
     INSERT INTO public.partition (id, class, opened, before) VALUES (p_id, p_class, p_opened, p_before);
     -- Behind a clock that was ahead for a while and is right again, times begin anew.
@@ -122,14 +140,14 @@ DECLARE
 BEGIN
     SELECT * INTO part FROM public.partition WHERE id = p_id FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no partition %', p_id;
+        RAISE EXCEPTION 'there is no partition %', p_id USING ERRCODE = 'HE003';
     END IF;
     IF part.closed IS NOT NULL AND part.head = p_head THEN
         RETURN;
     END IF;
     SELECT * INTO state FROM public.class_state WHERE instance = p_id >> 24 AND class = part.class FOR UPDATE;
     IF state.open IS DISTINCT FROM p_id OR state.head <> p_head OR p_closed < part.opened THEN
-        RAISE EXCEPTION 'partition % does not end here', p_id;
+        RAISE EXCEPTION 'partition % does not end here', p_id USING ERRCODE = 'HE003';
     END IF;
     UPDATE public.partition SET closed = p_closed, head = p_head, services = p_services WHERE id = p_id;
     UPDATE public.class_state SET open = NULL WHERE instance = p_id >> 24 AND class = part.class;

@@ -11,6 +11,7 @@ mod cli;
 mod edited;
 mod external;
 mod former;
+mod hands;
 mod immutable;
 mod layering;
 mod lifecycle;

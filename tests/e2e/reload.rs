@@ -341,7 +341,7 @@ fn a_former_configuration_comes_back() {
     home.ctl(&["config", "diff", "1"]).code(0).says("rate=5").says("rate=6");
     home.ctl(&["config", "diff", "1", "2"]).code(0).says("web: changed");
     home.ctl(&["config", "diff", "2"]).code(0).says("no difference");
-    home.ctl(&["config", "diff", "7"]).code(1).says("configuration 7 is not kept");
+    home.ctl(&["config", "diff", "7"]).code(2).says("configuration 7 is not kept");
 
     // An edit that was never applied is kept, too.
     home.write_services(&json!({"web": talks(7)}));

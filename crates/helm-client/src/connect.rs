@@ -11,11 +11,12 @@ use helm_proto::v1::metrics_client::MetricsClient;
 use helm_proto::v1::{
     AppendMetricsRequest, AppendMetricsResponse, CheckConfigRequest, CheckConfigResponse, ConfigDiffRequest,
     ConfigHistoryRequest, ConfigRollbackRequest, ConfigVersion, DownRequest, EventRecord, EventsRequest,
-    FollowReloadRequest, InfoRequest, InfoResponse, ListMetricsRequest, ListMetricsResponse, ListRequest,
-    OutputChunk, OutputRequest, PlanRequest, PlanResponse, Progress, QueryMetricsRequest,
-    QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest, ReloadResponse,
-    RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, StartRequest, StatusRequest, StatusResponse,
-    StopRequest, UpRequest, WatchStatusRequest, WatchStatusResponse,
+    FollowReloadRequest, InfoRequest, InfoResponse, LaunchRequest, LaunchResponse, ListMetricsRequest,
+    ListMetricsResponse, ListRequest, OutputChunk, OutputRequest, PlanRequest, PlanResponse, Progress,
+    QueryMetricsRequest, QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest,
+    ReloadResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, SignalRequest,
+    SignalResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse,
+    UpRequest, WatchStatusRequest, WatchStatusResponse,
 };
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
@@ -106,6 +107,21 @@ impl Client {
     /// `CheckConfig`
     pub async fn check_config(&mut self) -> Result<CheckConfigResponse, ClientError> {
         Ok(self.calls.check_config(CheckConfigRequest {}).await?.into_inner())
+    }
+
+    /// `Launch`
+    pub async fn launch(&mut self, request: LaunchRequest) -> Result<LaunchResponse, ClientError> {
+        Ok(self.calls.launch(request).await?.into_inner())
+    }
+
+    /// `Tree`
+    pub async fn tree(&mut self, name: &str) -> Result<TreeResponse, ClientError> {
+        Ok(self.calls.tree(TreeRequest { name: name.to_owned() }).await?.into_inner())
+    }
+
+    /// `Signal`
+    pub async fn signal(&mut self, request: SignalRequest) -> Result<SignalResponse, ClientError> {
+        Ok(self.calls.signal(request).await?.into_inner())
     }
 
     /// `Shutdown`

@@ -11,6 +11,7 @@ pub mod goal;
 pub mod name;
 pub mod policy;
 pub mod reload;
+pub mod secret;
 pub mod spec;
 pub mod status;
 pub mod time;

@@ -25,6 +25,10 @@ pub const BAD_MODE: &str = "bad-mode";
 pub const PERMISSION_DENIED: &str = "permission-denied";
 /// The wish could not be written down.
 pub const NOT_RECORDED: &str = "not-recorded";
+/// The service does not run.
+pub const NOT_RUNNING: &str = "not-running";
+/// It could not be started as things are.
+pub const CANNOT_START: &str = "cannot-start";
 /// A request that makes no sense; the sentence says why.
 pub const BAD_REQUEST: &str = "bad-request";
 /// helmd is on its way out; try again.
@@ -84,6 +88,16 @@ pub fn permission_denied(message: &str) -> Status {
 /// The wish could not be written down, so nothing was done.
 pub fn not_recorded(message: &str) -> Status {
     status(Code::Aborted, NOT_RECORDED, message, None)
+}
+
+/// What was asked for needs a process.
+pub fn not_running(message: &str) -> Status {
+    status(Code::FailedPrecondition, NOT_RUNNING, message, None)
+}
+
+/// Something that a start needs is not there.
+pub fn cannot_start(message: &str) -> Status {
+    status(Code::FailedPrecondition, CANNOT_START, message, None)
 }
 
 /// helmd is leaving.

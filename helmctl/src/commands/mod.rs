@@ -5,6 +5,9 @@ mod daemon;
 mod db;
 mod events;
 mod follow;
+mod graph;
+mod inside;
+mod kick;
 mod list;
 mod logs;
 mod metrics;
@@ -13,6 +16,7 @@ mod output;
 mod reload;
 mod retention;
 mod status;
+mod wait;
 
 use helm_client::{Client, Home, daemon as daemon_of};
 
@@ -20,6 +24,7 @@ use helm_proto::Timestamp;
 use helm_proto::v1::{EventsRequest, OutputRequest};
 
 use crate::cli::{Cli, LogsVerb, Verb};
+use crate::completion;
 use crate::failure::Failure;
 use crate::render::Printer;
 use crate::when;
@@ -30,6 +35,12 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         && let Some(LogsVerb::Explain { file, rule }) = &args.verb
     {
         return logs::explain(file, rule, printer);
+    }
+    if let Verb::Completions { shell } = &cli.verb {
+        return completion::script(shell, printer);
+    }
+    if let Verb::Man { dir } = &cli.verb {
+        return completion::man(dir);
     }
     let home = Home::find(cli.home.as_deref())?;
     match cli.verb {
@@ -84,6 +95,19 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
                 events::past(&home, request, last, printer).await
             }
         }
+        Verb::Wait { names, awaited, timeout } => wait::run(&home, names, awaited, timeout, printer).await,
+        Verb::Exec { name, command } => inside::exec(&mut Client::of(&home).await?, name, command).await,
+        Verb::Env { name, show_secrets } => {
+            inside::env(&mut Client::of(&home).await?, name, show_secrets, printer).await
+        }
+        Verb::Tree { name } => inside::tree(&mut Client::of(&home).await?, name, printer).await,
+        Verb::Graph { mermaid, svg } => {
+            graph::run(&mut Client::of(&home).await?, mermaid, svg, printer).await
+        }
+        Verb::Signal { name, signal } => {
+            inside::signal(&mut Client::of(&home).await?, name, signal, printer).await
+        }
+        Verb::Kick { names } => kick::run(&mut Client::of(&home).await?, names, printer).await,
         Verb::Logs(args) => logs::run(&home, *args, printer).await,
         Verb::Metrics { name, since, until, metric } => {
             let [since, until] = range(since.as_deref(), until.as_deref())?;
@@ -97,6 +121,8 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         Verb::Reload { dry_run: false, reach, gate } => reload::reload(&home, reach, gate, printer).await,
         Verb::Config(verb) => config::run(&home, verb, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
+        // Above: they need no home.
+        Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
     }
 }
 

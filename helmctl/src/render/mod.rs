@@ -1,9 +1,11 @@
 //! Everything that is printed. Data goes to standard output, the rest to standard error.
 
 pub(crate) mod db;
+pub(crate) mod graph;
 pub(crate) mod json;
 pub(crate) mod json_config;
 pub(crate) mod json_db;
+pub(crate) mod json_inside;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod log_entry;
@@ -15,6 +17,7 @@ pub(crate) mod screen;
 pub(crate) mod spark;
 pub(crate) mod status;
 pub(crate) mod time;
+pub(crate) mod tree;
 
 use std::io::{self, IsTerminal, Write};
 

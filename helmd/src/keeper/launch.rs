@@ -33,12 +33,7 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
         return Err(Hindrance::NotInstalled(format!("the directory {} is not there", spec.path)));
     }
     hand_over_registry(&world.config, spec, world.home.path()).map_err(Hindrance::Transient)?;
-    let env = environment(spec, mode, &world.base_env)?;
-    let mut argv = spec::argv(spec)
-        .ok_or_else(|| Hindrance::Permanent("there is nothing to run: the entry has a url only".into()))?;
-    if let Some(first) = argv.first_mut() {
-        *first = resolve(first, cwd, &env)?;
-    }
+    let Launch { argv, env } = compose(spec, mode, &world.base_env)?;
     Ok(StartOrder {
         run,
         mode,
@@ -51,6 +46,29 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
         watchdog: spec.probes.liveness.as_ref().filter(|p| p.check == Check::Notify).map(|p| p.interval),
         definition: Some(Definition::of(spec, mode)),
     })
+}
+
+/// What is executed, and with which environment.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// `argv[0]` is the file.
+    pub(crate) argv: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// What a start would use now. Changes nothing.
+pub(crate) fn compose(
+    spec: &ServiceSpec,
+    mode: Mode,
+    base: &BTreeMap<String, String>,
+) -> Result<Launch, Hindrance> {
+    let env = environment(spec, mode, base)?;
+    let mut argv = spec::argv(spec)
+        .ok_or_else(|| Hindrance::Permanent("there is nothing to run: the entry has a url only".into()))?;
+    if let Some(first) = argv.first_mut() {
+        *first = resolve(first, Path::new(&spec.path), &env)?;
+    }
+    Ok(Launch { argv, env })
 }
 
 /// What the service would be started with.

@@ -75,6 +75,14 @@ pub enum Command {
         /// Number.
         signal: i32,
     },
+    /// Signal the main process because somebody asked for that. Not repeated to a keeper that replaces this one: it was
+    /// meant for this moment, and must not displace the order by which a run is being ended.
+    Nudge {
+        /// Run.
+        run: RunId,
+        /// Number.
+        signal: i32,
+    },
     /// End the tree.
     Kill {
         /// Run.

@@ -1,6 +1,7 @@
 //! The `helm.v1` API. Handlers hold handles; status is answered from memory.
 
 pub mod config;
+pub mod inside;
 pub mod logs;
 pub mod metrics;
 pub mod operate;
@@ -22,10 +23,11 @@ use helm_proto::v1::metrics_server::MetricsServer;
 use helm_proto::v1::store_server::StoreServer;
 use helm_proto::v1::{
     CheckConfigRequest, CheckConfigResponse, DependencyInfo, DownRequest, EventRecord, EventsRequest,
-    InfoRequest, InfoResponse, ListRequest, ListResponse, OutputChunk, OutputRequest, Progress,
-    ReexecRequest, ReexecResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest,
-    ShutdownResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, UpRequest, Wait,
-    WatchStatusRequest, WatchStatusResponse,
+    InfoRequest, InfoResponse, LaunchRequest, LaunchResponse, ListRequest, ListResponse, OutputChunk,
+    OutputRequest, Progress, ReexecRequest, ReexecResponse, RestartRequest, ResumeRequest, ServiceInfo,
+    ShutdownRequest, ShutdownResponse, SignalRequest, SignalResponse, StartRequest, StatusRequest,
+    StatusResponse, StopRequest, TreeRequest, TreeResponse, UpRequest, Wait, WatchStatusRequest,
+    WatchStatusResponse,
 };
 use helm_proto::{convert, reason};
 use tokio::net::UnixListener;
@@ -148,6 +150,13 @@ impl Api {
             }
         }
         Ok(())
+    }
+
+    /// The definition of a service.
+    fn spec(&self, name: &str) -> Result<Arc<ServiceSpec>> {
+        self.known(&[name.to_owned()])?;
+        let found = self.specs.iter().find(|spec| spec.name.as_str() == name).cloned();
+        found.ok_or_else(|| Status::internal(format!("{name} was taken out of the configuration just now")))
     }
 }
 
@@ -307,6 +316,33 @@ impl Helm for Api {
         tracing::info!("asked by {} to give way to {program} ({version}); services stay", by(&request));
         self.leave.to(Then::Replace);
         Ok(Response::new(ReexecResponse { program, version }))
+    }
+
+    async fn launch(&self, request: Request<LaunchRequest>) -> Result<Response<LaunchResponse>> {
+        let peer = request.extensions().get::<Arc<Peer>>().cloned();
+        let LaunchRequest { name, mode: text, show_secrets } = request.into_inner();
+        let spec = self.spec(&name)?;
+        let status = self.supervisor.view();
+        let mode = mode(&text)?.or_else(|| status.get(&name).map(|s| s.mode));
+        let mode = mode.unwrap_or(self.facts.default_mode);
+        Ok(Response::new(inside::launch(spec, mode, peer.as_deref(), show_secrets).await?))
+    }
+
+    async fn tree(&self, request: Request<TreeRequest>) -> Result<Response<TreeResponse>> {
+        let name = request.into_inner().name;
+        self.known(std::slice::from_ref(&name))?;
+        Ok(Response::new(inside::processes(self.supervisor.view(), &name).await?))
+    }
+
+    async fn signal(&self, request: Request<SignalRequest>) -> Result<Response<SignalResponse>> {
+        let by = by(&request);
+        let SignalRequest { name, signal } = request.into_inner();
+        let spec = self.spec(&name)?;
+        let signal = inside::signal_number(&signal)?;
+        let pid =
+            self.supervisor.signal(spec.name.clone(), signal).await.map_err(|e| operate::refusal(&e))?;
+        tracing::info!(service.name = %spec.name, "signal {signal} sent to pid {pid}, asked for by {by}");
+        Ok(Response::new(inside::signalled(&spec, pid, signal)))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {

@@ -97,10 +97,11 @@ pub fn waited(operation: &str, view: &FleetView) -> Result<Vec<Pursuit>, Status>
     waited.into_iter().filter_map(pursuit).collect()
 }
 
-fn refusal(error: &AskError) -> Status {
+pub(super) fn refusal(error: &AskError) -> Status {
     match error {
         AskError::Refused(refusal) => reason::refused(refusal),
         AskError::NotRecorded { .. } => reason::not_recorded(&error.to_string()),
+        AskError::NotRunning(why) => reason::not_running(why),
         AskError::Leaving => reason::leaving(&error.to_string()),
     }
 }

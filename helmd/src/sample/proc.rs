@@ -71,6 +71,16 @@ fn parse(pid: u32, text: &[u8]) -> Option<Seen> {
     })
 }
 
+/// Its words, else (a zombie, a thread of the kernel) its name.
+pub fn command(pid: u32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).replace('\0', " ");
+    match words.trim_end() {
+        "" => fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned(),
+        words => words.to_owned(),
+    }
+}
+
 /// A closer look at one.
 pub fn details(pid: u32) -> Details {
     Details { fds: descriptors(pid), io: disk_io(pid) }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::perform::Performer;
-use super::{ASK_QUEUE, Accepted, AskError, FleetView, Pursuit, Request, Supervisor};
+use super::{ASK_QUEUE, Accepted, AskError, Call, FleetView, Pursuit, Request, Supervisor};
 use crate::clock;
 use crate::wishes::{self, WishWriter};
 
@@ -45,7 +45,7 @@ pub struct Driver {
     writer: WishWriter,
     default_mode: Mode,
     performer: Performer,
-    asks: mpsc::Receiver<Request>,
+    asks: mpsc::Receiver<Call>,
     news: NewsReceiver,
     view: watch::Sender<Arc<FleetView>>,
     stop: CancellationToken,
@@ -111,7 +111,7 @@ impl Driver {
                 Some((name, news)) = self.news.recv() => self.take_news(name, news),
                 () = until(deadline) => self.step(Event::Tick),
                 written = written(&mut saving) => if let Some(done) = saving.take() { self.recorded(done, written) },
-                Some(request) = self.asks.recv(), if saving.is_none() => saving = self.admit(request),
+                Some(call) = self.asks.recv(), if saving.is_none() => saving = self.called(call),
             }
             self.publish();
         }
@@ -150,6 +150,30 @@ impl Driver {
 
     fn perform(&mut self, effect: Effect) {
         self.performer.perform(effect);
+    }
+
+    fn called(&mut self, call: Call) -> Option<Saving> {
+        match call {
+            Call::Ask(request) => self.admit(request),
+            Call::Signal { service, signal, reply } => {
+                // Whoever asked may have left.
+                let _ = reply.send(self.signal(&service, signal));
+                None
+            }
+        }
+    }
+
+    /// To the run that is there now.
+    fn signal(&self, service: &ServiceName, signal: i32) -> Result<u32, AskError> {
+        let status = self.fleet.status_of(service.as_str());
+        let Some((status, run, pid)) = status.and_then(|s| Some((s, s.run?, s.pid?))) else {
+            let state = status.map_or("not known", |s| s.state.as_str());
+            return Err(AskError::NotRunning(format!(
+                "{service} has no process that could get a signal: it is {state}"
+            )));
+        };
+        self.performer.nudge(&status.name, run, signal).map_err(AskError::NotRunning)?;
+        Ok(pid)
     }
 
     /// Works out what a request means, and begins to write it down.

@@ -34,6 +34,22 @@ impl FleetView {
     }
 }
 
+/// What is on its way to the driver.
+#[derive(Debug)]
+pub enum Call {
+    /// A wish.
+    Ask(Request),
+    /// A signal for the main process of a service.
+    Signal {
+        /// Whom.
+        service: ServiceName,
+        /// Number.
+        signal: i32,
+        /// Who got it, or why nobody did.
+        reply: oneshot::Sender<Result<u32, AskError>>,
+    },
+}
+
 /// A request on its way to the driver.
 #[derive(Debug)]
 pub struct Request {
@@ -80,6 +96,9 @@ pub enum AskError {
         /// Why.
         cause: String,
     },
+    /// It has no main process that could be signalled.
+    #[error("{0}")]
+    NotRunning(String),
     /// helmd is on its way out.
     #[error("helmd is leaving; services stay. Try again in a moment")]
     Leaving,
@@ -88,7 +107,7 @@ pub enum AskError {
 /// Handle to the fleet.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    asks: mpsc::Sender<Request>,
+    asks: mpsc::Sender<Call>,
     view: watch::Receiver<Arc<FleetView>>,
 }
 
@@ -96,7 +115,16 @@ impl Supervisor {
     /// Asks for something; answers when it is recorded and begun.
     pub async fn ask(&self, ask: Ask, by: String) -> Result<Accepted, AskError> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Request { ask, by, reply }).await.map_err(|_| AskError::Leaving)?;
+        let call = Call::Ask(Request { ask, by, reply });
+        self.asks.send(call).await.map_err(|_| AskError::Leaving)?;
+        answer.await.map_err(|_| AskError::Leaving)?
+    }
+
+    /// Sends the main process of a service a signal; its pid.
+    pub async fn signal(&self, service: ServiceName, signal: i32) -> Result<u32, AskError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call::Signal { service, signal, reply };
+        self.asks.send(call).await.map_err(|_| AskError::Leaving)?;
         answer.await.map_err(|_| AskError::Leaving)?
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use helm_core::event::Effect;
 use helm_core::name::ServiceName;
 use helm_core::spec::ServiceSpec;
+use helm_core::status::RunId;
 use helm_core::time::Wall;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,6 +74,12 @@ impl Performer {
             Effect::Remember { service, memory } => self.journal.remember(service, memory),
             Effect::Record(change) => self.journal.record(change),
         }
+    }
+
+    /// Passes a signal on; why not, if it cannot be.
+    pub fn nudge(&self, service: &ServiceName, run: RunId, signal: i32) -> Result<(), String> {
+        let keeper = self.keepers.get(service).ok_or_else(|| format!("{service} has no keeper"))?;
+        keeper.order(Command::Nudge { run, signal })
     }
 
     /// helmd leaves: everything below is told; whoever owns the tasks waits for them. Services stay.

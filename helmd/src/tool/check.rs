@@ -29,10 +29,15 @@ pub(super) async fn check(home: &Home) -> Result<Value, String> {
 
 /// A look at a database, as JSON.
 pub(super) fn seen(options: &PgOptions, look: &Look) -> Value {
-    let Look { version, schema, knows, protection, advice } = look;
+    let Look { version, schema, knows, may_update, protection, advice } = look;
     let mut advice = advice.clone();
     if schema < knows {
-        advice.push("the schema is brought up to date when helmd starts, or by `helmctl db init`".to_owned());
+        advice.push(match may_update {
+            true => "the schema is brought up to date when helmd starts, or by `helmctl db init`".to_owned(),
+            false => format!(
+                "the schema has version {schema} and must have {knows}: run `helmctl db init` with the rights of an administrator, for the tables belong to another role"
+            ),
+        });
     }
     advice.extend(protection.as_ref().and_then(Protection::advice));
     json!({

@@ -10,6 +10,7 @@ use super::{
     ServiceSpec, Settings, StopPolicy, argv,
 };
 use crate::exit::signal_name;
+use crate::secret;
 use crate::wish::Mode;
 
 /// One field.
@@ -68,10 +69,8 @@ impl Facts {
 
 /// By its name, or because it is an address with a password in it.
 fn may_be_secret(name: &str, value: &str) -> bool {
-    const WORDS: [&str; 8] = ["PASS", "PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "DSN"];
-    let name = name.to_ascii_uppercase();
     let userinfo = value.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
-    WORDS.iter().any(|word| name.contains(word)) || userinfo.is_some_and(|host| host.contains('@'))
+    secret::is_secret(name) || userinfo.is_some_and(|host| host.contains('@'))
 }
 
 /// Of a service that runs, or would, in `mode`.

@@ -119,10 +119,12 @@ fn by_code(target: &Target, what: &str, code: &str, message: String) -> Option<E
         "42501" => EngineError::Denied(target.no_right(what, &message)),
         // Raised by Helm's own triggers and functions.
         "HE001" => EngineError::Denied(format!("{what}: {message}")),
-        // Of helm_commit: another transaction has closed the partition meanwhile.
-        "P0001" if message.starts_with("partition ") && message.contains("is not the open one") => {
-            EngineError::Stale(message)
-        }
+        // Of the functions that write: another transaction came in between.
+        "HE003" => EngineError::Stale(message),
+        // A function that this program calls is there no longer.
+        "42883" if message.contains("function helm_") => EngineError::Denied(format!(
+            "{what}: {message}; a newer helmd has brought the schema of database {database} up to date: update this one"
+        )),
         "25006" => EngineError::Denied(format!(
             "{what}: {message}; {place} is a read-only copy: the connection string must lead to the primary"
         )),
@@ -190,6 +192,8 @@ mod tests {
             assert!(matches!(error, EngineError::Denied(_)) && error.to_string().contains(words), "{error}");
         }
         assert!(matches!(meaning("53100"), Some(EngineError::Full(_))));
+        let gone = said(Asker::Helmd, "42883", "function helm_commit(smallint) does not exist").unwrap();
+        assert!(gone.to_string().contains("update this one"), "{gone}");
         assert!(matches!(meaning("XX001"), Some(EngineError::Damaged(_))));
         assert!(meaning("42P01").is_none());
     }

@@ -6,6 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::connect::PgOptions;
 use super::fault::of;
+use super::grave;
 use crate::engine::EngineError;
 
 /// One step.
@@ -59,6 +60,17 @@ const LOCK: i64 = 0x6865_6c6d;
 /// The oldest server that this is made for.
 const FLOOR: i32 = 120_000;
 
+/// Takes the steps that the database lacks, and then does what they leave to be done for each partition by itself.
+pub(super) async fn up_to_date(
+    connection: &mut PgConnection,
+    options: &PgOptions,
+    migrations: &[Migration],
+) -> Result<(), EngineError> {
+    run(connection, options, migrations).await?;
+    let completed = grave::complete(connection).await;
+    completed.map_err(|e| of(options.target(), "indexing the warnings of a partition", e))
+}
+
 /// Takes the steps of `migrations` that the database lacks. A step that fails leaves nothing behind, and the ones before it stay.
 pub async fn run(
     connection: &mut PgConnection,
@@ -104,7 +116,7 @@ pub async fn run(
             return Err(EngineError::Newer { has, knows });
         }
         let Some(next) = migrations.iter().find(|m| m.version == has + 1) else { return Ok(()) };
-        may_create(&mut step, options).await?;
+        may_change(&mut step, options, (has, knows)).await?;
         let what = format!("migration {} ({}) of database {}", next.version, next.name, options.database());
         take(&mut step, next).await.map_err(|e| fault(&what, e))?;
         step.commit().await.map_err(|e| fault(&what, e))?;
@@ -113,21 +125,42 @@ pub async fn run(
 }
 
 /// Where a role may not create in `public`, PostgreSQL would make the tables in the session's own schema, which ends with it.
-async fn may_create(connection: &mut PgConnection, options: &PgOptions) -> Result<(), EngineError> {
+async fn may_change(
+    connection: &mut PgConnection,
+    options: &PgOptions,
+    (has, knows): (i64, i64),
+) -> Result<(), EngineError> {
+    let fault = |e| of(options.target(), "asking for the rights in schema public", e);
+    let (user, database) = (options.user(), options.database());
+    // Hardened: the right was taken away on purpose.
+    if let Some(owner) = other_owner(connection).await.map_err(fault)? {
+        return Err(EngineError::Denied(format!(
+            "database {database} has version {has} of the schema, this helmd needs {knows}, and the tables belong to role {owner}, not to {user}: \
+             run `helmctl db init` with the rights of an administrator (as root on the server's host, or with --admin-url-file), then go on"
+        )));
+    }
     let may: bool = sqlx::query_scalar(
         "SELECT has_schema_privilege('public', 'CREATE') AND has_schema_privilege('public', 'USAGE')",
     )
     .fetch_one(connection)
     .await
-    .map_err(|e| of(options.target(), "asking for the rights in schema public", e))?;
+    .map_err(fault)?;
     if may {
         return Ok(());
     }
     Err(EngineError::Denied(format!(
-        "role {} lacks the right to create tables in schema public of database {}: `helmctl db init` grants it",
-        options.user(),
-        options.database()
+        "role {user} lacks the right to create tables in schema public of database {database}: `helmctl db init` grants it"
     )))
+}
+
+/// To whom the tables belong, if that is another role, whose rights this one lacks.
+pub(super) async fn other_owner(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT relowner::regrole::text FROM pg_class
+         WHERE relname = 'helm_version' AND relnamespace = 'public'::regnamespace AND NOT pg_has_role(relowner, 'USAGE')",
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {

@@ -5,7 +5,7 @@
 //!             +- state    partitions begin, end, go; what an instance needs to go on
 //!             +- read     pages bounded by the counts per minute, single entries, counts, whole partitions
 //!  beside ----+- numbers, history   a second connection: one call a batch
-//!  open ------+- migrate, register
+//!  open ------+- migrate, grave (an index, partition by partition), register
 //!  apart -----+- protect  (roles), former (the Python Helm's rows)
 //! ```
 
@@ -16,6 +16,7 @@ mod connect;
 mod encode;
 mod fault;
 pub mod former;
+mod grave;
 mod history;
 pub mod migrate;
 mod names;
@@ -38,7 +39,7 @@ use tokio::sync::Mutex;
 
 pub use connect::{OptionsError, PgOptions};
 pub use fault::Asker;
-pub use protect::harden;
+pub use protect::{harden, harden_to};
 pub use register::{Registered, Registration};
 
 use crate::commit::{ClassState, Commit, End};
@@ -78,7 +79,7 @@ impl PgEngine {
     /// Connects, brings the schema up to date and registers this helmd.
     pub async fn open(options: PgOptions, registration: Registration) -> Result<Self, EngineError> {
         let mut connection = options.worker().await?;
-        migrate::run(&mut connection, &options, &migrate::ALL).await?;
+        migrate::up_to_date(&mut connection, &options, &migrate::ALL).await?;
         let instance = register::register(&mut connection, options.target(), &registration).await?;
         Ok(Self::with(options, instance, Some(registration)))
     }

@@ -6,7 +6,8 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::connect::PgOptions;
-use super::{Shared, fault, migrate};
+use super::migrate::{self, Migration};
+use super::{Shared, fault};
 use crate::engine::EngineError;
 use crate::protection::Protection;
 
@@ -53,12 +54,21 @@ pub(super) async fn protection(shared: &Shared) -> Result<Protection, EngineErro
 /// a role `DATABASE_owner` that nobody logs in as; `writer`, which must exist, keeps SELECT and INSERT. May be run again; must be, after an
 /// update of Helm that changes the schema. Returns the owner's name.
 pub async fn harden(admin: &PgOptions, writer: &str) -> Result<String, EngineError> {
+    harden_to(admin, writer, &migrate::ALL).await
+}
+
+/// [`harden`] as a Helm that knows only these steps of the schema does it.
+pub async fn harden_to(
+    admin: &PgOptions,
+    writer: &str,
+    migrations: &[Migration],
+) -> Result<String, EngineError> {
     let fault = |e| fault::of(admin.target(), "splitting the roles", e);
     let owner = format!("{}_owner", admin.database());
     let mut connection = admin.worker().await?;
     split(&mut connection, &owner, writer, admin.database()).await.map_err(fault)?;
     ddl(&mut connection, "SET ROLE %I", &[&owner]).await.map_err(fault)?;
-    migrate::run(&mut connection, admin, &migrate::ALL).await?;
+    migrate::up_to_date(&mut connection, admin, migrations).await?;
     sqlx::query("SELECT helm_grant_writer($1)").bind(writer).execute(&mut connection).await.map_err(fault)?;
     connection.close().await.map_err(fault)?;
     Ok(owner)

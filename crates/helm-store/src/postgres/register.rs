@@ -28,8 +28,9 @@ pub(super) async fn claim(
     number: Instance,
     who: &Registration,
 ) -> Result<bool, EngineError> {
-    let row: Result<Option<(bool, String, String)>, sqlx::Error> = sqlx::query_as(
-        "SELECT pg_try_advisory_lock($1, number::int), host, home FROM instance WHERE number = $2 AND uuid = $3",
+    let row: Result<Option<Claimed>, sqlx::Error> = sqlx::query_as(
+        "SELECT pg_try_advisory_lock($1, number::int), host, home, coalesce(first_host, host), coalesce(first_home, home)
+         FROM instance WHERE number = $2 AND uuid = $3",
     )
     .bind(CLAIM)
     .bind(number.0.cast_signed())
@@ -37,10 +38,11 @@ pub(super) async fn claim(
     .fetch_optional(connection)
     .await;
     match row.map_err(|e| of(target, "taking this helmd's number", e))? {
-        Some((false, host, home)) if (&host, &home) != (&who.host, &who.home) => {
+        Some((false, host, home, first_host, first_home)) if (&host, &home) != (&who.host, &who.home) => {
             Err(EngineError::Denied(format!(
                 "another helmd (host {host}, home {home}) writes into database {} as instance {}: one of the two homes is a copy of the other; \
-                 give this one a number of its own: stop it and delete its instance/store/identity.json",
+                 the number was first that of host {first_host}, home {first_home}. In the copy, end helmd and its services and move instance/store and \
+                 logs away: it then gets a number of its own, and does not store once more what came with the copy",
                 target.database, number.0
             )))
         }
@@ -48,6 +50,9 @@ pub(super) async fn claim(
         None => Ok(false),
     }
 }
+
+/// Whether the number is ours now; host and home that it is of, and that it was of first.
+type Claimed = (bool, String, String, String, String);
 
 /// Gives it back.
 async fn give_back(connection: &mut PgConnection, number: Instance) -> Result<(), sqlx::Error> {
@@ -99,8 +104,8 @@ async fn attempt(connection: &mut PgConnection, who: &Registration) -> Result<Op
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *step).await?;
             let preferred = i16::try_from(who.preferred.0.clamp(1, Instance::MAX)).unwrap_or(1);
             sqlx::query_scalar(
-                "INSERT INTO instance (number, uuid, host, home)
-                 SELECT n, $2, $3, $4 FROM generate_series(1, 511) AS n
+                "INSERT INTO instance (number, uuid, host, home, first_host, first_home)
+                 SELECT n, $2, $3, $4, $3, $4 FROM generate_series(1, 511) AS n
                  WHERE NOT EXISTS (SELECT 1 FROM instance i WHERE i.number = n)
                  ORDER BY (n - $1 + 511) % 511 LIMIT 1
                  ON CONFLICT (uuid) DO UPDATE SET seen = now() RETURNING number",

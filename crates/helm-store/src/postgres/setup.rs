@@ -123,6 +123,8 @@ pub struct Look {
     pub schema: i64,
     /// The one that this program knows.
     pub knows: i64,
+    /// Whether helmd's own role may bring the schema up to date: not where the tables belong to another one.
+    pub may_update: bool,
     /// What protects the log; `None` while there is none.
     pub protection: Option<Protection>,
     /// What to do better.
@@ -134,6 +136,7 @@ pub async fn look(options: &PgOptions) -> Result<Look, EngineError> {
     let fault = |e| fault::of(options.target(), "reading the schema's version", e);
     let mut connection = options.worker().await?;
     let schema = migrate::version(&mut connection).await.map_err(fault)?;
+    let may_update = migrate::other_owner(&mut connection).await.map_err(fault)?.is_none();
     connection.close().await.map_err(fault)?;
     let engine = PgEngine::with(options.clone(), Instance::FORMER, None);
     let knows = migrate::ALL.last().map_or(0, |last| last.version);
@@ -145,6 +148,7 @@ pub async fn look(options: &PgOptions) -> Result<Look, EngineError> {
         version: engine.server_version().await?,
         schema,
         knows,
+        may_update,
         protection,
         advice: engine.advice().await?,
     };
@@ -155,7 +159,7 @@ pub async fn look(options: &PgOptions) -> Result<Look, EngineError> {
 /// Brings the schema up to date with helmd's own rights, as helmd does when it starts.
 pub async fn bring_up_to_date(options: &PgOptions) -> Result<(), EngineError> {
     let mut connection = options.worker().await?;
-    migrate::run(&mut connection, options, &migrate::ALL).await?;
+    migrate::up_to_date(&mut connection, options, &migrate::ALL).await?;
     connection.close().await.map_err(|e| fault::of(options.target(), "preparing the schema", e))
 }
 

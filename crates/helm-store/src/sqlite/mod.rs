@@ -196,6 +196,12 @@ impl SqliteEngine {
                 new.id
             )));
         };
+        if writer.state().await?.head != new.before {
+            return Err(stale(format!(
+                "partition {} does not begin where the chain of class `{}` ends",
+                new.id, new.class.0
+            )));
+        }
         let path = &writer.segment().path;
         let begun = Writer::begin(&self.log, new, Some((former, seal, path))).await;
         let mut next = self.damage.note(path, begun).await?;

@@ -221,7 +221,7 @@ impl Task {
                     false => Outcome::Not(AppendError::Later { after: Duration::from_secs(1), why }),
                 };
             }
-            if !doubtful && !error.passes() {
+            if !error.passes() && (!doubtful || self.is_settled(commit).await) {
                 return Outcome::Refused(error);
             }
             doubtful |= error.passes();
@@ -229,6 +229,12 @@ impl Task {
                 return Outcome::Unclear(error.to_string());
             }
         }
+    }
+
+    /// Whether no earlier try of this transaction can be carried out any more: trying it out waits for the lock that each try holds, and is the next
+    /// one only if none came through.
+    async fn is_settled(&self, commit: &Commit) -> bool {
+        self.engine.try_out(&commit.clone_without_entries()).await.is_ok()
     }
 
     /// Where a class stands; `None`: the writer ends before that is known.

@@ -58,6 +58,13 @@ impl World {
         let bad = |entry: &Entry| self.poison.is_some_and(|poison| entry.body.message.starts_with(poison));
         if entries.iter().any(bad) { Err(refused()) } else { Ok(()) }
     }
+
+    fn is_next(&self, commit: &Commit) -> Result<(), EngineError> {
+        match self.classes[&commit.class].number {
+            has if has + 1 == commit.number => Ok(()),
+            has => Err(EngineError::NotNext { asked: commit.number, has }),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -172,10 +179,8 @@ impl LogEngine for Memory {
             self.gate.acquire().await.unwrap().forget();
             self.write(|world| {
                 world.takes(&commit.entries)?;
+                world.is_next(commit)?;
                 let state = world.classes.get_mut(&commit.class).unwrap();
-                if commit.number != state.number + 1 {
-                    return Err(EngineError::NotNext { asked: commit.number, has: state.number });
-                }
                 state.number = commit.number;
                 state.head = commit.head;
                 state.arrived = commit.arrived;
@@ -201,7 +206,10 @@ impl LogEngine for Memory {
     }
 
     fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
-        now(self.write(|world| world.takes(&commit.entries)))
+        now(self.write(|world| {
+            world.takes(&commit.entries)?;
+            world.is_next(commit)
+        }))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {

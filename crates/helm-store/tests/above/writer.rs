@@ -136,6 +136,26 @@ async fn entries_that_are_refused_for_ever_are_put_on_record_and_hold_up_nobody(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_for_ever_is_put_on_record_also_behind_a_lost_connection() {
+    for fault in [Fault::AwayBefore, Fault::Full] {
+        let engine = Memory::new();
+        engine.with(|world| world.poison = Some("bad"));
+        let writer = Running::start(&engine, options(100));
+        writer.keep(vec![line("first")]).await;
+        engine.fail(&[fault]);
+        let append = writer.handle.append(append(vec![line("fine"), line("bad")]));
+        let receipt =
+            tokio::time::timeout(Duration::from_secs(60), append).await.expect("it goes on").unwrap();
+        let refused: Vec<usize> = receipt.refused.iter().map(|refusal| refusal.index).collect();
+        assert_eq!(refused, [1]);
+        writer.keep(vec![line("next")]).await;
+        assert_eq!(engine.all().len(), 4);
+        chain_holds(&engine, &Class::default_class());
+        writer.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_database_is_away_senders_are_told_later_and_capture_waits() {
     let engine = Memory::new();
     let writer = Running::start(&engine, options(100));

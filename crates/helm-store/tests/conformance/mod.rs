@@ -62,6 +62,7 @@ macro_rules! conformance {
             commits::a_class_without_entries_can_be_gone_on_with,
             partitions::partitions_say_what_they_hold,
             partitions::a_partition_begins_once,
+            partitions::a_partition_begins_only_where_the_chain_ends,
             partitions::a_sealed_partition_takes_nothing,
             partitions::finishing_changes_no_answer,
             partitions::only_sealed_partitions_are_taken_away,

@@ -1,6 +1,6 @@
 //! Partitions: begun, sealed, finished, taken away.
 
-use helm_store::engine::{Count, Scan};
+use helm_store::engine::{Count, EngineError, Scan};
 use helm_store::entry::Level;
 use helm_store::packed::Packed;
 use helm_store::partition::{Class, Seal};
@@ -46,6 +46,26 @@ pub(crate) async fn a_partition_begins_once(database: &impl Database) {
     engine.open_partition(&again, Some((former, seal))).await.unwrap();
     assert_eq!(on_record(&engine).await, record);
     assert_eq!(all_rows(&engine, script.open.id).await.len(), 2);
+    script.write(some(1)).await;
+}
+
+pub(crate) async fn a_partition_begins_only_where_the_chain_ends(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(3)).await;
+    // A transaction that was given up is carried out after all: whoever closes the partition does not know it.
+    let late = script.plan(some(2));
+    engine.commit(&late).await.unwrap();
+    let record = on_record(&engine).await;
+    let seal = Seal { closed: START + 3600 * SECOND, head: script.head };
+    let next = partition(&engine, "default", 1, script.head);
+    for seal in [Some((script.open.id, seal)), None] {
+        let error = engine.open_partition(&next, seal).await.unwrap_err();
+        assert!(matches!(error, EngineError::Stale(_)), "whoever asks reads where it stands: {error}");
+        assert_eq!(on_record(&engine).await, record);
+    }
+    (script.number, script.head, script.open.contents) = (late.number, late.head, late.contents);
+    script.roll(1).await;
     script.write(some(1)).await;
 }
 

@@ -7,3 +7,4 @@ mod numbers;
 mod pages;
 mod schema;
 mod shared;
+mod update;

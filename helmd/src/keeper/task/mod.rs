@@ -112,6 +112,11 @@ impl Task {
             }
             Command::Start { run, mode } => self.start(run, mode).await,
             Command::Signal { run, signal } => self.give_pending(run, Order::Signal { run, signal }).await,
+            Command::Nudge { run, signal } => {
+                if self.live.as_ref().is_some_and(|live| live.run == run && !live.ended) {
+                    self.give(Order::Signal { run, signal }).await;
+                }
+            }
             Command::Kill { run } => self.give_pending(run, Order::Kill { run }).await,
             Command::Retire => {
                 if let Some(mut link) = self.link.take() {

@@ -1,0 +1,1 @@
+"""Programs that work with helmd over its socket (docs/api.md)."""
