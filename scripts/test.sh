@@ -71,9 +71,6 @@ tools() {
     # The server's programs are not in PATH.
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need no-such-command postgresql
     need go golang-go
-    need debootstrap debootstrap
-    need qemu-system-x86_64 qemu-system-x86
-    need mke2fs e2fsprogs
     if ! "$cache/venv/bin/python" -c 'import grpc, grpc_tools, gunicorn' 2>/dev/null; then
         python3 -c 'import ensurepip' 2>/dev/null || need no-such-command python3-venv
         python3 -m venv --clear "$cache/venv"
@@ -125,8 +122,6 @@ store_kills() {
 }
 keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }
 demo() { tests/outside/demo.sh; }
-# With the release build of the demo: the processor of the guest is emulated.
-boot() { tests/outside/boot.sh; }
 logs() { HELM_BIN_DIR=$target/debug tests/outside/logs.sh; }
 licences() {
     command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$cache" --target-dir "$work/cargo-deny" cargo-deny
@@ -143,7 +138,6 @@ stage kills kills
 stage store-kills store_kills
 stage keycloak keycloak
 stage demo demo
-stage boot boot
 stage logs logs
 stage licences licences
 

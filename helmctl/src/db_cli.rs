@@ -18,10 +18,10 @@ pub(crate) enum DbVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Host, or the directory of a socket [default: localhost]
+    /// Host, or the directory of a socket [default: the administrator's, else localhost]
     #[arg(long)]
     pub(crate) host: Option<String>,
-    /// Port [default: 5432]
+    /// Port [default: the administrator's, else 5432]
     #[arg(long)]
     pub(crate) port: Option<u16>,
     /// Database [default: helm_db]

@@ -161,9 +161,9 @@ impl Journal {
 
     /// `after`, if it is a number of this journal. A higher one is of a helmd whose last events did not reach the file:
     /// what this one did is new to whoever names it. Nor has anybody missed the numbers that were passed over before the first
-    /// event.
+    /// event: where the file is gone, they go on from the clock.
     pub fn known(&self, after: u64) -> u64 {
-        if after > self.newest() || (after == 0 && self.begins) { self.former } else { after }
+        if after > self.newest() || (self.begins && after < self.former) { self.former } else { after }
     }
 
     /// The newest run of each service whose end is among the events in memory.
@@ -315,5 +315,27 @@ mod tests {
         let (journal, _writer) = Journal::open(&home, 100, MemoryFile::open(&home).0);
         assert_eq!(journal.newest(), 9, "no number is given again");
         assert_eq!(journal.ends().into_values().collect::<Vec<_>>(), [RunId(9)], "no end is told again");
+    }
+
+    #[test]
+    fn numbers_that_the_clock_passed_over_were_not_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        fs::create_dir_all(home.instance().join("store")).unwrap();
+        let (journal, _writer) = Journal::open(&home, 100, MemoryFile::open(&home).0);
+        journal.record(Change {
+            at: clock::wall(),
+            service: ServiceName::new("app").unwrap(),
+            kind: ChangeKind::State,
+            from: String::new(),
+            to: "running".into(),
+            cause: String::new(),
+            run: None,
+            pid: None,
+            exit: None,
+        });
+        // The store has seen 300 events of a file that is gone.
+        let (missed, events) = journal.after(journal.known(300), journal.newest(), 10);
+        assert_eq!((missed, events.len()), (0, 1));
     }
 }

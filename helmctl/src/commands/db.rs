@@ -76,6 +76,8 @@ async fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), 
     let ask = may_ask && io::stdin().is_terminal() && io::stderr().is_terminal();
     let port = port.map(|port| port.to_string());
     let mut words = vec!["init".to_owned()];
+    // The administrator's connection string says where the server is.
+    let known = admin_url_file.is_some();
     for (name, given, usual) in [
         ("host", host, "localhost"),
         ("port", port, "5432"),
@@ -84,6 +86,7 @@ async fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), 
     ] {
         let value = match given {
             Some(value) => value,
+            None if known && matches!(name, "host" | "port") => continue,
             None if ask => prompt(name, usual)?,
             None => usual.to_owned(),
         };

@@ -16,13 +16,17 @@ const SHOWN: usize = 12;
 pub(crate) fn status(s: &StoreStatusResponse) -> String {
     let mut text = String::new();
     let state = styled(if s.available { GOOD } else { BAD }, &safe(&s.state));
+    let entries = format!("{} in {} partition(s), {}", s.entries, s.partitions.len(), size(s.bytes));
+    let instance = s.instance.to_string();
+    // A store that was not opened has said nothing of itself.
+    let known = |value: String| if s.version.is_empty() { "not known".to_owned() } else { value };
     for (name, value) in [
         ("store", safe(&s.address)),
-        ("version", s.version.clone()),
+        ("version", known(s.version.clone())),
         ("state", state),
-        ("instance", s.instance.to_string()),
-        ("entries", format!("{} in {} partition(s), {}", s.entries, s.partitions.len(), size(s.bytes))),
-        ("protected", protected(&s.protection)),
+        ("instance", known(instance)),
+        ("entries", known(entries)),
+        ("protected", known(protected(&s.protection))),
         ("waiting", format!("{} sent batch(es), {}", s.queued_appends, size(s.queued_bytes))),
     ] {
         let _ = writeln!(text, "{name:9} {value}");
@@ -52,6 +56,16 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
     let behind: Vec<_> = s.capture.iter().filter(|lag| lag.bytes >= BEHIND).collect();
     let on_the_way = s.capture.iter().map(|lag| lag.bytes).sum();
     let _ = match (behind.len(), on_the_way) {
+        _ if s.version.is_empty() => {
+            writeln!(text, "\ncaptured output waits in logs/ until the store is open; how much is not known")
+        }
+        (0, waiting) if !s.available => {
+            writeln!(
+                text,
+                "\nthe log cannot be written now: {} of captured output wait in logs/",
+                size(waiting)
+            )
+        }
         (0, 0) => writeln!(text, "\nall captured output of {} service(s) is stored", s.capture.len()),
         (0, _) => {
             writeln!(text, "\ncaptured output is stored as it comes, {} are on the way", size(on_the_way))
@@ -135,6 +149,15 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_store_that_is_not_open_or_away_nothing_is_made_up() {
+        let closed = status(&StoreStatusResponse { state: "not open since 1".into(), ..Default::default() });
+        assert!(closed.contains("entries   not known") && !closed.contains("is stored"), "{closed}");
+        let (version, state) = ("PostgreSQL 15".into(), "away since 1".into());
+        let away = status(&StoreStatusResponse { version, state, ..Default::default() });
+        assert!(away.contains("cannot be written now") && !away.contains("stored"), "{away}");
+    }
 
     #[test]
     fn a_dry_run_sums_what_would_go() {

@@ -92,7 +92,9 @@ pub(crate) fn stats(stats: &Stats<'_>, sheet: impl Into<Sheet>) -> String {
     let mut text =
         styled(HEAD, &format!("{total} entries {when}")) + "\n\n" + &table(stats.services, sheet.into());
     if !stats.exact {
-        text.push_str("Not all could be counted in time: these are the newest.\n");
+        text.push_str(
+            "Not all is counted: time ran out, or the store is away and output waits (helmctl db status).\n",
+        );
     }
     text.push('\n');
     text.push_str(&bars(stats.buckets, from, to, step));

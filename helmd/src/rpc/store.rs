@@ -34,6 +34,10 @@ const ASKED: Duration = Duration::from_secs(3);
 #[tonic::async_trait]
 impl StoreRpc for Api {
     async fn store_status(&self, _: Request<StoreStatusRequest>) -> Result<Response<StoreStatusResponse>> {
+        if matches!(self.store.state(), State::Closed { why: None, .. }) {
+            // Just being opened: whatever comes of it is told below.
+            let _ = self.store.ready().await;
+        }
         let mut status = match self.store.state() {
             State::Closed { since, why } => {
                 let why = why.map_or_else(
@@ -186,8 +190,20 @@ impl Api {
             removals: removals.iter().filter_map(|removal| removal_of(&manifest, removal)).collect(),
             free_floor: disk.floor,
             free: disk.free,
-            notes: self.unused(rules, &manifest),
+            notes: [stalled(&opened), self.unused(rules, &manifest)].concat(),
         })
+    }
+}
+
+/// What is known of a database that cannot be asked is of before.
+fn stalled(opened: &Opened) -> Vec<String> {
+    match &*opened.writer.health().borrow() {
+        Health::Stalled { since, stall, why } => vec![format!(
+            "the log is {} since {}, sizes are those of before: {why}",
+            stall.word(),
+            stamp(*since)
+        )],
+        Health::Starting | Health::Well => Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use helm_store::id::{Instance, PartitionId};
 use helm_store::live::Manifest;
 use helm_store::partition::Class;
 use helm_store::retention::{self, Disk, Policies, Policy, Reason, Removal};
+use helm_store::writer::Health;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -127,6 +128,10 @@ async fn is_short(opened: &Opened, rules: &Rules) -> bool {
 /// All partitions; those that are open with the size that they have now.
 pub async fn measured(opened: &Opened) -> Arc<Manifest> {
     let mut manifest = opened.writer.live().manifest();
+    // A database that is away is not asked once a partition.
+    if matches!(*opened.writer.health().borrow(), Health::Stalled { .. }) {
+        return manifest;
+    }
     let open: Vec<PartitionId> = manifest.values().filter(|p| p.seal.is_none()).map(|p| p.id).collect();
     for id in open {
         // One that cannot be asked keeps the size that was known.

@@ -16,7 +16,7 @@ use super::{Secrets, check, say};
 use crate::home::{Home, HomeError, replace_durably};
 use crate::ini;
 use crate::store::in_words;
-use crate::store::place::connection_string;
+use crate::store::place::{self, connection_string};
 
 /// Where servers put their sockets.
 const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
@@ -44,6 +44,30 @@ impl Asked {
     }
 }
 
+/// Host and port: as they were said, else the administrator's, else the usual ones.
+pub(super) fn server(
+    host: Option<String>,
+    port: Option<u16>,
+    admin_url: Option<&str>,
+) -> Result<(String, u16), String> {
+    let Some(url) = admin_url else {
+        return Ok((host.unwrap_or_else(|| "localhost".to_owned()), port.unwrap_or(5432)));
+    };
+    let admin = administrator(url)?;
+    match port {
+        Some(port) if port != admin.port() => Err(format!(
+            "the administrator's URL leads to {}, and port {port} was asked for: two servers; nothing was changed, say one of them",
+            admin.place()
+        )),
+        _ => Ok((host.unwrap_or_else(|| admin.host()), admin.port())),
+    }
+}
+
+fn administrator(url: &str) -> Result<PgOptions, String> {
+    let options = PgOptions::parse(url).map_err(|e| format!("the administrator's URL: {e}"))?;
+    Ok(options.asked_by(Asker::Admin))
+}
+
 pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<Value, String> {
     let path = home.instance().join("helm.conf");
     let conf = match fs::read_to_string(&path) {
@@ -55,6 +79,12 @@ pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<
         Some(password) => Some(asked.url(password)),
         None => known.clone(),
     };
+    // Before anything is made: whether somebody answers where helmd is to connect.
+    if let Err(error @ EngineError::Away(_)) =
+        setup::look(&parsed(url.as_deref().unwrap_or(&asked.url("")))?).await
+    {
+        return Err(format!("{}; nothing was changed", in_words(&error)));
+    }
     let admin = Admin::find(&asked, secrets.admin_url.as_deref()).await?;
     let url = match (&admin, url) {
         (Some(admin), url) => prepared(admin, &asked, url, secrets.password.as_deref()).await?,
@@ -81,10 +111,27 @@ pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<
         replace_durably(&path, text.as_bytes(), 0o600).map_err(|e| format!("{}: {e}", path.display()))?;
         say("instance/helm.conf written (readable for its owner only)");
     }
-    if matches!(home.lock(), Err(HomeError::Held { .. })) {
+    next(home);
+    Ok(check::seen(&options, &look))
+}
+
+/// What SQLite has must come first: `db move` goes only where helmd has not written yet.
+fn next(home: &Home) {
+    let runs = matches!(home.lock(), Err(HomeError::Held { .. }));
+    if place::local(home).join("log").exists() {
+        let (before, after) =
+            if runs { ("helmctl daemon stop && ", " && helmctl daemon start") } else { ("", "") };
+        say(&format!(
+            "the log that SQLite has is not in PostgreSQL yet; to take it along, before helmd writes there: {before}helmctl db move{after} (services stay)"
+        ));
+        if runs {
+            say(
+                "helmctl reload instead leaves it in instance/store, and it can then no longer be moved to this database",
+            );
+        }
+    } else if runs {
         say("helmd goes on with the store that it has; apply with: helmctl reload (services stay)");
     }
-    Ok(check::seen(&options, &look))
 }
 
 /// The connection string that is configured, if it leads to the same place.
@@ -190,8 +237,7 @@ impl Admin {
     /// By the URL that was given; else the user postgres over the local socket, where we may be that.
     async fn find(asked: &Asked, url: Option<&str>) -> Result<Option<Self>, String> {
         if let Some(url) = url {
-            let options = PgOptions::parse(url).map_err(|e| format!("the administrator's URL: {e}"))?;
-            return Ok(Some(Self { options: options.asked_by(Asker::Admin), user: None }));
+            return Ok(Some(Self { options: administrator(url)?, user: None }));
         }
         let Some(user) = Self::local(asked) else { return Ok(None) };
         let address = |socket: &str| {
@@ -272,6 +318,16 @@ mod tests {
         assert_eq!(known(&conf, &asked()), Some(asked().url("secret")));
         assert_eq!(known(&conf, &Asked { database: "other".into(), ..asked() }), None);
         assert_eq!(known("", &asked()), None);
+    }
+
+    #[test]
+    fn the_administrators_server_is_meant_unless_another_is_said() {
+        let url = Some("postgresql://postgres:x@db.lan:5599/postgres");
+        assert_eq!(server(None, None, None), Ok(("localhost".to_owned(), 5432)));
+        assert_eq!(server(None, None, url), Ok(("db.lan".to_owned(), 5599)));
+        assert_eq!(server(Some("other".into()), Some(5599), url), Ok(("other".to_owned(), 5599)));
+        let two = server(None, Some(5598), url).unwrap_err();
+        assert!(two.contains("db.lan:5599") && two.contains("5598"), "{two}");
     }
 
     #[test]

@@ -21,10 +21,10 @@ pub enum Tool {
     Init {
         /// Name, number, or the directory of a socket
         #[arg(long)]
-        host: String,
+        host: Option<String>,
         /// Port
         #[arg(long)]
-        port: u16,
+        port: Option<u16>,
         /// Database
         #[arg(long)]
         database: String,
@@ -81,7 +81,9 @@ pub fn run(path: &Path, tool: Tool) -> ExitCode {
         runtime.block_on(async {
             match tool {
                 Tool::Init { host, port, database, user } => {
-                    init::init(&home, init::Asked { host, port, database, user }, secrets).await
+                    let server = init::server(host, port, secrets.admin_url.as_deref())?;
+                    let asked = init::Asked { host: server.0, port: server.1, database, user };
+                    init::init(&home, asked, secrets).await
                 }
                 Tool::Check => check::check(&home).await,
                 Tool::Move => moving::run(&home).await,

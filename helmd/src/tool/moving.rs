@@ -49,8 +49,13 @@ pub(super) async fn run(home: &Home) -> Result<Value, String> {
         preferred: from.instance(),
     };
     let to = PgEngine::open(*options, registration).await.map_err(|e| in_words(&e))?;
-    let moved = bring(&from, &to).await.map_err(|e| {
-        format!("{}; what is there stays, and the same command goes on with it", in_words(&e))
+    let moved = bring(&from, &to).await.map_err(|e| match e {
+        TransferError::Differs(_) => format!(
+            "{}. What SQLite has stays in {}, and what is in {target} stays there; to have it in PostgreSQL after all, take an empty database: helmctl db init --database NAME, then helmctl db move",
+            in_words(&e),
+            dir.display()
+        ),
+        _ => format!("{}; what is there stays, and the same command goes on with it", in_words(&e)),
     })?;
     to.close().await.map_err(|e| in_words(&e))?;
     from.close().await.map_err(|e| in_words(&e))?;

@@ -118,6 +118,17 @@ impl PgOptions {
         &self.target.place
     }
 
+    /// Name or address of the server, or the directory of its socket.
+    pub fn host(&self) -> String {
+        let socket = self.connect.get_socket().map(|socket| socket.display().to_string());
+        socket.unwrap_or_else(|| self.connect.get_host().to_owned())
+    }
+
+    /// Port.
+    pub fn port(&self) -> u16 {
+        self.connect.get_port()
+    }
+
     /// Name of the database.
     pub fn database(&self) -> &str {
         &self.target.database

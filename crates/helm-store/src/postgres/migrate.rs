@@ -149,7 +149,7 @@ async fn may_change(
         return Ok(());
     }
     Err(EngineError::Denied(format!(
-        "role {user} lacks the right to create tables in schema public of database {database}: `helmctl db init` grants it"
+        "role {user} lacks the right to create tables in schema public of database {database}: an administrator grants it with GRANT ALL ON SCHEMA public TO {user}, or `helmctl db init` with an administrator's rights (--admin-url-file)"
     )))
 }
 

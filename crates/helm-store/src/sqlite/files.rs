@@ -241,9 +241,9 @@ pub(super) fn make_room(dir: &Path) -> Result<(), EngineError> {
     }
 }
 
-/// Bytes on disk.
+/// Bytes that a database holds. Its journal is not counted: it holds pages again and again, and is given back when the database is closed.
 pub(super) fn size(path: &Path) -> u64 {
-    with_companions(path).filter_map(|p| fs::metadata(p).ok()).map(|m| m.len()).sum()
+    fs::metadata(path).map_or(0, |m| m.len())
 }
 
 /// Held while a helmd uses the store; names its process to whoever comes second.

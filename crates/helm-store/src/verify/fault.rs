@@ -91,7 +91,9 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Altered => f.write_str("it was altered after it was written"),
+            Kind::Altered => f.write_str(
+                "it was altered after it was written; more may be altered behind it in this partition, only the first can be named",
+            ),
             Kind::Inserted => f.write_str("it was inserted; Helm did not write it"),
             Kind::Removed(id) => write!(f, "entries behind it were removed, the first is {id}"),
             Kind::CutOff(id) => {

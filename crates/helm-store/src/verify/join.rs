@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, Kind, Named};
-use super::judge::{OnRecord, beside, judge, next};
+use super::judge::{OnRecord, also, beside, judge, next};
 use super::look::{ChainKey, Look};
 use super::partition::{Checked, Removed};
 use super::{Anchor, ChainReport, Report};
@@ -102,9 +102,12 @@ impl<'a> Join<'a> {
     }
 
     fn fault(&mut self, kind: Kind, partition: Option<PartitionId>, entry: Option<Named>) {
-        if partition.is_some_and(|id| self.has_fault(id)) {
-            return;
+        if !partition.is_some_and(|id| self.has_fault(id)) {
+            self.add(kind, partition, entry);
         }
+    }
+
+    fn add(&mut self, kind: Kind, partition: Option<PartitionId>, entry: Option<Named>) {
         let (instance, class) = (self.instance, self.class.clone());
         self.faults.push(Fault { instance, class, partition, entry, kind });
     }
@@ -134,6 +137,9 @@ impl<'a> Join<'a> {
         for (on_record, found) in self.looked_at() {
             if let Some((kind, entry)) = judge(&on_record, found) {
                 self.fault(kind, Some(found.id), entry);
+            }
+            if let Some((kind, entry)) = also(&on_record, found) {
+                self.add(kind, Some(found.id), entry);
             }
         }
     }

@@ -59,6 +59,14 @@ pub(super) fn beside(on_record: &OnRecord<'_>, found: &Checked) -> Option<Kind> 
     known.then(|| misrecorded(&first.contents, found)).flatten().map(Kind::Misrecorded)
 }
 
+/// Entries that are gone from behind one that was altered.
+pub(super) fn also(on_record: &OnRecord<'_>, found: &Checked) -> Option<(Kind, Option<Named>)> {
+    let altered = found.mismatch.as_ref().is_some_and(|mismatch| mismatch.wrong == Wrong::Digest);
+    let fewer = found.unreadable.is_none() && found.rows < on_record.first.contents.rows;
+    let (first, before) = found.gap.as_ref().filter(|_| altered && fewer)?;
+    Some((Kind::Removed(*first), Some(before.clone())))
+}
+
 fn mismatched(mismatch: &Mismatch, found: &Checked, low: u32, high: u32) -> (Kind, Option<Named>) {
     let Mismatch { row, wrong, entry, last } = mismatch;
     // The nearest entry before what is gone is the one that can be looked at.
@@ -70,7 +78,10 @@ fn mismatched(mismatch: &Mismatch, found: &Checked, low: u32, high: u32) -> (Kin
         Wrong::Digest if *row >= high || (known && found.rows > high) => {
             (Kind::Inserted, Some(entry.clone()))
         }
-        Wrong::Digest if known && found.rows < low => (Kind::Removed(entry.id), before()),
+        // Ids without a gap were given anew; where they have one, that is what is gone.
+        Wrong::Digest if known && found.rows < low && found.gap.is_none() => {
+            (Kind::Removed(entry.id), before())
+        }
         Wrong::Digest => (Kind::Altered, Some(entry.clone())),
     }
 }

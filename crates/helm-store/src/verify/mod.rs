@@ -83,7 +83,7 @@ pub struct ChainReport {
 pub struct Report {
     /// All chains, by instance and class.
     pub chains: Vec<ChainReport>,
-    /// What does not fit: of each partition the first.
+    /// What does not fit: of each partition the first; behind an altered entry also the first gap in the ids.
     pub faults: Vec<Fault>,
     /// Anchors whose entries retention has removed.
     pub unproved: Vec<Anchor>,

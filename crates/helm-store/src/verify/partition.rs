@@ -64,6 +64,8 @@ pub(super) struct Checked {
     /// The chain after the entries that were asked for.
     pub(super) heads: BTreeMap<EntryId, Head>,
     pub(super) mismatch: Option<Mismatch>,
+    /// Ids that are left out behind that: the first of them, and the entry before it.
+    pub(super) gap: Option<(EntryId, Named)>,
     /// Why it was not read to its end.
     pub(super) unreadable: Option<String>,
     /// What the database itself finds wrong with how it is kept.
@@ -129,6 +131,7 @@ impl Walk {
             records: Vec::new(),
             heads: BTreeMap::new(),
             mismatch: None,
+            gap: None,
             unreadable: None,
             broken: None,
             contents: Contents::empty(),
@@ -147,6 +150,7 @@ impl Walk {
             *behind = Some(Named::of(&entry));
         }
         if self.found.mismatch.is_some() {
+            self.behind(entry);
             return;
         }
         let head = self.chain.push(entry.id, &entry.body);
@@ -174,6 +178,19 @@ impl Walk {
         } else {
             (head.short() != entry.digest).then_some(Wrong::Digest)
         }
+    }
+
+    /// The chain leads no further, but ids still tell whether entries are gone.
+    fn behind(&mut self, entry: Entry) {
+        let left_out = self.last.as_ref().filter(|last| {
+            self.found.id.instance != Instance::FORMER
+                && entry.id.partition() == Some(self.found.id)
+                && entry.id.0 > last.id.0 + 1
+        });
+        if let Some(last) = left_out.filter(|_| self.found.gap.is_none()) {
+            self.found.gap = Some((EntryId(last.id.0 + 1), Named::of(last)));
+        }
+        self.last = Some(entry);
     }
 
     /// An entry that fits, the `rows`th.

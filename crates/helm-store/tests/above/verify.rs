@@ -138,6 +138,21 @@ async fn a_row_that_is_gone_is_named() {
 }
 
 #[tokio::test]
+async fn an_altered_row_and_one_that_is_gone_behind_it_are_both_named() {
+    let engine = written().await;
+    engine.with(|world| {
+        let rows = &mut parts(world)[1].rows;
+        rows[1].body.message = "nothing happened".into();
+        rows.remove(3);
+    });
+    let report = proof(&engine, Vec::new()).await;
+    let [altered, removed] = &report.faults[..] else { panic!("{:?}", report.faults) };
+    assert_eq!(named(altered), (Kind::Altered, Some(1)));
+    let Kind::Removed(id) = removed.kind else { panic!("{removed}") };
+    assert_eq!((id.row(), row_of(removed)), (3, Some(2)));
+}
+
+#[tokio::test]
 async fn a_row_that_was_put_in_is_named() {
     let forged = |stored: &Stored, at: usize| {
         let mut entry: Entry = stored.rows[at - 1].clone();

@@ -24,7 +24,11 @@ use helm_store::postgres::Registered;
 use helm_store::query::{Cursor, Filter, Page};
 use helm_store::reader::{Budget, From, PAGE, ReadError};
 use helm_store::verify::Anchor;
+<<<<<<< HEAD
 use tokio::sync::mpsc;
+=======
+use helm_store::writer::Health;
+>>>>>>> w-w
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -136,6 +140,11 @@ fn read_error(error: &ReadError) -> Status {
 
 fn unknown(id: i64) -> Status {
     reason::unknown_entry(&format!("there is no log entry {id}: it never was, or retention has removed it"))
+}
+
+/// Whether the log holds what there is: what waits while it cannot be written is in no count.
+fn is_written(opened: &Opened) -> bool {
+    !matches!(*opened.writer.health().borrow(), Health::Stalled { .. })
 }
 
 /// As many of the first as fit an answer.
@@ -280,7 +289,7 @@ impl Logs for Api {
         let (opened, filter) = self.asked(filter).await?;
         let found = opened.reader.histogram(&filter, from, to, step).await.map_err(|e| read_error(&e))?;
         let buckets = found.buckets.into_iter().map(convert::bucket).collect();
-        Ok(Response::new(LogHistogramResponse { buckets, exact: found.exact }))
+        Ok(Response::new(LogHistogramResponse { buckets, exact: found.exact && is_written(&opened) }))
     }
 
     async fn log_facets(&self, request: Request<LogFacetsRequest>) -> Result<Response<LogFacetsResponse>> {
@@ -289,7 +298,7 @@ impl Logs for Api {
         let found = opened.reader.facets(&filter, from, to).await.map_err(|e| read_error(&e))?;
         let services =
             found.services.into_iter().map(|(name, counts)| convert::facet(name, &counts)).collect();
-        Ok(Response::new(LogFacetsResponse { services, exact: found.exact }))
+        Ok(Response::new(LogFacetsResponse { services, exact: found.exact && is_written(&opened) }))
     }
 
     async fn verify_logs(
