@@ -181,7 +181,8 @@ fn start(options: Options) -> Result<(), StartError> {
             (lock, Some(socket), Begin::InForce)
         }
         None => {
-            let given = systemd::listener().map_err(context("the socket of systemd (helmd.socket) cannot be used"))?;
+            let given = systemd::listener()
+                .map_err(context("the socket of systemd (helmd.socket) cannot be used"))?;
             (home.lock()?, given, Begin::Files)
         }
     };

@@ -24,11 +24,8 @@ use helm_store::postgres::Registered;
 use helm_store::query::{Cursor, Filter, Page};
 use helm_store::reader::{Budget, From, PAGE, ReadError};
 use helm_store::verify::Anchor;
-<<<<<<< HEAD
-use tokio::sync::mpsc;
-=======
 use helm_store::writer::Health;
->>>>>>> w-w
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
