@@ -118,6 +118,7 @@ store_kills() {
         HELM_BIN_DIR=$target/debug \
             "$target/debug/store-kill" --engine "$engine" --kills 25 --seed "${HELM_KILL_SEED:-$RANDOM}" || code=$?
     done
+    HELM_BIN_DIR=$target/debug "$target/debug/store-kill" --outage 20 || code=$?
     return "$code"
 }
 keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }

@@ -91,7 +91,15 @@ fn main() -> ExitCode {
         service["log"] = json!({"segment_size": "1M", "total_size": "64G"});
         (name.clone(), service)
     });
-    let home = Home::new(&Value::Object(Map::from_iter(services)));
+    let mut services = Map::from_iter(services);
+    if options.outage.is_some() {
+        let probes = json!({"readiness": {"exec": ["true"], "interval": "1s"}});
+        services.insert(
+            outage::VICTIM.to_owned(),
+            json!({"command": ["sleep", "infinity"], "restart": "always", "probes": probes}),
+        );
+    }
+    let home = Home::new(&Value::Object(services));
     // What the harness waits for in vain is a panic: a fault like others, and the home is kept.
     let run = std::panic::catch_unwind(AssertUnwindSafe(|| run(&home, &names, &options)));
     let verdict = run.unwrap_or_else(|_| {

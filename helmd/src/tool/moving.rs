@@ -55,7 +55,7 @@ pub(super) async fn run(home: &Home) -> Result<Value, String> {
             in_words(&e),
             dir.display()
         ),
-        _ => format!("{}; what is there stays, and the same command goes on with it", in_words(&e)),
+        TransferError::Instance { .. } | TransferError::Chain { .. } | TransferError::Numbers(_) | TransferError::Engine(_) => format!("{}; what is there stays, and the same command goes on with it", in_words(&e)),
     })?;
     to.close().await.map_err(|e| in_words(&e))?;
     from.close().await.map_err(|e| in_words(&e))?;
