@@ -890,7 +890,7 @@ fn classes_of_retention_are_bounded() {
     let class =
         |name: &str| format!(r#"{{"a": {{"path": "..", "command": ["x"], "log": {{"class": "{name}"}}}}}}"#);
     good(&class(&"x".repeat(32)));
-    let long = format!("services.json:1:56: services.a.log.class: `{}", "x".repeat(33));
+    let long = format!("services.json:1:57: services.a.log.class: `{}", "x".repeat(33));
     check(&class(&"x".repeat(33)), &[&long]);
     let many = |count: usize| {
         let one = |n| format!(r#""s{n}": {{"path": "..", "command": ["x"], "log": {{"class": "c{n}"}}}}"#);
@@ -899,7 +899,7 @@ fn classes_of_retention_are_bounded() {
     good(&many(63));
     check(
         &many(64),
-        &["services.json:64:57: services.s63.log.class: `c63` is one class of retention too many"],
+        &["services.json:64:58: services.s63.log.class: `c63` is one class of retention too many"],
     );
 }
 

@@ -276,14 +276,9 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let fault = prop_oneof![
-        Just(Fault::AwayBefore),
-        Just(Fault::AwayAfter),
-        Just(Fault::Full),
-        Just(Fault::None),
-        Just(Fault::Refused),
-        Just(Fault::RefusedAfter)
-    ];
+    // Not what is refused at random: an entry that is refused twice is one that the database does not take.
+    let fault =
+        prop_oneof![Just(Fault::AwayBefore), Just(Fault::AwayAfter), Just(Fault::Full), Just(Fault::None)];
     prop_oneof![
         6 => (0..3usize, 0..4usize).prop_map(|(who, rows)| Act::Append(who, rows)),
         3 => fault.prop_map(Act::Fail),
