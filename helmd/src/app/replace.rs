@@ -198,6 +198,6 @@ mod tests {
         assert!(successor("/nowhere/helmd").check().await.unwrap_err().contains("cannot be started"));
         let said = successor("/bin/false").check().await.unwrap_err();
         assert!(said.starts_with("/bin/false --version ended with exit status: 1"), "{said}");
-        assert_eq!(successor("/bin/true").check().await.unwrap(), "");
+        assert!(successor("/bin/true").check().await.is_ok());
     }
 }
