@@ -63,6 +63,7 @@ tools() {
     need jq jq
     need shellcheck shellcheck
     need python3 python3
+    need openssl openssl
     need setpriv util-linux
     need ps procps
     need java default-jre-headless

@@ -1,6 +1,7 @@
 //! Everything that is printed. Data goes to standard output, the rest to standard error.
 
 pub(crate) mod db;
+pub(crate) mod doctor;
 pub(crate) mod graph;
 pub(crate) mod json;
 pub(crate) mod json_config;

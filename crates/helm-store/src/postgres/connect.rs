@@ -190,6 +190,12 @@ impl PgOptions {
         made.map_err(|e| of(&self.target, "connecting", e))
     }
 
+    /// Connects and leaves again; `None`: not in time. The error is as PostgreSQL gave it.
+    pub(super) async fn knock(&self) -> Option<Result<(), sqlx::Error>> {
+        let knocking = async { PgConnection::connect_with(&self.connect).await?.close().await };
+        tokio::time::timeout(CONNECT, knocking).await.ok()
+    }
+
     fn late(&self) -> EngineError {
         EngineError::Away(format!("{} did not answer within {} s", self.place(), CONNECT.as_secs()))
     }
