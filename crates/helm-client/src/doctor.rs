@@ -29,7 +29,7 @@ use crate::store::Store;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A store is open by then, or something is wrong.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
-/// Between two looks at it.
+/// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What the program says at most where it fails before it begins.
 const ERRORS: u64 = 64 << 10;
@@ -43,11 +43,22 @@ pub async fn daemon(home: &Home) -> Daemon {
         };
         Daemon::Silent { pid, why }
     };
-    match timeout(ANSWERS_WITHIN, told(home)).await {
-        Ok(Ok(told)) => Daemon::Answers(told),
-        Ok(Err(ClientError::NotRunning { .. })) => Daemon::Absent,
-        Ok(Err(e)) => silent(e.to_string()),
-        Err(_) => silent(format!("no answer within {} s", ANSWERS_WITHIN.as_secs())),
+    let mut last = None;
+    // One that is on its way up, or down, is waited for.
+    let settled = async {
+        let mut look = interval(LOOK_EVERY);
+        loop {
+            look.tick().await;
+            match told(home).await {
+                Ok(told) => return Daemon::Answers(told),
+                Err(ClientError::NotRunning { .. }) => return Daemon::Absent,
+                Err(e) => last = Some(e.to_string()),
+            }
+        }
+    };
+    match timeout(ANSWERS_WITHIN, settled).await {
+        Ok(daemon) => daemon,
+        Err(_) => silent(last.unwrap_or_else(|| format!("no answer within {} s", ANSWERS_WITHIN.as_secs()))),
     }
 }
 

@@ -22,6 +22,7 @@ fn a_port_that_somebody_else_holds() {
     harness::wait::until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port as u16)).is_ok());
     let fault = only(&home, "port-held");
     shows(&fault, &format!("held by pid {}: ", stranger.id()));
+    shows(&fault, &format!("-m http.server --bind 127.0.0.1 {port}"));
     assert_eq!(
         (fault["service"].as_str(), mend(&fault)),
         (Some("core"), format!("kill {}", stranger.id()).as_str())

@@ -26,26 +26,24 @@ fn a_service_that_ends_again_and_again() {
 
 #[test]
 fn a_service_that_runs_and_is_not_healthy() {
-    let home = site_with(|services, ports| {
-        // It listens elsewhere.
-        services["core"]["env"]["PORT"] = json!(ports.keycloak.to_string());
-        services["keycloak"]["env"]["PORT"] = json!(ports.core.to_string());
-        services["core"]["probes"]["startup"] = json!({"exec": ["true"]});
-    });
-    home.ctl(&["start", "core"]).code(0);
-    home.wait_for("core", "it is not healthy", |s| s.state == "running" && s.health == "unreachable");
-    let faults = found(&home);
-    let fault = faults.iter().find(|finding| finding["id"] == "unhealthy").unwrap();
-    shows(fault, "Connection refused");
-    shows(fault, "it listens on port ");
-    assert!(mend(fault).ends_with("/services.json"), "{fault:#}");
+    let home = site();
+    up(&home);
+    home.write("core/sick", "");
+    home.wait_for("core", "it is not healthy", |s| s.state == "running" && s.health == "unhealthy");
+    let fault = only(&home, "unhealthy");
+    assert_eq!(fault["service"], "core");
+    shows(&fault, "unhealthy");
+    mended(&home, &fault);
+    home.wait_for("core", "healthy again", |s| s.state == "running" && s.health == "healthy");
+    assert_eq!(found(&home), Vec::<serde_json::Value>::new());
 }
 
 #[test]
 fn a_service_that_waits_for_another_one() {
     let home = site_with(|services, _| services["worker"]["depends_on"] = json!(["core"]));
     fs::remove_file(home.path("core/run.py")).unwrap();
-    home.ctl(&["start", "worker", "--timeout", "1"]).code(1);
+    home.ctl(&["start", "worker", "--no-wait"]).code(0);
+    home.wait_for("worker", "it waits", |s| s.state == "blocked");
     let faults = found(&home);
     let fault = faults.iter().find(|finding| finding["id"] == "blocked").unwrap();
     shows(fault, "core");

@@ -9,18 +9,22 @@ use std::sync::OnceLock;
 use harness::home::{Home, fixture, free_port};
 use serde_json::{Value, json};
 
-/// Answers as a service of the ecosystem does; `no-realm` beside it: there is none.
+/// Answers as a service of the ecosystem does; `no-realm` beside it: there is none; `sick`: it is not well until it is
+/// started again.
 const SERVER: &str = r#"
 import http.server, json, os, ssl, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         known = self.path != "/realms/hivematrix" or not os.path.exists("no-realm")
-        self.send_response(200 if known else 404)
+        sick = os.path.exists("sick")
+        self.send_response(404 if not known else 503 if sick else 200)
         self.end_headers()
-        self.wfile.write(json.dumps({"status": "healthy"}).encode())
+        self.wfile.write(json.dumps({"status": "unhealthy" if sick else "healthy"}).encode())
     def log_message(self, *words):
         pass
 print("comes up")
+if os.path.exists("sick"):
+    os.remove("sick")
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Answer)
 if os.environ.get("TLS"):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
