@@ -9,7 +9,7 @@ use harness::small::Small;
 use serde_json::json;
 
 use super::site::{site, site_with};
-use super::{evidence, heals, mend, only, shows};
+use super::{evidence, found, mend, mended, only, shows};
 
 #[test]
 fn a_port_that_somebody_else_holds() {
@@ -27,8 +27,9 @@ fn a_port_that_somebody_else_holds() {
         (fault["service"].as_str(), mend(&fault)),
         (Some("core"), format!("kill {}", stranger.id()).as_str())
     );
-    heals(&home, &fault);
+    mended(&home, &fault);
     stranger.wait().unwrap();
+    assert_eq!(found(&home), Vec::<serde_json::Value>::new());
 }
 
 #[test]
