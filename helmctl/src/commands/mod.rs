@@ -5,7 +5,7 @@ mod daemon;
 mod db;
 mod doctor;
 mod events;
-mod follow;
+pub(crate) mod follow;
 mod graph;
 mod inside;
 mod kick;
