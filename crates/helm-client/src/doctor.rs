@@ -35,7 +35,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const ERRORS: u64 = 64 << 10;
 
 /// Asks the helmd of this home, if there is one.
-pub async fn daemon(home: &Home) -> Daemon {
+///
+/// # Errors
+/// It does not answer us: the home is another user's.
+pub async fn daemon(home: &Home) -> Result<Daemon, ClientError> {
     let silent = |why: String| {
         let pid = match home.presence() {
             Ok(Presence::Running(Some(info))) => info.pid,
@@ -50,15 +53,18 @@ pub async fn daemon(home: &Home) -> Daemon {
         loop {
             look.tick().await;
             match told(home).await {
-                Ok(told) => return Daemon::Answers(told),
-                Err(ClientError::NotRunning { .. }) => return Daemon::Absent,
+                Ok(told) => return Ok(Daemon::Answers(told)),
+                Err(ClientError::NotRunning { .. }) => return Ok(Daemon::Absent),
+                Err(e @ (ClientError::Denied { .. } | ClientError::Home(_))) => return Err(e),
                 Err(e) => last = Some(e.to_string()),
             }
         }
     };
     match timeout(ANSWERS_WITHIN, settled).await {
         Ok(daemon) => daemon,
-        Err(_) => silent(last.unwrap_or_else(|| format!("no answer within {} s", ANSWERS_WITHIN.as_secs()))),
+        Err(_) => {
+            Ok(silent(last.unwrap_or_else(|| format!("no answer within {} s", ANSWERS_WITHIN.as_secs()))))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use helm_core::doctor::{Brief, Finding, Fix, Line, Weight, quoted};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
-use crate::render::{Printer, doctor, note, screen, warn};
+use crate::render::{Printer, Sheet, doctor, note, screen, warn};
 
 /// A check that lasts longer than this is named.
 const LASTS: Duration = Duration::from_millis(300);
@@ -32,7 +32,7 @@ pub(super) async fn run(home: &Home, asked: Asked, printer: &mut Printer) -> Res
     if printer.wants_json() {
         printer.value(&doctor::Found::new(&findings, checks), true)?;
     } else {
-        printer.block(&doctor::found(&findings, checks))?;
+        printer.block(&doctor::found(&findings, checks, Sheet::stdout()))?;
     }
     if fix {
         mend(home, &findings, yes).await?;
@@ -48,7 +48,7 @@ async fn look(home: &Home, name: Option<&str>, named: bool) -> Result<(Vec<Findi
         true => format!("helmctl --home {}", quoted(&home.path().to_string_lossy())),
         false => "helmctl".to_owned(),
     };
-    let brief = Brief { helmctl, daemon: daemon(home).await };
+    let brief = Brief { helmctl, daemon: daemon(home).await? };
     let mut doctor = Doctor::look(home, name, &brief).await?;
     let (mut findings, mut under_way) = (Vec::new(), UnderWay::default());
     loop {

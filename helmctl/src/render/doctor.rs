@@ -5,7 +5,10 @@ use std::fmt::Write;
 use helm_core::doctor::{Finding, Weight};
 use serde::Serialize;
 
-use super::{BAD, GOOD, HEAD, QUIET, WARN, safe, styled};
+use super::{BAD, GOOD, HEAD, QUIET, Sheet, WARN, safe, styled};
+
+/// Evidence stands this far in.
+const INDENT: usize = 6;
 
 /// `doctor --json`
 #[derive(Debug, Serialize)]
@@ -57,7 +60,7 @@ fn count(findings: &[Finding], weight: Weight) -> usize {
 
 /// `doctor`: grouped by what it is about, in the order in which it was found. Commands are never broken, so that they can
 /// be copied.
-pub(crate) fn found(findings: &[Finding], checks: u32) -> String {
+pub(crate) fn found(findings: &[Finding], checks: u32, sheet: Sheet) -> String {
     let (faults, warnings) = (count(findings, Weight::Fault), count(findings, Weight::Warning));
     if findings.is_empty() {
         return format!("{}\n", styled(GOOD, &format!("nothing wrong found ({checks} checks)")));
@@ -73,7 +76,7 @@ pub(crate) fn found(findings: &[Finding], checks: u32) -> String {
     let mut text = String::new();
     for (name, members) in groups {
         let _ = writeln!(text, "{}", styled(HEAD, name));
-        members.iter().for_each(|finding| one(&mut text, finding));
+        members.iter().for_each(|finding| one(&mut text, finding, sheet));
         text.push('\n');
     }
     let sum = [number(faults, "fault"), number(warnings, "warning")];
@@ -89,7 +92,7 @@ fn group(finding: &Finding) -> &str {
     finding.service.as_ref().map_or(finding.id.area().as_str(), |name| name.as_str())
 }
 
-fn one(text: &mut String, finding: &Finding) {
+fn one(text: &mut String, finding: &Finding, sheet: Sheet) {
     let (style, word) = match finding.weight {
         Weight::Fault => (BAD, "fault"),
         Weight::Warning => (WARN, "warning"),
@@ -102,7 +105,9 @@ fn one(text: &mut String, finding: &Finding) {
         styled(QUIET, &format!("[{}]", finding.id))
     );
     for seen in &finding.evidence {
-        let _ = writeln!(text, "      {}", safe(seen));
+        for line in sheet.lines(&safe(seen), INDENT) {
+            let _ = writeln!(text, "{:INDENT$}{line}", "");
+        }
     }
     if let Some(mend) = &finding.mend {
         let _ = writeln!(text, "    mend: {}", safe(mend));
@@ -131,10 +136,10 @@ mod tests {
             Finding::warning(Id::StaleSocket, "a socket"),
             Finding::fault(Id::JwtKeys, "no keys").of(&core),
         ];
-        let text = anstream::adapter::strip_str(&found(&findings, 9)).to_string();
+        let text = anstream::adapter::strip_str(&found(&findings, 9, Sheet::from(80))).to_string();
         let want = "core\n  fault: no venv [venv-missing]\n      /c is not there\n    mend: make it\n  fault: no keys [jwt-keys]\n\nhelmd\n  warning: a socket [stale-socket]\n\n2 faults, 1 warning (9 checks)\n";
         assert_eq!(text, want);
-        let none = anstream::adapter::strip_str(&found(&[], 9)).to_string();
+        let none = anstream::adapter::strip_str(&found(&[], 9, Sheet::from(80))).to_string();
         assert_eq!(none, "nothing wrong found (9 checks)\n");
     }
 }

@@ -177,6 +177,11 @@ impl Sheet {
         if self.whole { longest } else { longest.min(most) }
     }
 
+    /// `text` in lines that fit behind an indent of so many columns.
+    pub(crate) fn lines(self, text: &str, indent: usize) -> Vec<String> {
+        if self.whole { vec![text.to_owned()] } else { wrapped(text, self.width.saturating_sub(indent)) }
+    }
+
     /// `text` in `width` columns.
     pub(crate) fn fit(self, text: &str, width: usize) -> String {
         if self.whole { text.to_owned() } else { cut(text, width) }

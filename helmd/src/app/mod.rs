@@ -115,7 +115,7 @@ fn fault_json(fault: &Fault) -> serde_json::Value {
 
 /// Where the keeper's program should be, if it is nowhere.
 pub(crate) fn shim_missing_at() -> Option<PathBuf> {
-    match life::find_shim() {
+    match find_shim() {
         Err(StartError::NoShim(place)) => Some(place),
         Ok(_) | Err(_) => None,
     }

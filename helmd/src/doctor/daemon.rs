@@ -10,9 +10,8 @@ use helm_core::doctor::{Daemon, Finding, Helmds, Process};
 use helm_shim::procs;
 use rustix::fs::{Mode, OFlags};
 
-use super::scene::Scene;
+use super::scene::{Scene, holder};
 use crate::app;
-use crate::home::LockInfo;
 use crate::wishes::WishFile;
 
 /// Words behind which a helmd is none that looks after services.
@@ -43,13 +42,7 @@ fn wishes(scene: &Scene) -> usize {
 
 /// Processes of helmd for this home beside the one that holds the lock.
 fn strays(scene: &Scene) -> Vec<Process> {
-    let holder = match scene.daemon {
-        Daemon::Absent => None,
-        Daemon::Silent { .. } | Daemon::Answers(_) => fs::read(scene.home.instance().join("helmd.lock"))
-            .ok()
-            .and_then(|text| serde_json::from_slice::<LockInfo>(&text).ok())
-            .map(|info| info.pid),
-    };
+    let holder = holder(&scene.home, &scene.daemon);
     let own = std::process::id();
     let pids = procs::all().into_iter().map(|stat| stat.process.pid);
     pids.filter(|pid| *pid != own && Some(*pid) != holder)

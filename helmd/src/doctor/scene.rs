@@ -15,7 +15,8 @@ use nix::unistd::{Uid, User};
 
 use crate::clock;
 use crate::config::{self, Read};
-use crate::home::Home;
+use crate::home::{Home, LockInfo};
+use crate::keeper::base_environment;
 use crate::versions::Versions;
 
 /// See the module.
@@ -60,7 +61,7 @@ impl Scene {
         Ok(Self {
             services: read.config.as_ref().map(runnable).unwrap_or_default(),
             read,
-            base_env: config::own_environment(),
+            base_env: environment_of_helmd(&home, &brief.daemon).unwrap_or_else(config::own_environment),
             daemon: brief.daemon,
             hands: Hands { helmctl: brief.helmctl, root: rustix::process::geteuid().is_root() },
             owner: Owner::of(owner),
@@ -96,6 +97,25 @@ impl Scene {
         let read = |name: &str| fs::read_to_string(Path::new(&spec.path).join(name)).ok();
         let (flaskenv, file) = (read(".flaskenv"), spec.env_file.as_deref().and_then(read));
         helm_core::spec::environment(spec, mode, &self.base_env, flaskenv.as_deref(), file.as_deref())
+    }
+}
+
+/// What a start begins with: a running helmd has another environment than whoever looks (units of systemd have).
+fn environment_of_helmd(home: &Home, daemon: &Daemon) -> Option<BTreeMap<String, String>> {
+    let pid = holder(home, daemon)?;
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let pairs = environ.split(|b| *b == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    Some(base_environment(pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))))
+}
+
+/// The helmd that holds the home, as its lock file says.
+pub(super) fn holder(home: &Home, daemon: &Daemon) -> Option<u32> {
+    match daemon {
+        Daemon::Absent => None,
+        Daemon::Silent { .. } | Daemon::Answers(_) => {
+            let text = fs::read(home.instance().join("helmd.lock")).ok()?;
+            Some(serde_json::from_slice::<LockInfo>(&text).ok()?.pid)
+        }
     }
 }
 
