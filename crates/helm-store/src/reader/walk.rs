@@ -18,8 +18,9 @@ use crate::query::{Cursor, Order};
 
 /// The first window.
 const FIRST: i64 = MINUTE;
-/// A window that took less is followed by a longer one, one that took more by a shorter one.
+/// A window that took less is followed by one of four times, of twice its length; one that took more than the last by a shorter one.
 const BRISK: Duration = Duration::from_millis(60);
+const STEADY: Duration = Duration::from_millis(150);
 const SLOW: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
@@ -85,6 +86,8 @@ impl Walk {
                     self.window = None;
                     if took < BRISK {
                         self.length = self.length.saturating_mul(4);
+                    } else if took < STEADY {
+                        self.length = self.length.saturating_mul(2);
                     } else if took > SLOW {
                         self.length = (self.length / 2).max(1_000_000_000);
                     }
