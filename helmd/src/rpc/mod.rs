@@ -30,6 +30,7 @@ use helm_proto::v1::{
     WatchStatusResponse,
 };
 use helm_proto::{convert, reason};
+use helm_store::entry::HELM;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -52,7 +53,6 @@ use crate::reload::Reloads;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
-use crate::store::told;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
 use peer::{Admission, Incoming, Peer};
@@ -278,7 +278,7 @@ impl Helm for Api {
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
         let request = request.into_inner();
         // What becomes of the store is told under Helm's own name.
-        let services = request.names.iter().filter(|name| *name != told::HELM);
+        let services = request.names.iter().filter(|name| *name != HELM);
         self.known(&services.cloned().collect::<Vec<_>>())?;
         let journal = self.journal.clone();
         if request.since.is_some() || request.until.is_some() || request.before.is_some() {

@@ -290,7 +290,8 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
         false => opened.writer.live().manifest(),
     };
     let partitions: Vec<PartitionInfo> = manifest.values().map(|p| partition_info(p)).collect();
-    let mut advice: Vec<String> = opened.lost.iter().chain(&opened.notes).cloned().collect();
+    let mut advice = opened.lost.told();
+    advice.extend(opened.notes.iter().cloned());
     let mut hosts = Vec::new();
     let protection = match available {
         true => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use helm_core::event::{Change, ChangeKind};
 use helm_core::name::ServiceName;
 use helm_shim::cri;
+use helm_store::entry::HELM;
 use helm_store::writer::Health;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -16,8 +17,6 @@ use crate::journal::Journal;
 
 /// What is over sooner is no event: a connection that broke is made anew within it.
 const LASTS: Duration = Duration::from_secs(1);
-/// Under whose name the events are.
-pub const HELM: &str = "helm";
 
 /// How the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +73,7 @@ impl Store {
             ));
         }
         if let State::Open(opened) = self.state() {
-            alerts.extend(opened.lost.iter().cloned());
+            alerts.extend(opened.lost.told());
         }
         alerts.extend(self.unreadable());
         alerts
@@ -117,8 +116,8 @@ impl Store {
             let now = state.borrow_and_update().clone();
             let mut health = match &now {
                 State::Open(opened) => {
-                    opened.lost.iter().skip(lost).for_each(|lost| record(journal, "ok", "damaged", lost));
-                    lost = opened.lost.len();
+                    opened.lost.behind(lost).for_each(|lost| record(journal, "ok", "damaged", lost));
+                    lost = opened.lost.count();
                     Some(opened.writer.health())
                 }
                 State::Closed { .. } => None,

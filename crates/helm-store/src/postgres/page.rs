@@ -10,11 +10,11 @@ use sqlx::{Postgres, QueryBuilder};
 
 use super::condition::{self, Exact};
 use super::{Shared, encode, key, read, table};
+use crate::counts::{MINUTE, minute_of, minute_start};
 use crate::engine::{EngineError, Scan};
 use crate::entry::{Entry, Level};
 use crate::query::{Cursor, Filter, Order};
 
-const MINUTE: i64 = 60_000_000_000;
 /// Counts that are read at once: at first, and at most; four times as many each time that the page is not full.
 const CELLS: (i64, i64) = (128, 8192);
 /// Levels from which on there is an index of them alone: `entry_grave`.
@@ -81,16 +81,8 @@ fn grave(filter: &Filter) -> Option<Vec<i16>> {
     grave.then(|| levels.iter().map(|level| i16::from(level.number())).collect())
 }
 
-fn minute(at: i64) -> i64 {
-    at.div_euclid(MINUTE)
-}
-
-fn first_of(minute: i64) -> i64 {
-    minute.saturating_mul(MINUTE)
-}
-
 fn last_of(minute: i64) -> i64 {
-    first_of(minute).saturating_add(MINUTE - 1)
+    minute_start(minute).saturating_add(MINUTE - 1)
 }
 
 /// How far to go in `cells` for `wanted` entries: the last minute, and how many cells that are.
@@ -127,7 +119,7 @@ impl Page<'_> {
         let mut exact = i64::from(self.scan.limit) * 2;
         let mut many = CELLS.0;
         while self.wants() > 0 && low <= high {
-            let cells = self.cells(minute(low), minute(high), many).await?;
+            let cells = self.cells(minute_of(low), minute_of(high), many).await?;
             let Some((place, end)) = self.place(cells, exact, low, high) else { return Ok(()) };
             self.take(&place).await?;
             // Where the place ended at the very end of time, there is no more.
@@ -197,7 +189,7 @@ impl Page<'_> {
             // The last minute may have been cut off in its middle.
             let cut = cells.last()?.0;
             if cut == first {
-                let (from, to) = (first_of(first).max(low), last_of(first).min(high));
+                let (from, to) = (minute_start(first).max(low), last_of(first).min(high));
                 return Some((Place::Span(from, to), self.end_of(from, to)));
             }
             cells.retain(|(minute, _, _)| *minute != cut);
@@ -206,7 +198,7 @@ impl Page<'_> {
         let dense = in_first.map(|(_, _, n)| *n).fold(0, i64::saturating_add) / wanted.max(1);
         let (last, upto) = enough(&cells, wanted)?;
         cells.truncate(upto);
-        let (mut from, mut to) = (first_of(first.min(last)).max(low), last_of(first.max(last)).min(high));
+        let (mut from, mut to) = (minute_start(first.min(last)).max(low), last_of(first.max(last)).min(high));
         if dense > 1 {
             match self.scan.order {
                 Order::Newest => from = from.max(to.saturating_sub(MINUTE / dense)),
@@ -214,7 +206,7 @@ impl Page<'_> {
             }
         }
         let services = cells.iter().map(|(_, service, _)| *service).collect();
-        let lows = cells.iter().map(|(minute, _, _)| first_of(*minute).max(from)).collect();
+        let lows = cells.iter().map(|(minute, _, _)| minute_start(*minute).max(from)).collect();
         let highs = cells.iter().map(|(minute, _, _)| last_of(*minute).min(to)).collect();
         Some((Place::Cells(services, lows, highs), self.end_of(from, to)))
     }

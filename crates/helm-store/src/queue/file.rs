@@ -1,7 +1,5 @@
 //! The file of the queue. Durable at every commit.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
@@ -12,7 +10,8 @@ use crate::engine::EngineError;
 use crate::entry::NewEntry;
 use crate::heavy::heavy;
 use crate::partition::Class;
-use crate::sqlite::error::{engine_error, file_error};
+use crate::sqlite::error::engine_error;
+use crate::sqlite::files;
 use crate::sqlite::migrate::migrate;
 
 const STEPS: &[&str] = &[
@@ -69,9 +68,7 @@ pub(super) struct QueueFile {
 impl QueueFile {
     pub(super) async fn open(path: &Path) -> Result<Self, EngineError> {
         let made = path.to_owned();
-        let make = move || OpenOptions::new().create(true).append(true).mode(0o600).open(&made).map(drop);
-        let made = tokio::task::spawn_blocking(make).await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
-        made.map_err(|e| file_error("could not make", path, e))?;
+        files::off(move || files::make_file(&made)).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .auto_vacuum(SqliteAutoVacuum::Full)

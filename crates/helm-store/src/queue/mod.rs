@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::EngineError;
 use crate::entry::NewEntry;
-use crate::sqlite::files::set_aside;
+use crate::sqlite::files;
 use crate::writer::ledger::{self, SERVICES};
 use crate::writer::{
     APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be, once_can_be,
@@ -114,7 +114,9 @@ impl Queue {
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static, Option<String>), EngineError> {
         let (keeper, note) = match Keeper::open(path).await {
             Err(EngineError::Damaged(why)) => {
-                let aside = set_aside(path, u64::try_from((options.clock)() / 1_000_000_000).unwrap_or(0))?;
+                let seconds = u64::try_from((options.clock)() / 1_000_000_000).unwrap_or(0);
+                let bad = path.to_owned();
+                let aside = files::off(move || files::set_aside(&bad, seconds)).await?;
                 let note = format!(
                     "the local queue cannot be read ({why}): it was moved to {}, nothing was deleted; what waited in it is not in the database",
                     aside.display()

@@ -63,7 +63,8 @@ impl Writer {
         former: Option<(PartitionId, Seal, &PathBuf)>,
     ) -> Result<Self, EngineError> {
         let path = log.join(files::segment_name(new.id.number, &new.class));
-        if path.exists() {
+        let looked = path.clone();
+        if files::off(move || Ok(looked.exists())).await? {
             return Self::begun(path, new, former).await;
         }
         Self::create(path, new, former).await
@@ -194,7 +195,9 @@ impl Writer {
         }
         self.is_in_place().await?;
         // Taken out while it works: a call that is given up leaves none, and the next one begins anew.
-        let Some(mut live) = self.live.take() else { return Ok(()) };
+        let Some(mut live) = self.live.take() else {
+            return Err(EngineError::Away("the connection that writes is gone".to_owned()));
+        };
         self.unsure = true;
         let answer = match work(&mut live).await {
             Err(Refused::Failed(error)) => {

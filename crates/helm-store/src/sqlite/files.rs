@@ -18,7 +18,7 @@ const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".suspect"];
 const GONE: &str = ".gone-";
 
 /// Runs file work where it may block.
-pub(super) async fn off<T: Send + 'static>(
+pub(crate) async fn off<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, EngineError> {
     match tokio::task::spawn_blocking(work).await {
@@ -117,7 +117,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), EngineError> {
 }
 
 /// Makes an empty file that only its owner reads, unless it is there.
-pub(super) fn make_file(path: &Path) -> Result<(), EngineError> {
+pub(crate) fn make_file(path: &Path) -> Result<(), EngineError> {
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     made.map(drop).map_err(|e| file_error("could not make", path, e))
 }
@@ -142,6 +142,12 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), EngineError> {
 /// Nobody writes it any more.
 pub(super) fn make_read_only(path: &Path) -> Result<(), EngineError> {
     set_mode(path, 0o440)
+}
+
+/// Whether nobody may write it.
+pub(super) fn is_read_only(path: &Path) -> Result<bool, EngineError> {
+    let meta = fs::metadata(path).map_err(|e| file_error("could not look at", path, e))?;
+    Ok(meta.permissions().readonly())
 }
 
 /// Its owner may write it.
