@@ -321,6 +321,10 @@ impl Page<'_> {
             Place::Cells(..) | Place::Grave(..) => None,
             Place::Whole | Place::Span(..) => self.services.as_deref(),
         };
+        // The other places lie between the same times, and each row is held against them once.
+        if matches!(place, Place::Whole | Place::Grave(..)) {
+            condition::push_times(&mut sql, &self.scan.filter);
+        }
         let asked = (&self.scan.filter, self.shared.options.trigrams());
         condition::push(&mut sql, asked, services, self.scan.order, self.after);
         let order = match self.scan.order {
