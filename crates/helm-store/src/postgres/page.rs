@@ -270,7 +270,9 @@ impl Page<'_> {
     fn statement(&self, place: &Place, limit: i64) -> QueryBuilder<Postgres> {
         let (columns, table) = (encode::COLUMNS, table(self.scan.partition));
         let mut sql = match place {
-            Place::Cells(..) | Place::Grave(..) => QueryBuilder::new(format!("SELECT {columns} FROM unnest(")),
+            Place::Cells(..) | Place::Grave(..) => {
+                QueryBuilder::new(format!("SELECT {columns} FROM unnest("))
+            }
             Place::Whole | Place::Span(..) => {
                 QueryBuilder::new(format!("SELECT {columns} FROM {table} WHERE true"))
             }
@@ -308,7 +310,9 @@ impl Page<'_> {
                 match (one_by_one, &self.services) {
                     (Some(_), _) => sql.push(" AND service = c_service"),
                     // As a sum, so that the index does not take it for its own.
-                    (None, Some(many)) => sql.push(" AND service + 0 = ANY(").push_bind(many.clone()).push(")"),
+                    (None, Some(many)) => {
+                        sql.push(" AND service + 0 = ANY(").push_bind(many.clone()).push(")")
+                    }
                     (None, None) => &mut sql,
                 };
             }
