@@ -95,7 +95,7 @@ keycloak_files() {
 
 style() {
     cargo fmt --all --check
-    shellcheck -x scripts/*.sh .ci/run tests/outside/*.sh examples/grpcurl/*.sh
+    shellcheck -x scripts/*.sh .ci/run tests/outside/*.sh tests/outside/guest/*.sh examples/grpcurl/*.sh
     shellcheck -s sh examples/demo/*.sh
 }
 lints() { cargo clippy --locked --workspace --all-targets -- -D warnings; }

@@ -27,6 +27,7 @@ mod resume;
 mod scarce;
 mod shapes;
 mod shared;
+mod sockets;
 mod store;
 mod takeover;
 mod tamper;

@@ -4,7 +4,7 @@ mod config;
 mod daemon;
 mod db;
 mod events;
-mod follow;
+pub(crate) mod follow;
 mod graph;
 mod inside;
 mod kick;
