@@ -70,29 +70,28 @@ pub async fn daemon(home: &Home) -> Result<Daemon, ClientError> {
 
 async fn told(home: &Home) -> Result<Told, ClientError> {
     let mut client = Client::of(home).await?;
-    let services = client.status(Vec::new()).await?.services;
-    let store = match timeout(STORE_WITHIN, writes(&client)).await {
-        // One that cannot say how it is keeps nobody from the rest.
-        Ok(_) => None,
-        Err(_) => store(&client).await?,
-    };
-    Ok(Told { services: services.into_iter().filter_map(service).collect(), store })
+    let services = client.status(Vec::new()).await?.services.into_iter().filter_map(service).collect();
+    Ok(Told { services, store: store(&client).await })
 }
 
-/// Why the log is not written, if it is not.
-async fn store(client: &Client) -> Result<Option<String>, ClientError> {
-    let status = Store::of(client).await?.status().await?;
-    Ok((!status.available).then_some(status.state))
-}
-
-/// Waits until the log is written: a store that is being opened will be in a moment.
-async fn writes(client: &Client) -> Result<(), ClientError> {
-    let mut look = interval(LOOK_EVERY);
-    loop {
-        look.tick().await;
-        if store(client).await?.is_none() {
-            return Ok(());
+/// Why the log is not written, if it is not: a store that is being opened will be in a moment. One that cannot say how it
+/// is keeps nobody from the rest.
+async fn store(client: &Client) -> Option<String> {
+    let mut why = None;
+    let writes = async {
+        let mut look = interval(LOOK_EVERY);
+        loop {
+            look.tick().await;
+            let status = Store::of(client).await?.status().await?;
+            if status.available {
+                return Ok::<(), ClientError>(());
+            }
+            why = Some(status.state);
         }
+    };
+    match timeout(STORE_WITHIN, writes).await {
+        Ok(_) => None,
+        Err(_) => why,
     }
 }
 
