@@ -1,12 +1,14 @@
 //! A small HiveMatrix: core, nexus, keycloak and a worker, each of which is whole.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use harness::home::{Home, fixture, free_port};
+use harness::home::{Home, fixture};
 use serde_json::{Value, json};
 
 /// Answers as a service of the ecosystem does; `no-realm` beside it: there is none; `sick`: it is not well until it is
@@ -47,7 +49,7 @@ pub(super) fn site() -> Home {
 
 /// The same, with another `services.json`.
 pub(super) fn site_with(edit: impl FnOnce(&mut Value, &Ports)) -> Home {
-    let ports = Ports { core: free_port(), nexus: free_port(), keycloak: free_port() };
+    let ports = Ports { core: port(), nexus: port(), keycloak: port() };
     let mut services = services(&ports);
     edit(&mut services, &ports);
     let home = Home::new(&services);
@@ -68,6 +70,18 @@ pub(super) fn site_with(edit: impl FnOnce(&mut Value, &Ports)) -> Home {
         mode(&home.path(secret), 0o600);
     }
     home
+}
+
+/// Below those that the kernel gives away: what is found at a port must not be another test's.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn services(ports: &Ports) -> Value {
