@@ -33,6 +33,9 @@ pub(super) fn checks(spec: &Arc<ServiceSpec>) -> Vec<Check> {
 
 /// `kc.sh` takes JAVA_HOME before the PATH.
 fn java(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
+    if !Path::new(&spec.path).is_dir() {
+        return Vec::new();
+    }
     let env = scene.environment(spec);
     let home = env.get("JAVA_HOME").filter(|home| !home.is_empty());
     let (program, looked) = match home {

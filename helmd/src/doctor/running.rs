@@ -30,6 +30,7 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
     let (last, newest) =
         last_lines(&ServiceDir::new(scene.home.path(), &spec.name).logs()).unwrap_or_default();
     let run = Run {
+        waits_for_absent: scene.daemon.waits_for_absent(&spec.name),
         path: spec.path.clone(),
         port: spec.port,
         listens,

@@ -183,9 +183,9 @@ fn owned(scene: &Scene) -> Vec<Owned> {
         "logs",
         "logs/helmd.log",
     ];
-    let parts = PARTS.into_iter().chain(config::FILES);
-    let strange = parts.filter_map(|part| {
-        let path = scene.home.path().join(part);
+    let parts = PARTS.into_iter().chain(config::FILES).map(|part| scene.home.path().join(part));
+    let logs = scene.services().map(|spec| scene.home.logs().join(spec.name.as_str()));
+    let strange = parts.chain(logs).filter_map(|path| {
         let uid = fs::metadata(&path).ok()?.uid();
         (uid != scene.owner.uid).then(|| Owned { path: path.display().to_string(), by: Owner::of(uid).name })
     });

@@ -40,7 +40,8 @@ fn facts(scene: &Scene, spec: &ServiceSpec) -> ServiceFiles {
     ServiceFiles {
         name: spec.name.clone(),
         path: spec.path.clone(),
-        directory: dir.is_dir(),
+        directory: fs::metadata(dir).map_or_else(|e| is_denied(&e), |meta| meta.is_dir()),
+        closed_to: fs::read_dir(dir).err().filter(is_denied).map(|_| scene.owner.name.clone()),
         origin: origin(scene, spec.name.as_str()),
         place: scene.place(&spec.name),
         interpreter,
@@ -52,6 +53,10 @@ fn facts(scene: &Scene, spec: &ServiceSpec) -> ServiceFiles {
         without_secret_key: secret_key && env.get("SECRET_KEY").is_none_or(String::is_empty),
         runs: scene.daemon.runs(&spec.name),
     }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Where the registry says that it can be had.

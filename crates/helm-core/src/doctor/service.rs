@@ -59,6 +59,8 @@ pub struct ServiceFiles {
     pub path: String,
     /// The directory is there.
     pub directory: bool,
+    /// The user that may not look into it: helmd's.
+    pub closed_to: Option<String>,
     /// Where it can be cloned from.
     pub origin: Option<String>,
     /// The file that it is configured in, and the line.
@@ -87,6 +89,12 @@ impl ServiceFiles {
         if !self.directory {
             return vec![self.not_installed()];
         }
+        if let Some(user) = &self.closed_to {
+            let path = quoted(&self.path);
+            let mend = hands.sudo(&format!("chown -R {}: {path}", quoted(user)));
+            let finding = Finding::fault(Id::Permissions, format!("its directory is closed to {user}"));
+            return vec![finding.seen(format!("{}: permission denied", self.path)).mend(mend).of(&self.name)];
+        }
         let all = [
             self.program(),
             self.script(),
@@ -106,7 +114,8 @@ impl ServiceFiles {
             Some(url) => format!("git clone {} {}", quoted(url), quoted(&self.path)),
             None => self.edit(),
         };
-        Finding::fault(Id::NotInstalled, "its directory is not there")
+        // It is passed over; what is configured and never to be installed is no fault.
+        Finding::warning(Id::NotInstalled, "it is not installed: its directory is not there")
             .seen(format!("{} (services.json: path)", self.path))
             .mend(mend)
             .of(&self.name)
@@ -306,6 +315,7 @@ mod tests {
             name: name("core"),
             path: "/srv/core".into(),
             directory: true,
+            closed_to: None,
             origin: None,
             place: ("/srv/helm/services.json".into(), 7),
             interpreter: Interpreter::Venv { requirements: true },
