@@ -10,6 +10,7 @@ pub mod config;
 pub mod drift;
 pub mod follow;
 pub mod home;
+pub mod incident;
 pub mod ini;
 pub mod journal;
 pub mod keeper;

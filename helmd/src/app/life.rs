@@ -23,6 +23,8 @@ use crate::address::Bound;
 use crate::changes::Changes;
 use crate::drift::{Drift, InForce};
 use crate::home::{self, Home, LockInfo};
+use crate::incident::shelf::Shelf;
+use crate::incident::{self, Recorder};
 use crate::journal::Journal;
 use crate::keeper::{Keeper, World};
 use crate::leave::{Leave, Then};
@@ -105,11 +107,14 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
         tls: probe::tls(),
         tasks: tasks.clone(),
     };
+    let (incidents, reports) = incident::reporter();
+    let answers = incidents.answers.clone();
     let performer = Performer {
         keepers,
         specs: runnable.iter().map(|s| (s.name.clone(), s.clone())).collect(),
         probes: Probes::new(prober),
         journal: journal.clone(),
+        incidents,
         news,
         tasks: tasks.clone(),
         stop: stop.clone(),
@@ -141,9 +146,20 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     };
     let closing = store.clone();
     let sampler = Sampler::start(sampling, &tasks, &stop);
+    let specs = Arc::new(runnable);
+    let recorder = Recorder {
+        home: home.clone(),
+        journal: journal.clone(),
+        sampler: sampler.clone(),
+        specs: specs.clone(),
+        cgroup: world.cgroups.tree.is_some(),
+    };
+    // Ends with the driver, and what it reported is written down then.
+    tasks.spawn(recorder.run(reports));
     let history = History {
         store: store.clone(),
         journal: journal.clone(),
+        shelf: Shelf::of(&home),
         supervisor: supervisor.clone(),
         sampler: sampler.clone(),
         age: settings.retention.get("default").and_then(|keep| keep.age),
@@ -192,7 +208,8 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
         store,
         retention,
         sampler,
-        specs: Arc::new(runnable),
+        specs,
+        answers,
         facts: Arc::new(facts),
         tasks: tasks.clone(),
         stop: stop.clone(),
