@@ -192,6 +192,20 @@ pub fn tail(
     }
 }
 
+/// The lines behind a place that is not far from the end, as far as they were captured until then. Blocking.
+pub fn from(dir: PathBuf, place: Place, until: Wall) -> io::Result<VecDeque<Line>> {
+    let (mut follower, mut lines) = (Follower::from_place(dir, place), VecDeque::new());
+    loop {
+        let read = follower.read()?;
+        let later = read.iter().any(|line| line.at > until);
+        let end = read.is_empty() || later;
+        lines.extend(read.into_iter().filter(|line| line.at <= until));
+        if end {
+            return Ok(lines);
+        }
+    }
+}
+
 /// The segment in which the last `lines` lines begin, looking back from the newest. Blocking.
 pub fn segment_of_last(dir: &Path, wanted: impl Fn(&Line) -> bool, lines: usize) -> io::Result<u64> {
     let all = segments::list(dir)?;

@@ -42,13 +42,17 @@ fn shell(text: &str) -> Value {
 
 #[test]
 fn a_bad_exit_shows_the_code_and_the_last_words() {
-    let home =
-        Home::new(&json!({"core": shell("echo reading config; echo 'no such table: users' >&2; exit 3")}));
+    let home = Home::new(
+        &json!({"core": shell("printf 'reading \\033[2J config\\n'; echo 'no such table: users' >&2; exit 3")}),
+    );
     home.ctl(&["start", "core", "--no-wait"]).code(0);
     home.wait_for("core", "it has failed", |s| s.state == "failed");
     let said = why(&home, "core").says("core has failed").says("exited with code 3 after 0.");
-    let said =
-        said.says("last words").says("no such table: users").says("Helm does not start it again by itself");
+    let said = said
+        .says("last words")
+        .says("no such table: users")
+        .says("reading \u{fffd}[2J config")
+        .says("Helm does not start it again by itself");
     said.says("Next: mend what its last words say (helmctl output core -n 50), then helmctl start core");
     let [incident] = &incidents(&home, "core", 1)[..] else { unreachable!() };
     assert_eq!((&incident["kind"], &incident["exit"]), (&json!("ended"), &json!("code 3")));
@@ -81,7 +85,7 @@ fn a_signal_from_nobody_known_and_one_through_helm_are_told_apart() {
         .says("shortly before")
         .says("SIGHUP sent by ")
         .says("(helmctl)")
-        .says("Next: it was sent through Helm");
+        .says("Next: nothing is to be mended: it was sent through Helm; helmctl start core");
 }
 
 #[test]
@@ -139,14 +143,14 @@ fn a_missing_program_and_a_missing_directory_are_named() {
     }));
     home.ctl(&["start", "core", "web", "--no-wait"]).code(0);
     home.wait_for("core", "it has failed", |s| s.state == "failed");
-    let said =
-        why(&home, "core").says("core has failed").says("could not be started").says("no-such-program");
+    let said = why(&home, "core").says("core could not be started").says("no-such-program");
     let said =
         said.says("Next: install it or mend core in services.json (helmctl reload), then helmctl start core");
     assert!(!said.out.contains("last words"), "it did not run: {}", said.out);
     home.wait_for("web", "it is not installed", |s| s.state == "not_installed");
     why(&home, "web")
-        .says("is not installed: the directory")
+        .says("web could not be started")
+        .says("the directory")
         .says("not/there is not there")
         .says("Next: put it there");
 }

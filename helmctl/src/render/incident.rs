@@ -7,19 +7,22 @@ use helm_proto::v1::{Incident, IncidentSample, IncidentTold, WhyResponse};
 
 use super::{BAD, GOOD, HEAD, QUIET, Sheet, list, metrics, safe, styled, time, wrapped};
 
-/// A longer cause is broken into this many lines; the rest is in `incidents show`.
+/// A longer cause or fact is broken into this many lines; the rest is in `incidents show`.
 const CAUSE_LINES: usize = 3;
+const FACT_LINES: usize = 2;
+/// The label of lines that a service printed.
+const LAST_WORDS: &str = "last words";
 
 /// `why`
 pub(crate) fn why(why: &WhyResponse, sheet: Sheet) -> String {
     let mut text = String::new();
     let when = why.at.as_ref().map_or(String::new(), |at| {
         let (at, ago) = (second(at), words_ago(at));
-        if why.well { format!(" (since {at}, {ago})") } else { format!(" {ago} ago ({at})") }
+        if why.incident > 0 { format!(" {ago} ago ({at})") } else { format!(" (since {at}, {ago})") }
     });
     let style = if why.well { GOOD } else { BAD };
     let head = format!("{} {}{when}: {}", why.service, why.verdict, safe(&why.cause));
-    for (i, line) in headline(&head, sheet).into_iter().enumerate() {
+    for (i, line) in at_most(CAUSE_LINES, &head, 2, sheet).into_iter().enumerate() {
         let indent = if i == 0 { "" } else { "  " };
         let _ = writeln!(text, "{indent}{}", styled(style.bold(), &line));
     }
@@ -29,9 +32,14 @@ pub(crate) fn why(why: &WhyResponse, sheet: Sheet) -> String {
         let label = if fact.label == former { "" } else { fact.label.as_str() };
         former = &fact.label;
         let at = fact.at.as_ref().map_or(String::new(), |at| format!("{} ", second(at)));
-        let room = sheet.width.saturating_sub(width + 4);
-        let line = sheet.fit(&format!("{at}{}", safe(&fact.text)), room);
-        let _ = writeln!(text, "  {}  {line}", styled(QUIET, &format!("{label:width$}")));
+        let behind = width + 4;
+        // What was printed is not broken: its lines are lines.
+        let most = if fact.label == LAST_WORDS { 1 } else { FACT_LINES };
+        for (i, line) in at_most(most, &format!("{at}{}", safe(&fact.text)), behind, sheet).iter().enumerate()
+        {
+            let label = if i == 0 { label } else { "" };
+            let _ = writeln!(text, "  {}  {line}", styled(QUIET, &format!("{label:width$}")));
+        }
     }
     for (i, step) in why.next.iter().enumerate() {
         let label = if i == 0 { "Next:" } else { "" };
@@ -184,14 +192,16 @@ fn broken(text: &str, behind: usize, sheet: Sheet) -> Vec<String> {
     if sheet.whole { vec![text.to_owned()] } else { wrapped(text, sheet.width.saturating_sub(behind)) }
 }
 
-/// On a terminal a few lines at most.
-fn headline(text: &str, sheet: Sheet) -> Vec<String> {
-    let mut all = broken(text, 2, sheet);
-    if all.len() > CAUSE_LINES {
-        all.truncate(CAUSE_LINES);
-        if let Some(last) = all.last_mut() {
-            last.push('…');
-        }
+/// On a terminal so many lines at most.
+fn at_most(most: usize, text: &str, behind: usize, sheet: Sheet) -> Vec<String> {
+    if most == 1 {
+        return vec![sheet.fit(text, sheet.width.saturating_sub(behind))];
+    }
+    let mut all = broken(text, behind, sheet);
+    if all.len() > most {
+        let last = all.get(most - 1).cloned();
+        all.truncate(most - 1);
+        all.extend(last.map(|last| sheet.fit(&format!("{last} …"), sheet.width.saturating_sub(behind))));
     }
     all
 }

@@ -10,12 +10,15 @@ use helm_core::time::Wall;
 use helm_core::wish::Mode;
 use helm_shim::record::RunRecord;
 use helm_shim::rundir::ServiceDir;
+use helm_shim::segments;
 use helm_shim::wire::{Ended, RunState};
 
 use super::{Recorder, Report, kernel, needs};
-use crate::follow;
+use crate::follow::{self, Place};
 use crate::versions::{Version, Versions};
 
+/// Bytes from the end of a log file in which the last lines are looked for.
+const ENOUGH: u64 = 256 << 10;
 /// Events that are looked through for what had changed.
 const EVENTS: usize = 500;
 /// Configurations that are told of.
@@ -25,14 +28,14 @@ const DIFFERENCES: usize = 4;
 
 /// All of it.
 pub(super) fn evidence(recorder: &Recorder, report: &Report) -> Evidence {
-    let Report { mishap, answers } = report;
+    let Report { mishap, answers, .. } = report;
     let place = ServiceDir::new(recorder.home.path(), &mishap.service);
     let ran = matches!(mishap.what, What::Ended { .. } | What::Unwell { .. });
     let record = RunRecord::read(&place.run(mishap.run).record()).ok().flatten().filter(|_| ran);
     let state = record.map(|record| record.state);
     let ended = state.as_ref().and_then(|state| state.ended.as_ref());
     let limit = recorder.specs.iter().find(|spec| spec.name == mishap.service).and_then(|s| s.limits.memory);
-    let lines = state.as_ref().map(|state| lines(&place, state.started_wall));
+    let lines = state.as_ref().map(|state| lines(&place, state.started_wall, report.seen));
     Evidence {
         oom: state.as_ref().map_or(Oom::Unknown, |state| oom(state, mishap)),
         memory_limit: limit.filter(|_| recorder.cgroup),
@@ -59,14 +62,24 @@ fn oom(state: &RunState, mishap: &Mishap) -> Oom {
 }
 
 /// What the run printed last.
-fn lines(place: &ServiceDir, started: Wall) -> io::Result<Vec<OutputLine>> {
-    let (_, last) = follow::tail(place.logs(), |line| line.at >= started, LINES)?;
+fn lines(place: &ServiceDir, started: Wall, until: Wall) -> io::Result<Vec<OutputLine>> {
+    let dir = place.logs();
+    let newest = segments::list(&dir)?.pop();
+    let last = match newest.filter(|newest| !newest.compressed && newest.bytes > ENOUGH) {
+        // The first line of it may be torn: then it is none.
+        Some(newest) => {
+            let from = Place { segment: newest.number, offset: newest.bytes - ENOUGH };
+            follow::from(dir, from, until)?.into_iter().filter(|line| line.at >= started).collect()
+        }
+        None => follow::tail(dir, |line| started <= line.at && line.at <= until, LINES)?.1,
+    };
+    let few = last.len().saturating_sub(LINES);
     let line = |line: follow::Line| OutputLine {
         at: line.at,
         stderr: line.stderr,
         text: String::from_utf8_lossy(&line.text).into_owned(),
     };
-    Ok(last.into_iter().map(line).collect())
+    Ok(last.into_iter().skip(few).map(line).collect())
 }
 
 fn before(recorder: &Recorder, mishap: &Mishap) -> Vec<Told> {

@@ -19,8 +19,10 @@ use helm_core::event::{Change, ChangeKind};
 use helm_core::incident::{Incident, Mishap, ProbeAnswer};
 use helm_core::name::ServiceName;
 use helm_core::spec::ServiceSpec;
+use helm_core::time::Wall;
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::sample::Sampler;
@@ -36,12 +38,16 @@ const QUEUE: usize = 256;
 pub struct Report {
     mishap: Mishap,
     answers: Vec<ProbeAnswer>,
+    /// What is printed later is of another run.
+    seen: Wall,
 }
 
 /// The driver's end.
 #[derive(Debug)]
 pub struct Reporter {
     reports: mpsc::Sender<Report>,
+    /// Reports that could not be taken since one last was.
+    lost: u64,
     /// What probes found.
     pub answers: Answers,
 }
@@ -49,15 +55,20 @@ pub struct Reporter {
 /// A reporter, and what is reported.
 pub fn reporter() -> (Reporter, mpsc::Receiver<Report>) {
     let (reports, reported) = mpsc::channel(QUEUE);
-    (Reporter { reports, answers: Answers::default() }, reported)
+    (Reporter { reports, lost: 0, answers: Answers::default() }, reported)
 }
 
 impl Reporter {
     /// It is to be looked into. Never waits.
-    pub fn report(&self, mishap: Mishap) {
+    pub fn report(&mut self, mishap: Mishap) {
         let answers = self.answers.of_run(&mishap.service, mishap.run);
-        if let Err(e) = self.reports.try_send(Report { mishap, answers }) {
-            tracing::warn!("an incident could not be recorded: {e}");
+        match self.reports.try_send(Report { mishap, answers, seen: clock::wall() }) {
+            Ok(()) if self.lost > 0 => {
+                tracing::warn!("{} unexpected ends left no incident: too many at once", self.lost);
+                self.lost = 0;
+            }
+            Ok(()) => {}
+            Err(_) => self.lost += 1,
         }
     }
 }

@@ -163,7 +163,8 @@ impl Api {
                 && !change.to.is_empty()
         };
         let entry = self.journal.last(1, u64::MAX, wanted).pop()?;
-        Some(Told { at: entry.change.at, service: None, text: entry.change.to })
+        let text = entry.change.to.trim_start_matches("its keeper ").to_owned();
+        Some(Told { at: entry.change.at, service: None, text })
     }
 }
 

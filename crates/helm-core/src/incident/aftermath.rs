@@ -26,7 +26,7 @@ pub fn before<'a>(
         .filter_map(|change| {
             let own = change.service == *service;
             let text = match change.kind {
-                ChangeKind::Wish if own => format!("{}: wanted {}", change.cause, change.to),
+                ChangeKind::Wish if own => format!("to be {}: {}", change.to, change.cause),
                 ChangeKind::Signal if own => format!("{} {}", change.to, change.cause),
                 ChangeKind::Warning if own && !change.to.is_empty() => change.to.clone(),
                 ChangeKind::Exit | ChangeKind::State | ChangeKind::Health

@@ -1,5 +1,7 @@
 //! The evidence of an incident, line by line.
 
+use std::time::Duration;
+
 use super::why::Fact;
 use super::words::bytes;
 use super::{Follows, Incident, Oom, Told, What};
@@ -9,6 +11,8 @@ use crate::unit::span;
 
 /// Lines of output that are told; all of them are in the incident.
 const LAST_WORDS: usize = 3;
+/// Work that is less is no news.
+const WORTH_TELLING: Duration = Duration::from_millis(100);
 /// Changes of before, and consequences.
 const TOLD: usize = 2;
 
@@ -56,7 +60,7 @@ fn kernel(incident: &Incident) -> Vec<Fact> {
 fn ran(incident: &Incident) -> Option<Fact> {
     let (What::Ended { ran, .. } | What::Unwell { ran, .. }) = &incident.mishap.what else { return None };
     let mut text = span(*ran);
-    if let Some(cpu) = incident.evidence.cpu {
+    if let Some(cpu) = incident.evidence.cpu.filter(|cpu| *cpu >= WORTH_TELLING) {
         text = format!("{text} (worked {})", span(cpu));
     }
     Some(Fact::plain("ran", format!("{text}; {}", incident.mishap.follows.words())))

@@ -24,6 +24,12 @@ impl<'a> Steps<'a> {
         let name = self.name;
         if self.down { format!(", then helmctl start {name}") } else { String::new() }
     }
+
+    /// Where nothing is to be mended before.
+    fn again(self) -> String {
+        let name = self.name;
+        if self.down { format!("; helmctl start {name} starts it again") } else { String::new() }
+    }
 }
 
 /// After an incident: what mends it, then how it is started again, where it does not come by itself.
@@ -76,13 +82,14 @@ fn ended(exit: Exit, incident: &Incident, steps: Steps<'_>) -> Vec<String> {
         )],
         Exit::Code(_) => vec![format!("mend what its last words say (helmctl output {name} -n 50){then}")],
         Exit::Signal(4 | 6 | 7 | 8 | 11) => vec![format!(
-            "a fault in the program: helmctl output {name} -n 50; limits.core allows core dumps{then}"
+            "a fault in the program: read helmctl output {name} -n 50 (limits.core allows core dumps){then}"
         )],
         Exit::Signal(_) if asked_by_signal(incident) => {
-            vec![format!("it was sent through Helm; helmctl stop {name} is how it stays down{then}")]
+            vec![format!("nothing is to be mended: it was sent through Helm{}", steps.again())]
         }
         Exit::Signal(_) => vec![format!(
-            "somebody past Helm ended it: look who may do that here; helmctl stop {name} is how it stays down{then}"
+            "find out who sent it past Helm (a script, a person); helmctl stop {name} is how it stays down{}",
+            steps.again()
         )],
         Exit::Unknown => vec![format!("helmctl output {name} -n 50 shows what it said at last{then}")],
     }

@@ -1,7 +1,7 @@
 //! Why a service is as it is: one sentence, what tells it, and what to do next. Of values alone.
 
 use super::next::{self, Steps};
-use super::{Incident, ProbeAnswer, Told, facts};
+use super::{Incident, ProbeAnswer, Told, What, facts};
 use crate::name::ServiceName;
 use crate::status::{Health, ServiceStatus, State};
 use crate::time::Wall;
@@ -105,12 +105,19 @@ fn recent<'a>(s: &Situation<'a>) -> Option<&'a Incident> {
 
 /// It failed, and does not run.
 fn down(s: &Situation<'_>) -> Why {
-    let verdict = if s.status.state == State::Failed { "has failed" } else { "failed" };
+    let verdict = if s.status.state == State::Backoff { "failed" } else { "has failed" };
     let Some(incident) = s.incident else {
         let next = vec![format!("helmctl events {}", s.status.name)];
         return Why { next, ..Why::of(s, verdict, s.status.reason.clone()) };
     };
-    Why { next: next::after(incident, Steps::of(s.status)), ..told(s, verdict, incident) }
+    let next = next::after(incident, Steps::of(s.status));
+    match &incident.mishap.what {
+        What::NotStarted { reason } | What::NotInstalled { reason } => {
+            let cause = reason.clone();
+            Why { next, cause, ..told(s, "could not be started", incident) }
+        }
+        What::Ended { .. } | What::Unwell { .. } => Why { next, ..told(s, verdict, incident) },
+    }
 }
 
 fn told(s: &Situation<'_>, verdict: &str, incident: &Incident) -> Why {
