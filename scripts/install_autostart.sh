@@ -43,8 +43,9 @@ as_account() {
         useradd --system --create-home --home-dir "/var/lib/$account" --shell /usr/sbin/nologin "$account"
         say "made the user $account"
     fi
-    chown -R "$account:" "$home/instance" "$home/logs" 2>/dev/null || true
+    # Before anything in it is changed: it may be somebody else's home.
     [ "$(stat -c %U "$home")" = "$account" ] || fail "$home belongs to $(stat -c %U "$home"): chown -R $account: $home, then again"
+    chown -hR "$account:" "$home/instance" "$home/logs" 2>/dev/null || true
     loginctl enable-linger "$account"
     local again=(--home "$home")
     [ -z "$yes" ] || again+=(--yes)

@@ -7,6 +7,7 @@ use clap::builder::NonEmptyStringValueParser as NotEmpty;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::parse_wait;
+use crate::completion::services;
 use crate::when::nanos as parse_time;
 
 /// `logs`; a service that is called like one of the commands below is named behind `--`: `helmctl logs -- stats`.
@@ -54,6 +55,7 @@ pub(crate) struct How {
 #[derive(Debug, Default, Args)]
 pub(crate) struct What {
     /// Services; without names all
+    #[arg(add = services())]
     pub(crate) names: Vec<String>,
     /// At least this level: debug, info, warning, error, critical
     #[arg(short, long, value_name = "LEVEL")]

@@ -1,35 +1,23 @@
-//! Where helmd listens: in the home; with a configured group, in a directory of that group. The lock file of the home names
-//! the place, so that nobody has to guess.
+//! Where helmd listens: in the home, for its own user; with a configured group also in a directory of that group, for its
+//! members. The lock file of the home names the place, so that nobody has to guess.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::net::UnixListener;
 
 use crate::home::{Home, private_dir};
-use crate::rpc::peer::Admission;
+use crate::rpc::peer::{Admission, Door};
 
 const NAME: &str = "helmd.sock";
 
-/// The listening socket. It outlives a life of helmd: who connects between two of them waits in its queue.
-#[derive(Debug)]
-pub struct Bound {
-    /// Its address.
-    pub path: PathBuf,
-    /// Who may use it.
-    pub admission: Admission,
-    /// By the name of the group, as it was configured.
-    group: Option<String>,
-    socket: StdListener,
-}
-
-/// The socket could not be made.
+/// The sockets could not be made.
 #[derive(Debug)]
 pub struct BindError {
     /// Where.
@@ -38,74 +26,126 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-impl Bound {
-    /// Makes the socket. The lock is held: whatever socket is there already is stale.
-    pub fn new(home: &Home, group: Option<&str>) -> Result<Self, BindError> {
-        let (dir, admission) = place(home, group)?;
-        let path = dir.join(NAME);
-        let fail = |source| BindError { path: path.clone(), source };
-        let socket = listen(&dir, &path).map_err(fail)?;
-        let mode = if let Some(gid) = admission.gid {
-            chown(&path, None, Some(gid)).map_err(fail)?;
-            0o660
-        } else {
-            0o600
+/// What a former program in this process, or systemd, listened at. systemd's is the one in the home.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// The one in the home.
+    pub own: Option<OwnedFd>,
+    /// That of the group.
+    pub group: Option<OwnedFd>,
+}
+
+/// The sockets of this process. They outlive a life of helmd: who connects between two of them waits in their queues.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    left: Left,
+    own: Option<Bound>,
+    group: Option<Bound>,
+}
+
+impl Sockets {
+    /// To begin with those that were left.
+    pub fn after(left: Left) -> Self {
+        Self { left, ..Self::default() }
+    }
+
+    /// For a life with this group: those that are there already, the others are made. The lock is held: what is there and
+    /// is not ours is stale.
+    pub fn open(&mut self, home: &Home, group: Option<&str>) -> Result<(), BindError> {
+        let Left { own, group: of_group } = std::mem::take(&mut self.left);
+        self.own = Some(Bound::at(private(home)?, self.own.take(), own)?);
+        let former = self.group.take();
+        self.group = match group {
+            Some(name) => Some(Bound::at(group_dir(home, name)?, former, of_group)?),
+            None => {
+                // Nobody is to wait at it.
+                former.iter().for_each(|former| drop(fs::remove_file(former.place.path())));
+                None
+            }
         };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(fail)?;
-        Ok(Self { path, admission, group: group.map(str::to_owned), socket })
+        Ok(())
     }
 
-    /// That of a former program in this process, which listens all the time.
-    pub fn inherited(home: &Home, group: Option<&str>, socket: OwnedFd) -> Result<Self, BindError> {
-        let (dir, admission) = place(home, group)?;
-        Ok(Self { path: dir.join(NAME), admission, group: group.map(str::to_owned), socket: socket.into() })
+    /// The address to be told: the one that all who may can reach.
+    pub fn address(&self) -> String {
+        let told = self.group.as_ref().or(self.own.as_ref());
+        told.map(|bound| bound.place.path().to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Leaves it to the program that takes the place of this one; its number.
-    pub fn hand_over(&self) -> io::Result<RawFd> {
-        fcntl_setfd(&self.socket, FdFlags::empty())?;
-        Ok(self.socket.as_raw_fd())
+    /// For the runtime of one life.
+    pub fn doors(&self) -> io::Result<Vec<Door>> {
+        self.own.iter().chain(&self.group).map(Bound::door).collect()
+    }
+
+    /// Leaves them to the program that takes the place of this one; the numbers of that in the home and the group's.
+    pub fn hand_over(&self) -> io::Result<(RawFd, Option<RawFd>)> {
+        let own = self.own.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        self.all(FdFlags::empty())?;
+        Ok((own.socket.as_raw_fd(), self.group.as_ref().map(|group| group.socket.as_raw_fd())))
     }
 
     /// That program did not come.
     pub fn keep(&self) -> io::Result<()> {
-        Ok(fcntl_setfd(&self.socket, FdFlags::CLOEXEC)?)
+        self.all(FdFlags::CLOEXEC)
     }
 
-    /// It is where one of this group is to be.
-    pub fn serves(&self, group: Option<&str>) -> bool {
-        self.group.as_deref() == group && self.path.exists()
+    fn all(&self, flags: FdFlags) -> io::Result<()> {
+        self.own.iter().chain(&self.group).try_for_each(|bound| Ok(fcntl_setfd(&bound.socket, flags)?))
+    }
+}
+
+/// A listening socket.
+#[derive(Debug)]
+struct Bound {
+    place: Place,
+    socket: StdListener,
+}
+
+impl Bound {
+    /// The one of a former life, or what was left, where it can be reached there; else one that is made.
+    fn at(place: Place, former: Option<Self>, left: Option<OwnedFd>) -> Result<Self, BindError> {
+        let there = place.path().exists();
+        if let Some(former) = former.filter(|former| there && former.place == place) {
+            return Ok(former);
+        }
+        let socket = match left.filter(|_| there) {
+            Some(left) => left.into(),
+            None => listen(&place).map_err(|source| BindError { path: place.path(), source })?,
+        };
+        Ok(Self { place, socket })
     }
 
-    /// The socket for the runtime of one life.
-    pub fn listener(&self) -> io::Result<UnixListener> {
+    fn door(&self) -> io::Result<Door> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(true)?;
-        UnixListener::from_std(socket)
+        let uid = rustix::process::getuid().as_raw();
+        let admission = Admission { uid, gid: self.place.gid };
+        Ok(Door { listener: UnixListener::from_std(socket)?, admission })
     }
 }
 
-/// The directory of the socket, and who may use it.
-fn place(home: &Home, group: Option<&str>) -> Result<(PathBuf, Admission), BindError> {
-    let uid = rustix::process::getuid().as_raw();
-    let (dir, gid) = match group {
-        Some(name) => group_dir(home, name),
-        None => private(home),
-    }?;
-    Ok((dir, Admission { uid, gid }))
+/// Where one is, and which group may use it.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    dir: PathBuf,
+    gid: Option<u32>,
 }
 
-type Place = Result<(PathBuf, Option<u32>), BindError>;
+impl Place {
+    fn path(&self) -> PathBuf {
+        self.dir.join(NAME)
+    }
+}
 
 /// In the home, never in `$XDG_RUNTIME_DIR`: systemd removes that with the last logout (decision 0004).
-fn private(home: &Home) -> Place {
+fn private(home: &Home) -> Result<Place, BindError> {
     let dir = home.run();
     private_dir(&dir).map_err(|source| BindError { path: dir.clone(), source })?;
-    Ok((dir, None))
+    Ok(Place { dir, gid: None })
 }
 
 /// Beside `instance/`, which only the owner can enter: `<home>/instance` stays closed, the group gets a place of its own.
-fn group_dir(home: &Home, group: &str) -> Place {
+fn group_dir(home: &Home, group: &str) -> Result<Place, BindError> {
     let dir = home.path().join("sock");
     let fail = |source| BindError { path: dir.clone(), source };
     let gid = nix::unistd::Group::from_name(group)
@@ -120,15 +160,21 @@ fn group_dir(home: &Home, group: &str) -> Place {
     fs::create_dir_all(&dir).map_err(fail)?;
     chown(&dir, None, Some(gid)).map_err(fail)?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).map_err(fail)?;
-    Ok((dir, Some(gid)))
+    Ok(Place { dir, gid: Some(gid) })
 }
 
 /// Binds through a descriptor of the directory: the path may be longer than a socket address allows.
-fn listen(dir: &Path, path: &Path) -> io::Result<StdListener> {
-    match fs::remove_file(path) {
+fn listen(place: &Place) -> io::Result<StdListener> {
+    let path = place.path();
+    match fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         Ok(()) | Err(_) => {}
     }
-    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    StdListener::bind(format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd()))
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(&place.dir, flags, Mode::empty())?;
+    let socket = StdListener::bind(format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd()))?;
+    let mode = if place.gid.is_some() { 0o660 } else { 0o600 };
+    chown(&path, None, place.gid)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    Ok(socket)
 }

@@ -1,5 +1,5 @@
-//! Reads the configuration files of a home, and says which configuration helmd begins with. Blocking; called at the start
-//! and for checks.
+//! Reads the configuration files of a home, and writes them back. Blocking; with which one helmd begins says
+//! [`crate::versions::begin`].
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -98,9 +98,9 @@ impl Drift {
         }
     }
 
-    /// The files that are in force say the same of the database.
-    pub fn same_database(&self, files: &Texts) -> bool {
-        self.in_force.texts.database() == files.database()
+    /// The files that are in force.
+    pub fn texts(&self) -> &Texts {
+        &self.in_force.texts
     }
 
     /// The configuration that is in force, with what was set while helmd ran.

@@ -36,6 +36,11 @@ impl Leave {
         self.stop.cancel();
     }
 
+    /// Completes when it ends.
+    pub async fn asked(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// It ends, or has ended.
     pub fn begun(&self) -> bool {
         self.stop.is_cancelled()

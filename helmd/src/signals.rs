@@ -82,6 +82,16 @@ impl Signals {
         self.heard.borrow().leave.is_some()
     }
 
+    /// The signal by which helmd is told to leave. A reload that is asked for meanwhile is told by [`Self::next`], in a
+    /// next life perhaps.
+    pub async fn leaving(&mut self) -> &'static str {
+        match self.heard.wait_for(|heard| heard.leave.is_some()).await.map(|heard| heard.leave) {
+            Ok(Some(signal)) => signal,
+            // The thread ends with the process.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The next thing that is heard; several reloads at once are one.
     pub async fn next(&mut self) -> Told {
         let passed = self.passed;

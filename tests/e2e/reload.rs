@@ -1,6 +1,8 @@
 //! The configuration is edited and applied: only what differs, in order, with a way back.
 
-use std::process::{Child, Stdio};
+use std::fs::File;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use harness::home::{Home, fixture, free_port};
 use harness::procs::Process;
@@ -168,8 +170,12 @@ fn restarts_follow_the_dependencies() {
     home.write_services(&with(6));
     assert_eq!(actions(&plan(&home)), ["db: restart", "api: restart", "web: restart"]);
     home.ctl(&["reload", "--wait"]).code(0);
-    let second = |name: &str| home.journal(name).lives[1].at;
-    assert!(second("db") < second("api") && second("api") < second("web"));
+    // A program that was started later may come to say so earlier.
+    let events = home.ctl(&["events", "-n", "100", "--json"]).code(0).out;
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let runs = events.filter(|e| e["kind"] == "state" && e["to"] == "running");
+    let runs: Vec<Value> = runs.map(|e| e["service"].clone()).collect();
+    assert_eq!(runs, ["db", "api", "web", "db", "api", "web"]);
     let ended = |name: &str| home.journal(name).lives[0].end.map(|end| end.at).unwrap();
     assert!(ended("web") < ended("api") && ended("api") < ended("db"), "the stop is the reverse");
 }
@@ -256,13 +262,7 @@ fn two_reloads_at_once() {
     let mut services = json!({"site": serves(port, "/health"), "late": serves(free_port(), "/health")});
     services["late"]["command"] = fixture("chatty", "rate=5");
     home.write_services(&services);
-    let first = Waits(
-        home.helmctl(&["reload", "--wait", "--timeout", "120s"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let first = home.running(&["reload", "--wait", "--timeout", "120s"], Stdio::null());
     until("the first one is under way", || in_force(&home) == 2);
     let second = eventually("the second one is refused", || {
         // Until the next life answers it is away.
@@ -276,20 +276,73 @@ fn two_reloads_at_once() {
     home.ctl(&["reload"]).code(0).says("Nothing to do");
 }
 
-/// A helmctl that waits.
-struct Waits(Child);
-
-impl Waits {
-    fn ended(mut self) -> i32 {
-        self.0.wait().unwrap().code().unwrap_or(-1)
-    }
+/// Makes services.json a pipe that blocks whoever reads it, until something is written and it is closed.
+fn hanging(home: &Home) {
+    let path = home.path("services.json");
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-impl Drop for Waits {
-    fn drop(&mut self) {
-        // It is over already where the test came to its end.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Its other end, once helmd reads it.
+fn once_read(home: &Home) -> File {
+    File::options().write(true).open(home.path("services.json")).unwrap()
+}
+
+#[test]
+fn a_reload_is_done_whole_though_nobody_waits_for_it_any_more() {
+    let home = Home::new(&json!({"web": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let pid = home.status("web").pid;
+    hanging(&home);
+    let waits = home.running(&["reload"], Stdio::null());
+    let mut pipe = once_read(&home);
+    drop(waits);
+    let text = json!({"web": talks(6)}).to_string();
+    home.write("services.new", &text);
+    std::fs::rename(home.path("services.new"), home.path("services.json")).unwrap();
+    pipe.write_all(text.as_bytes()).unwrap();
+    drop(pipe);
+    until("it is in force", || in_force(&home) == 2);
+    until("it is carried out", || home.read("logs/helmd.log").contains("restarting web"));
+    until("it runs anew", || home.status("web").pid != pid && home.status("web").state == "running");
+}
+
+#[test]
+fn helmd_leaves_though_a_reload_hangs() {
+    let home = Home::new(&json!({"web": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let (helmd, life) = (home.helmd().unwrap(), home.life("web"));
+    hanging(&home);
+    helmd.signal(Signal::HUP);
+    let _hangs = once_read(&home);
+    helmd.signal(Signal::TERM);
+    until("it has left", || !helmd.alive());
+    assert_eq!(home.life("web").nonce, life.nonce);
+}
+
+#[test]
+fn a_changed_secret_is_told_and_not_shown() {
+    let with = |password: &str| {
+        json!({"web": {
+            "command": fixture("chatty", &format!("rate=5 db=postgres://me:{password}@db/x")),
+            "env": {"DB_PASSWORD": password},
+        }})
+    };
+    let conf = |password: &str| format!("[database_credentials]\npassword = {password}\n");
+    let home = Home::new(&with("geheim1"));
+    home.write("instance/helm.conf", &conf("geheim3"));
+    home.ctl(&["up"]).code(0);
+    home.write_services(&with("geheim2"));
+    home.write("instance/helm.conf", &conf("geheim4"));
+    let planned = home.ctl(&["plan"]).code(0);
+    home.ctl(&["reload"]).code(0);
+    let told = [planned, home.ctl(&["config", "diff", "1"]).code(0), home.ctl(&["config", "diff", "1", "2"])];
+    for said in told {
+        for field in ["env.DB_PASSWORD  ********", "db=postgres://me:********@db/x", "database  ********"] {
+            assert!(said.out.contains(field), "{field}\n{}", said.out);
+        }
+        assert_eq!(said.out.matches("it changed").count(), 3, "{}", said.out);
+        assert!(!said.out.contains("geheim"), "{}", said.out);
     }
 }
 
@@ -316,13 +369,7 @@ fn a_signal_reloads_and_a_killed_helmd_goes_on_with_it() {
     let mut services = json!({"web": talks(6), "new": talks(5), "late": serves(free_port(), "/health")});
     services["late"]["command"] = fixture("chatty", "rate=5");
     home.write_services(&services);
-    let waits = Waits(
-        home.helmctl(&["reload", "--wait", "--timeout", "5s"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
+    let waits = home.running(&["reload", "--wait", "--timeout", "5s"], Stdio::null());
     until("the new one is started", || home.journal("late").lives.iter().any(|life| life.end.is_none()));
     home.kill_helmd();
     home.ctl(&["daemon", "start"]).code(0);
@@ -374,7 +421,7 @@ fn an_operation_that_waits_goes_on_over_a_reload() {
     let home = Home::new(&json!({"slow": slow.clone(), "web": talks(5)}));
     home.ctl(&["daemon", "start"]).code(0);
     let out = std::fs::File::create(home.path("up.err")).unwrap();
-    let up = Waits(home.helmctl(&["up"]).stdout(Stdio::null()).stderr(out).spawn().unwrap());
+    let up = home.running(&["up"], out);
     until("it is being started", || home.status("slow").pid.is_some());
     let pid = home.status("slow").pid;
     home.write_services(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -179,6 +180,14 @@ impl Home {
         Said::of(&output)
     }
 
+    /// Starts `helmctl`; what it says on stderr goes there.
+    #[track_caller]
+    pub fn running(&self, words: &[&str], err: impl Into<Stdio>) -> Running {
+        let mut command = self.helmctl(words);
+        command.stdout(Stdio::null()).stderr(err);
+        Running::of(command)
+    }
+
     /// Starts helmd directly; what it says goes to `helmd.err` in the home.
     #[track_caller]
     pub fn spawn_helmd(&self) -> Helmd {
@@ -190,6 +199,23 @@ impl Home {
     #[track_caller]
     pub fn spawn_helmd_with(&self, words: &[&str], err: impl Into<Stdio>) -> Helmd {
         let child = self.command("helmd").args(words).stdout(Stdio::null()).stderr(err).spawn();
+        Helmd(child.unwrap_or_else(|e| panic!("helmd: {e}")))
+    }
+
+    /// Starts helmd as systemd does with a socket unit (sd_listen_fds(3)): this one listens already.
+    #[track_caller]
+    pub fn spawn_helmd_at(&self, socket: OwnedFd) -> Helmd {
+        let inner = self.command("helmd");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"", "sh"]);
+        shell.arg(inner.get_program()).args(inner.get_args()).current_dir("/");
+        for (key, value) in inner.get_envs() {
+            match value {
+                Some(value) => shell.env(key, value),
+                None => shell.env_remove(key),
+            };
+        }
+        let child = shell.stdin(socket).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Helmd(child.unwrap_or_else(|e| panic!("helmd: {e}")))
     }
 
@@ -325,6 +351,31 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A program that goes on while the test does.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Starts it.
+    #[track_caller]
+    pub fn of(mut command: Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+
+    /// Its exit code, once it has ended; bounded by its own time limits.
+    pub fn ended(mut self) -> i32 {
+        self.0.wait().ok().and_then(|status| status.code()).unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It is over already where the test came to its end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The check of a configuration where no helmd runs: helmd's own program does it, so that there is one reader.
 
+use std::process::Stdio;
+
 use helm_proto::v1::{CheckConfigResponse, Fault};
 use serde::Deserialize;
 use tokio::process::Command;
@@ -35,9 +37,14 @@ impl From<Found> for Fault {
 /// `helmd --check --json`
 pub async fn check_without_helmd(home: &Home) -> Result<CheckConfigResponse, ClientError> {
     let program = find("helmd")?;
-    let run =
-        Command::new(&program).arg("--home").arg(home.path()).args(["--check", "--json"]).output().await;
-    let said = run.map_err(|e| ClientError::Start(format!("{}: {e}", program.display())))?;
+    let run = Command::new(&program)
+        .arg("--home")
+        .arg(home.path())
+        .args(["--check", "--json"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let said = run.await.map_err(|e| ClientError::Start(format!("{}: {e}", program.display())))?;
     let checked: Checked = serde_json::from_slice(&said.stdout).map_err(|_| {
         ClientError::Start(format!("`helmd --check` said: {}", String::from_utf8_lossy(&said.stderr).trim()))
     })?;

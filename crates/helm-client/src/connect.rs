@@ -87,8 +87,12 @@ impl Client {
 
     /// A connection of its own for a stream that may be read slowly.
     async fn streams(&self) -> Result<HelmClient<Channel>, ClientError> {
-        let channel = channel(&self.socket, None).await.map_err(|e| ClientError::Broken(e.to_string()))?;
-        Ok(HelmClient::new(channel))
+        Ok(HelmClient::new(self.connection(None).await?))
+    }
+
+    /// One more connection; `limit`: of each call over it.
+    pub(crate) async fn connection(&self, limit: Option<Duration>) -> Result<Channel, ClientError> {
+        channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))
     }
 
     /// The address.
@@ -159,8 +163,8 @@ impl Client {
         &self,
         request: FollowReloadRequest,
     ) -> Result<Stream<ReloadProgress>, ClientError> {
-        let channel = channel(&self.socket, None).await.map_err(|e| ClientError::Broken(e.to_string()))?;
-        Ok(Stream(ConfigurationClient::new(channel).follow_reload(request).await?.into_inner()))
+        let mut streams = ConfigurationClient::new(self.connection(None).await?);
+        Ok(Stream(streams.follow_reload(request).await?.into_inner()))
     }
 
     /// `ConfigHistory`
@@ -275,7 +279,7 @@ impl Client {
     }
 }
 
-pub(crate) async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> {
+async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> {
     // A first connection by hand: its error is the plain one of the operating system.
     let first = connect(socket).await?;
     let mut first = Some(first);

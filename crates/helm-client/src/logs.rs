@@ -11,7 +11,7 @@ use helm_proto::v1::{
 };
 use tonic::transport::Channel;
 
-use crate::connect::{Client, channel};
+use crate::connect::Client;
 use crate::error::ClientError;
 use crate::resume::Feed;
 use crate::stream::Stream;
@@ -29,12 +29,12 @@ pub struct Logs {
 impl Logs {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        let calls = LogsClient::new(connect(client, Some(CALL_WITHIN)).await?);
+        let calls = LogsClient::new(client.connection(Some(CALL_WITHIN)).await?);
         Ok(Self { client: client.clone(), calls })
     }
 
     async fn streams(&self) -> Result<LogsClient<Channel>, ClientError> {
-        Ok(LogsClient::new(connect(&self.client, None).await?))
+        Ok(LogsClient::new(self.client.connection(None).await?))
     }
 
     /// `Append`
@@ -91,10 +91,6 @@ impl Logs {
         let request = VerifyLogsRequest { anchors };
         Ok(Stream(self.streams().await?.verify_logs(request).await?.into_inner()))
     }
-}
-
-async fn connect(client: &Client, limit: Option<Duration>) -> Result<Channel, ClientError> {
-    channel(client.socket(), limit).await.map_err(|e| ClientError::Broken(e.to_string()))
 }
 
 impl Feed for FollowLogsRequest {

@@ -8,7 +8,7 @@ use helm_proto::v1::{
 };
 use tonic::transport::Channel;
 
-use crate::connect::{Client, channel};
+use crate::connect::Client;
 use crate::error::ClientError;
 
 /// A database answers later than memory does.
@@ -21,8 +21,7 @@ pub struct Store(StoreClient<Channel>);
 impl Store {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        let channel = channel(client.socket(), Some(CALL_WITHIN)).await;
-        Ok(Self(StoreClient::new(channel.map_err(|e| ClientError::Broken(e.to_string()))?)))
+        Ok(Self(StoreClient::new(client.connection(Some(CALL_WITHIN)).await?)))
     }
 
     /// `StoreStatus`

@@ -37,7 +37,7 @@ impl Units {
     /// Starts helmd; returns once it is ready.
     ///
     /// # Errors
-    /// `Start`, with the words of systemd.
+    /// `Unit`, with the words of systemd.
     pub async fn start(&self) -> Result<(), ClientError> {
         self.systemctl("start", &[SOCKET, SERVICE]).await
     }
@@ -45,7 +45,7 @@ impl Units {
     /// Stops helmd and the socket that would start it again; services stay.
     ///
     /// # Errors
-    /// `Start`, with the words of systemd.
+    /// `Unit`, with the words of systemd.
     pub async fn stop(&self) -> Result<(), ClientError> {
         self.systemctl("stop", &[SOCKET, SERVICE]).await
     }

@@ -1,7 +1,7 @@
 //! helm-core's types as messages.
 
 use helm_core::event::Change;
-use helm_core::spec::{Condition, Fault, RestartPolicy, Severity};
+use helm_core::spec::{Fault, Severity};
 use helm_core::status::{Holder, ServiceStatus};
 use helm_core::time::{Mono, Wall};
 use helm_core::wish::Mode;
@@ -104,25 +104,6 @@ pub fn fault(fault: &Fault) -> v1::Fault {
         severity: severity.to_owned(),
         message: fault.message.clone(),
         hint: fault.hint.clone(),
-    }
-}
-
-/// The word of a condition.
-pub fn condition(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Started => "started",
-        Condition::Ready => "ready",
-        Condition::Healthy => "healthy",
-        Condition::Completed => "completed",
-    }
-}
-
-/// The word of a restart policy.
-pub fn restart(policy: RestartPolicy) -> &'static str {
-    match policy {
-        RestartPolicy::Always => "always",
-        RestartPolicy::OnFailure => "on-failure",
-        RestartPolicy::Never => "never",
     }
 }
 

@@ -131,6 +131,8 @@ pub trait LogEngine: Send + Sync + std::fmt::Debug {
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()>;
     /// Whether the database would carry it out; leaves nothing. Number, contents and head need not fit the entries.
     fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()>;
+    /// Sealed partitions of an instance that [`LogEngine::finish`] has not gone through with, by number.
+    fn unfinished(&self, instance: Instance) -> Answer<'_, Vec<PartitionId>>;
     /// Builds the dear indexes of a sealed partition and whatever else makes it cheaper; may be called again.
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()>;
     /// Takes a sealed partition away, whole.

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::EntryId;
 
+/// Under whose name the entries and events of helmd itself are.
+pub const HELM: &str = "helm";
+
 /// How grave. The numbers are stored; they are OpenTelemetry's severity numbers of the seed's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]

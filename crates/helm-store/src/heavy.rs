@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 const LONG: usize = 256 << 10;
 
 /// Does `work` on about so many bytes, here.
-pub(crate) fn heavy<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub fn heavy<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let replaceable =
         Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
     if bytes > LONG && replaceable { tokio::task::block_in_place(work) } else { work() }

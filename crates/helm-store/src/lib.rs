@@ -16,7 +16,7 @@ pub mod commit;
 pub mod counts;
 pub mod engine;
 pub mod entry;
-mod heavy;
+pub mod heavy;
 pub mod history;
 pub mod hot;
 pub mod id;

@@ -22,16 +22,16 @@ impl Interrupt {
 }
 
 /// Every signal by which somebody wants us to end; watched before there is something to clean up.
-pub(super) struct Ending([Signal; 3]);
+pub(crate) struct Ending([Signal; 3]);
 
 impl Ending {
-    pub(super) fn watch() -> Result<Self, Failure> {
+    pub(crate) fn watch() -> Result<Self, Failure> {
         let [interrupt, terminate, hangup] =
             [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
         Ok(Self([interrupt?, terminate?, hangup?]))
     }
 
-    pub(super) async fn told(&mut self) {
+    pub(crate) async fn told(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -60,17 +60,19 @@ fn field(text: &mut String, change: &FieldChange, width: usize) {
         |value: &Option<String>| value.as_ref().map_or_else(|| "(not given)".to_owned(), |value| safe(value));
     let name = &change.field;
     let line = match (&change.old, &change.new) {
-        (Some(old), Some(new)) if old == new => format!("{name}  changed (not shown)"),
         (None, new) => format!("{name}  {}", value(new)),
         (old, new) => format!("{name}  {} -> {}", value(old), value(new)),
     };
-    let lines = match (&change.old, &change.new) {
+    let mut lines = match (&change.old, &change.new) {
         // One below the other, whole: the difference may be at the end.
         (Some(old), new) if line.chars().count() + 4 > width => {
             vec![name.clone(), format!("  from {}", safe(old)), format!("  to   {}", value(new))]
         }
         (_, _) => vec![line],
     };
+    if change.old == change.new {
+        lines.push("  it changed: what is different is a secret, and not shown".to_owned());
+    }
     for line in lines {
         let _ = writeln!(text, "    {}", styled(QUIET, &line));
     }

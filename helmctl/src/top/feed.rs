@@ -90,7 +90,7 @@ async fn follow_states(home: Home, mut states: Resuming<WatchStatusRequest>, sin
             }
             Ok(News::Away(_)) => Event::Away,
             Ok(News::Back) => Event::Back,
-            Err(e) => Event::Done { words: e.to_string(), ill: true },
+            Err(e) => Event::Lost { why: e.to_string() },
         };
         if sink.send(event).await.is_err() {
             return;

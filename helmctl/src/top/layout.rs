@@ -46,7 +46,8 @@ pub(super) fn parts(model: &Model) -> Parts {
 /// Lines above the list.
 fn alerts(model: &Model) -> usize {
     let words = model.helmd.alerts.len().min(MOST_ALERTS);
-    words + usize::from(model.away.is_some()) + usize::from(model.fleet.hold)
+    let gone = model.away.is_some() || model.lost.is_some();
+    words + usize::from(gone) + usize::from(model.fleet.hold)
 }
 
 /// Services that the list has room for.

@@ -20,11 +20,11 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use crossterm::event::{self, EventStream, KeyEventKind, MouseButton, MouseEventKind};
 use helm_client::Home;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_stream::StreamExt;
 
+use crate::commands::follow::Ending;
 use crate::failure::Failure;
 use crate::render::{screen, time};
 use feed::Feed;
@@ -65,7 +65,7 @@ struct Top {
 impl Top {
     async fn run(mut self, mut news: mpsc::Receiver<Event>) -> Result<(), Failure> {
         let mut typed = EventStream::new();
-        let mut ends = Ends::watch()?;
+        let mut ending = Ending::watch()?;
         let mut tick = every(TICK);
         let mut drawn = None;
         loop {
@@ -79,7 +79,7 @@ impl Top {
                 },
                 Some(event) = news.recv() => Some(event),
                 _ = tick.tick() => Some(Event::Tick),
-                () = ends.asked() => return Ok(()),
+                () = ending.told() => return Ok(()),
             };
             let Some(event) = event else { continue };
             let waits = matches!(event, Event::Lines { .. } | Event::Status(_) | Event::History { .. });
@@ -141,30 +141,5 @@ fn terminal_event(event: event::Event) -> Option<Event> {
             | MouseEventKind::ScrollRight => None,
         },
         event::Event::Key(_) | event::Event::FocusGained | event::Event::FocusLost => None,
-    }
-}
-
-/// Signals that end the program: the terminal is given back first.
-struct Ends {
-    terminate: Signal,
-    hangup: Signal,
-    interrupt: Signal,
-}
-
-impl Ends {
-    fn watch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {},
-            _ = self.hangup.recv() => {},
-            _ = self.interrupt.recv() => {},
-        }
     }
 }

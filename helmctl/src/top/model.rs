@@ -40,6 +40,8 @@ pub(super) enum Event {
     Away,
     /// The next one answers.
     Back,
+    /// States are told no more, and why: waiting does not mend it.
+    Lost { why: String },
     /// Numbers of the past.
     History { service: String, points: Points },
     /// Lines for the pane that was asked for under this number.
@@ -153,6 +155,8 @@ pub(super) struct Model {
     pub(super) notice: Option<Notice>,
     /// Since when helmd is away.
     pub(super) away: Option<i64>,
+    /// Why states are told no more.
+    pub(super) lost: Option<String>,
     pub(super) mouse: bool,
     operations: usize,
     panes: u64,
@@ -170,6 +174,7 @@ impl Model {
             focus: Focus::List,
             notice: None,
             away: None,
+            lost: None,
             mouse: false,
             operations: 0,
             panes: 0,
@@ -207,6 +212,7 @@ impl Model {
             }
             Event::Away => self.away = Some(now),
             Event::Back => self.away = None,
+            Event::Lost { why } => (self.away, self.lost) = (None, Some(why)),
             Event::History { service, points } => self.fleet.history(service, points),
             Event::Lines { pane, lines } => self.pane.take(pane, lines),
             Event::Ended { pane, why } => self.pane.end(pane, why),

@@ -142,6 +142,9 @@ fn a_remark_goes_and_helmd_comes_back() {
     assert_eq!(model.away, Some(9 * SECOND));
     model.update(12 * SECOND, Event::Back);
     assert_eq!(model.away, None);
+    model.update(13 * SECOND, Event::Away);
+    model.update(14 * SECOND, Event::Lost { why: "permission denied".into() });
+    assert_eq!((model.away, model.lost.as_deref()), (None, Some("permission denied")));
 }
 
 #[test]
@@ -151,6 +154,8 @@ fn operations_are_bounded() {
     assert_eq!(press(&mut model, &keys).len(), MOST_OPERATIONS);
     assert!(model.notice.as_ref().is_some_and(|notice| notice.ill));
     model.update(0, Event::Done { words: "done".into(), ill: false });
+    // No operation is over by that.
+    model.update(0, Event::Lost { why: "permission denied".into() });
     assert_eq!(press(&mut model, "x x").len(), 1);
 }
 

@@ -5,10 +5,10 @@
 
 mod adopt;
 mod life;
+pub(crate) mod parts;
 pub mod replace;
 
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use crate::address::Bound;
+use crate::address::{Left, Sockets};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::leave::Then;
 use crate::logging::Log;
@@ -77,7 +77,7 @@ pub fn check(path: &Path, json: bool, in_force: bool) -> ExitCode {
         Ok(home) => home,
         Err(e) => return fail(&e),
     };
-    if in_force && let Err(e) = life::find_shim() {
+    if in_force && let Err(e) = find_shim() {
         return fail(&e);
     }
     let versions = Versions::of(&home);
@@ -111,6 +111,14 @@ fn fault_json(fault: &Fault) -> serde_json::Value {
         "file": f.file, "line": f.line, "column": f.column, "field": f.field,
         "severity": f.severity, "message": f.message, "hint": f.hint,
     })
+}
+
+/// Where the keeper's program should be, if it is nowhere.
+pub(crate) fn shim_missing_at() -> Option<PathBuf> {
+    match find_shim() {
+        Err(StartError::NoShim(place)) => Some(place),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// `helmd --hold-tree`
@@ -151,10 +159,8 @@ struct Process {
     lock: HomeLock,
     /// Where this program is found: what is there takes its place when that is asked for.
     program: PathBuf,
-    /// What a former program or systemd listened at, until it is taken over.
-    inherited: Option<OwnedFd>,
-    /// The listening socket, once there is one: clients wait in its queue while one life follows another.
-    socket: Option<Bound>,
+    /// Clients wait in their queues while one life follows another.
+    sockets: Sockets,
     signals: Signals,
     versions: Versions,
     /// helmd's own log, on its way into the store.
@@ -173,17 +179,17 @@ fn start(options: Options) -> Result<(), StartError> {
     helm_shim::sys::few_heaps();
     let home = Home::open(&options.home)?;
     let program = replace::own_program().map_err(context("helmd cannot find itself"))?;
-    let (lock, inherited, how) = match options.handover {
+    let (lock, left, how) = match options.handover {
         Some(handover) => {
             let handed = context("what the former program handed over cannot be used");
-            let (lock, socket) = handover.take().map_err(handed)?;
+            let (lock, left) = handover.take().map_err(handed)?;
             let lock = HomeLock::inherited(&home, lock).map_err(context("the lock was not handed over"))?;
-            (lock, Some(socket), Begin::InForce)
+            (lock, left, Begin::InForce)
         }
         None => {
             let given = systemd::listener()
                 .map_err(context("the socket of systemd (helmd.socket) cannot be used"))?;
-            (home.lock()?, given, Begin::Files)
+            (home.lock()?, Left { own: given, group: None }, Begin::Files)
         }
     };
     let versions = Versions::of(&home);
@@ -203,8 +209,7 @@ fn start(options: Options) -> Result<(), StartError> {
         home,
         lock,
         program,
-        inherited,
-        socket: None,
+        sockets: Sockets::after(left),
         signals,
         versions,
         lines,
@@ -286,6 +291,22 @@ fn runtime(begun: &Begun) -> Result<Runtime, StartError> {
         .enable_all()
         .build()
         .map_err(context("the runtime cannot be started"))
+}
+
+/// The keeper's program: beside helmd first, the versions belong together.
+fn find_shim() -> Result<PathBuf, StartError> {
+    let own = std::env::current_exe().map_err(context("helmd cannot find itself"))?;
+    let beside = own.with_file_name("helm-shim");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    in_path(Path::new("helm-shim")).ok_or(StartError::NoShim(beside))
+}
+
+/// Where a program is that was called by its name alone.
+fn in_path(name: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }
 
 /// helmd needs about four descriptors for each service.

@@ -20,7 +20,8 @@ use rustix::process::Rlimit;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::Process;
+use super::{Process, in_path};
+use crate::address::Left;
 use crate::home::Home;
 use crate::reaper::Reaper;
 use crate::signals;
@@ -37,11 +38,14 @@ pub struct Handover {
     socket: RawFd,
     /// The limit of open files that services get: that of the first program, which raised its own.
     nofile: u64,
+    /// The socket of the group. Former versions say nothing of it, and read nothing of it.
+    group: Option<RawFd>,
 }
 
 impl fmt::Display for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},{},{}", self.lock, self.socket, self.nofile)
+        write!(f, "{},{},{}", self.lock, self.socket, self.nofile)?;
+        self.group.map_or(Ok(()), |group| write!(f, ",{group}"))
     }
 }
 
@@ -49,19 +53,27 @@ impl FromStr for Handover {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "is for helmd itself: LOCK,SOCKET,NOFILE".to_owned();
+        let wrong = || "is for helmd itself: LOCK,SOCKET,NOFILE[,GROUP]".to_owned();
         let mut numbers = text.split(',').map(|number| number.parse::<u64>().map_err(|_| wrong()));
-        let mut next = || numbers.next().unwrap_or_else(|| Err(wrong()));
-        let (lock, socket, nofile) = (next()?, next()?, next()?);
+        let mut next = || numbers.next().transpose();
+        let (lock, socket, nofile, group) = (next()?, next()?, next()?, next()?);
         let fd = |number: u64| RawFd::try_from(number).ok().filter(|fd| *fd > 2).ok_or_else(wrong);
-        Ok(Self { lock: fd(lock)?, socket: fd(socket)?, nofile })
+        let needed = |number: Option<u64>| number.ok_or_else(wrong);
+        Ok(Self {
+            lock: fd(needed(lock)?)?,
+            socket: fd(needed(socket)?)?,
+            nofile: needed(nofile)?,
+            group: group.map(fd).transpose()?,
+        })
     }
 }
 
 impl Handover {
-    /// Takes the descriptors; lock, socket. Once, before anything else is opened.
-    pub(super) fn take(self) -> io::Result<(OwnedFd, OwnedFd)> {
-        Ok((helm_shim::sys::inherited(self.lock)?, helm_shim::sys::inherited(self.socket)?))
+    /// Takes the descriptors; the lock, and the sockets. Once, before anything else is opened.
+    pub(super) fn take(self) -> io::Result<(OwnedFd, Left)> {
+        let own = Some(helm_shim::sys::inherited(self.socket)?);
+        let group = self.group.map(helm_shim::sys::inherited).transpose()?;
+        Ok((helm_shim::sys::inherited(self.lock)?, Left { own, group }))
     }
 
     /// The limit of open files as it was for the first program.
@@ -77,9 +89,7 @@ pub fn own_program() -> io::Result<PathBuf> {
     if first.components().count() > 1 {
         return std::path::absolute(first);
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(&first)).find(|p| p.is_file());
-    found.map_or_else(std::env::current_exe, std::path::absolute)
+    in_path(&first).map_or_else(std::env::current_exe, std::path::absolute)
 }
 
 /// Checks the program that is to take over.
@@ -145,7 +155,7 @@ impl Process {
             Ok(handover) => self.next_program(&self.program, handover).exec(),
             Err(e) => e,
         };
-        let kept = self.lock.keep().and_then(|()| self.socket.as_ref().map_or(Ok(()), |s| s.keep()));
+        let kept = self.lock.keep().and_then(|()| self.sockets.keep());
         if let Err(e) = kept.and_then(|()| signals::let_through()) {
             tracing::error!("after a program that could not take over: {e}");
         }
@@ -155,9 +165,9 @@ impl Process {
     /// Nothing is started any more: what is open over an exec now is left to nobody else.
     fn handover(&self) -> io::Result<Handover> {
         signals::hold_back()?;
-        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let (socket, group) = self.sockets.hand_over()?;
         let nofile = self.nofile.current.unwrap_or(u64::MAX);
-        Ok(Handover { lock: self.lock.hand_over()?, socket: socket.hand_over()?, nofile })
+        Ok(Handover { lock: self.lock.hand_over()?, socket, nofile, group })
     }
 
     fn next_program(&self, program: &Path, handover: Handover) -> Command {
@@ -179,9 +189,11 @@ mod tests {
 
     #[test]
     fn what_is_handed_over_is_read_as_it_was_written() {
-        let handover = Handover { lock: 5, socket: 17, nofile: 1024 };
-        assert_eq!(handover.to_string().parse(), Ok(handover));
-        for wrong in ["", "5", "5,7", "5,7,x", "0,7,1024", "-1,7,1024", "5,99999999999,1"] {
+        for group in [None, Some(18)] {
+            let handover = Handover { lock: 5, socket: 17, nofile: 1024, group };
+            assert_eq!(handover.to_string().parse(), Ok(handover));
+        }
+        for wrong in ["", "5", "5,7", "5,7,x", "0,7,1024", "-1,7,1024", "5,99999999999,1", "5,7,1,1"] {
             assert!(wrong.parse::<Handover>().is_err(), "{wrong}");
         }
     }

@@ -9,7 +9,7 @@ use helm_core::name::ServiceName;
 use helm_core::reload::Todo;
 use helm_core::spec::{Check, Config, Probe, ServiceSpec};
 use helm_core::status::State;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Doing, Reloads};
 use crate::clock;
@@ -23,11 +23,13 @@ use crate::work;
 const SETTLES: Duration = Duration::from_secs(2);
 /// How long what was taken back has to be up again, before that is told as it is.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// How long a reload waits for the services' own copies of the directory: one of them may lie on a disk that hangs.
+const COPIED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Reloads {
     /// Goes on with what is under way, if anything is.
     pub async fn carry_out(self, config: Arc<Config>) {
-        let under_way = self.doing.borrow().operation.clone().filter(|operation| operation.ended.is_none());
+        let under_way = self.doing.borrow().operation.clone().filter(Operation::under_way);
         let Some(mut operation) = under_way else { return };
         self.hand_over_directory(config.clone()).await;
         let (mut pursuits, trouble) = self.ask(&mut operation, &config).await;
@@ -76,8 +78,12 @@ impl Reloads {
             }
             Ok(())
         };
-        if let Err(e) = work::PROGRAMS.run(write).await {
-            tracing::warn!("the services' copies of services.json were not written: {e}");
+        match timeout(COPIED_WITHIN, work::PROGRAMS.run(write)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!("the services' copies of services.json were not written: {e}"),
+            Err(_) => tracing::warn!(
+                "the services' copies of services.json are not all written after {COPIED_WITHIN:?} (a directory of a service hangs); the reload goes on"
+            ),
         }
     }
 
@@ -112,7 +118,7 @@ impl Reloads {
             }
         }
         operation.asked = true;
-        self.note(operation, &Arc::default()).await;
+        self.note(operation).await;
         (goals, trouble)
     }
 
@@ -142,7 +148,7 @@ impl Reloads {
         let nanos = i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX);
         let until = operation.until.unwrap_or_else(|| now.saturating_add(nanos));
         operation.until = Some(until);
-        self.note(operation, &Arc::default()).await;
+        self.note(operation).await;
         let left = u64::try_from(until.saturating_sub(now)).unwrap_or(0);
         (limit, Instant::now() + Duration::from_nanos(left).min(limit))
     }
@@ -200,11 +206,11 @@ impl Reloads {
     async fn end(&self, mut operation: Operation, result: &str, message: String) {
         tracing::info!("{message}");
         operation.ended = Some(Ended { result: result.to_owned(), message });
-        self.note(&operation, &Arc::default()).await;
+        self.note(&operation).await;
     }
 
     /// Writes down how far it is, and tells it. What cannot be written is done again by a helmd that comes after a kill.
-    async fn note(&self, operation: &Operation, pursuits: &Arc<Vec<Pursuit>>) {
+    async fn note(&self, operation: &Operation) {
         let (versions, noted) = (self.versions.clone(), operation.clone());
         let write = move || {
             let _turn = Versions::writing();
@@ -214,7 +220,7 @@ impl Reloads {
         if let Err(e) = work::CHECKS.run(write).await {
             tracing::warn!("how far the reload is could not be written down: {e}");
         }
-        self.show(operation, pursuits);
+        self.show(operation, &Arc::default());
     }
 
     fn show(&self, operation: &Operation, pursuits: &Arc<Vec<Pursuit>>) {

@@ -16,12 +16,15 @@ use std::time::Duration;
 
 use helm_core::name::ServiceName;
 use helm_core::reload::Todo;
+use helm_core::secret;
 use helm_core::spec::{Changes, Fault, FieldChange, Need, changes};
 use helm_core::wish::Mode;
 use tokio::sync::{Mutex, watch};
+use tokio_util::task::TaskTracker;
 
+use crate::app::parts::Ground;
 use crate::clock;
-use crate::config::{self, Read};
+use crate::config::{self, Read, Texts};
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::leave::{Leave, Then};
@@ -110,21 +113,27 @@ pub struct Reloads {
     /// One request at a time.
     turn: Arc<Mutex<()>>,
     doing: watch::Sender<Doing>,
+    /// Of this life.
+    tasks: TaskTracker,
 }
 
 impl Reloads {
     /// Of this life. Blocking: reads what a former one was doing.
-    pub fn new(
-        home: Home,
-        drift: Arc<Drift>,
-        supervisor: Supervisor,
-        default_mode: Mode,
-        leave: Leave,
-    ) -> Self {
+    pub(crate) fn new(ground: &Ground, drift: Arc<Drift>, supervisor: Supervisor) -> Self {
+        let home = ground.world.home.clone();
         let versions = Versions::of(&home);
         let doing = Doing { operation: versions.standing().operation, ..Doing::default() };
-        let doing = watch::Sender::new(doing);
-        Self { home, versions, drift, supervisor, default_mode, leave, turn: Arc::default(), doing }
+        Self {
+            home,
+            versions,
+            drift,
+            supervisor,
+            default_mode: ground.mode,
+            leave: ground.leave.clone(),
+            turn: Arc::default(),
+            doing: watch::Sender::new(doing),
+            tasks: ground.tasks.clone(),
+        }
     }
 
     /// How far the newest reload is.
@@ -148,11 +157,7 @@ impl Reloads {
         let old = self.drift.config();
         let view = self.supervisor.view();
         let mut changes = changes(&old, new, |name| self.mode(name));
-        if !self.drift.same_database(&read.texts) {
-            let hidden = || Some("***".to_owned());
-            let field = "database".to_owned();
-            changes.settings.push(FieldChange { field, old: hidden(), new: hidden(), need: Need::Live });
-        }
+        changes.settings.extend(of_database(self.drift.texts(), &read.texts));
         Ok(Plan::of(changes, new, read.faults.clone(), &view, wants, current))
     }
 
@@ -164,19 +169,47 @@ impl Reloads {
 
     /// Applies the files as they are. `why`: for the history.
     pub async fn reload(&self, asked: Asked, author: Author) -> Result<Accepted, ReloadError> {
-        let _turn = self.turn()?;
-        let home = self.home.clone();
-        let read = work::CHECKS.run(move || Ok(config::read(&home))).await.map_err(ReloadError::NotKept)?;
-        self.apply(read, asked, author).await
+        let this = self.clone();
+        self.whole(async move {
+            let _turn = this.turn()?;
+            let home = this.home.clone();
+            let read =
+                work::CHECKS.run(move || Ok(config::read(&home))).await.map_err(ReloadError::NotKept)?;
+            this.apply(read, asked, author).await
+        })
+        .await
     }
 
     /// Writes the files of a former configuration back, and applies them. Those that are there are kept.
     pub async fn rollback(&self, number: u64, asked: Asked, by: String) -> Result<Accepted, ReloadError> {
-        let _turn = self.turn()?;
-        let (versions, home, who) = (self.versions.clone(), self.home.clone(), by.clone());
-        let write = move || Ok(write_back(&versions, &home, number, who));
-        let read = work::CHECKS.run(write).await.map_err(ReloadError::NotWritten)??;
-        self.apply(read, asked, Author { by, why: format!("rollback to {number}") }).await
+        let this = self.clone();
+        self.whole(async move {
+            let _turn = this.turn()?;
+            let (versions, home, who) = (this.versions.clone(), this.home.clone(), by.clone());
+            let write = move || Ok(write_back(&versions, &home, number, who));
+            let read = work::CHECKS.run(write).await.map_err(ReloadError::NotWritten)??;
+            this.apply(read, asked, Author { by, why: format!("rollback to {number}") }).await
+        })
+        .await
+    }
+
+    /// Goes on where the one who asked is gone: half of it would be on disk, and not in force. Ends with this life; what
+    /// was written down by then, the next one does.
+    async fn whole(
+        &self,
+        work: impl Future<Output = Result<Accepted, ReloadError>> + Send + 'static,
+    ) -> Result<Accepted, ReloadError> {
+        let leave = self.leave.clone();
+        let task = self.tasks.spawn(async move {
+            tokio::select! {
+                // What ends this life by being done is told as done.
+                biased;
+                done = work => done,
+                () = leave.asked() => Err(ReloadError::Leaving),
+            }
+        });
+        // A task of this life is cancelled with it alone.
+        task.await.unwrap_or(Err(ReloadError::Leaving))
     }
 
     /// What is different between two that are kept; `to`: `None` is what is in force.
@@ -184,14 +217,17 @@ impl Reloads {
         let versions = self.versions.clone();
         let read = move || {
             let of = |number: u64| {
-                let read = versions.read(number).ok_or(ReloadError::Unknown(number))?;
-                let faults = read.faults.clone();
-                read.config.ok_or(ReloadError::Faulty { number, faults })
+                let Read { texts, config, faults } =
+                    versions.read(number).ok_or(ReloadError::Unknown(number))?;
+                Ok((config.ok_or(ReloadError::Faulty { number, faults })?, texts))
             };
             Ok(of(from).and_then(|from| Ok((from, to.map(of).transpose()?))))
         };
         let (from, to) = work::CHECKS.run(read).await.map_err(ReloadError::NotKept)??;
-        Ok(changes(&from, &to.unwrap_or_else(|| self.drift.config()), |name| self.mode(name)))
+        let to = to.unwrap_or_else(|| (self.drift.config(), self.drift.texts().clone()));
+        let mut changes = changes(&from.0, &to.0, |name| self.mode(name));
+        changes.settings.extend(of_database(&from.1, &to.1));
+        Ok(changes)
     }
 
     /// The configurations that were applied, newest first, and what is in force.
@@ -213,7 +249,7 @@ impl Reloads {
         if self.leave.begun() {
             return Err(ReloadError::Leaving);
         }
-        let under_way = self.doing.borrow().operation.clone().filter(|operation| operation.ended.is_none());
+        let under_way = self.doing.borrow().operation.clone().filter(Operation::under_way);
         match under_way {
             Some(operation) => {
                 Err(busy(&format!("configuration {}, asked by {}", operation.to, operation.by)))
@@ -271,6 +307,13 @@ impl Reloads {
         }
         Ok(Accepted { plan, operation })
     }
+}
+
+/// What `instance/helm.conf` says of the database is compared, and never shown.
+fn of_database(old: &Texts, new: &Texts) -> Option<FieldChange> {
+    let hidden = || Some(secret::MASK.to_owned());
+    let change = FieldChange { field: "database".to_owned(), old: hidden(), new: hidden(), need: Need::Live };
+    (old.database() != new.database()).then_some(change)
 }
 
 /// The files of configuration `number` become those of the home. What was there becomes one that is kept. Blocking.

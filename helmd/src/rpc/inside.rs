@@ -7,8 +7,8 @@ use std::time::Duration;
 use helm_core::spec::{RestartPolicy, ServiceSpec};
 use helm_core::wish::Mode;
 use helm_core::{exit, secret};
+use helm_proto::reason;
 use helm_proto::v1::{LaunchResponse, ProcessInfo, SignalResponse, TreeResponse, Variable};
-use helm_proto::{convert, reason};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -190,7 +190,7 @@ fn follows(spec: &ServiceSpec, signal: i32) -> String {
     };
     format!(
         "an end by it was not asked for: {then} (restart: {}); to stop it: helmctl stop {name}",
-        convert::restart(spec.restart)
+        spec.restart.as_str()
     )
 }
 

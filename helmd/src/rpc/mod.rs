@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use helm_core::ask::{Ask, Refusal};
 use helm_core::name::ServiceName;
+use helm_core::secret;
 use helm_core::spec::{self, Check, Program, ServiceSpec};
 use helm_core::wish::Mode;
 use helm_proto::v1::configuration_server::ConfigurationServer;
@@ -32,7 +33,7 @@ use helm_proto::v1::{
     WatchStatusResponse,
 };
 use helm_proto::{convert, reason};
-use tokio::net::UnixListener;
+use helm_store::entry::HELM;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -55,10 +56,9 @@ use crate::reload::Reloads;
 use crate::sample::Sampler;
 use crate::store::Store;
 use crate::store::keep::Retention;
-use crate::store::told;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
-use peer::{Admission, Incoming, Peer};
+use peer::{Door, Incoming, Peer};
 
 /// Messages that wait for a reader of a stream; the producer waits when it is full.
 const STREAM: usize = 1;
@@ -87,8 +87,6 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// What services name and what is not there; empty until it was looked for.
     pub missing: Arc<OnceLock<Vec<String>>>,
-    /// Whether helmd runs by the files as they are.
-    pub drift: Arc<Drift>,
 }
 
 /// The service.
@@ -112,6 +110,8 @@ pub struct Api {
     pub specs: Arc<Vec<Arc<ServiceSpec>>>,
     /// Facts.
     pub facts: Arc<Facts>,
+    /// Whether helmd runs by the files as they are.
+    pub drift: Arc<Drift>,
     /// Owns the streams.
     pub tasks: TaskTracker,
     /// Told when this life of helmd ends.
@@ -147,21 +147,17 @@ impl Api {
 
     /// The names must be known; the first that is not is answered with the nearest.
     fn known(&self, names: &[String]) -> Result<()> {
-        for name in names {
-            if !self.specs.iter().any(|spec| spec.name.as_str() == name) {
-                let nearest = spec::nearest(name, self.specs.iter().map(|spec| spec.name.as_str()));
-                let nearest = nearest.and_then(|n| ServiceName::new(n).ok());
-                return Err(reason::refused(&Refusal::UnknownService { name: name.clone(), nearest }));
-            }
-        }
-        Ok(())
+        names.iter().try_for_each(|name| self.spec(name).map(drop))
     }
 
     /// The definition of a service.
     fn spec(&self, name: &str) -> Result<Arc<ServiceSpec>> {
-        self.known(&[name.to_owned()])?;
         let found = self.specs.iter().find(|spec| spec.name.as_str() == name).cloned();
-        found.ok_or_else(|| Status::internal(format!("{name} was taken out of the configuration just now")))
+        found.ok_or_else(|| {
+            let nearest = spec::nearest(name, self.specs.iter().map(|spec| spec.name.as_str()));
+            let nearest = nearest.and_then(|n| ServiceName::new(n).ok());
+            reason::refused(&Refusal::UnknownService { name: name.to_owned(), nearest })
+        })
     }
 }
 
@@ -188,7 +184,7 @@ impl Helm for Api {
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
         let facts = &self.facts;
         let view = self.supervisor.view();
-        let drift = facts.drift.alert().await.into_iter().chain(view.alert.clone());
+        let drift = self.drift.alert().await.into_iter().chain(view.alert.clone());
         let alerts: Vec<String> = drift.chain(self.store.alerts()).collect();
         let missing = facts.missing.get().into_iter().flatten();
         Ok(Response::new(InfoResponse {
@@ -283,7 +279,7 @@ impl Helm for Api {
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
         let request = request.into_inner();
         // What becomes of the store is told under Helm's own name.
-        let services = request.names.iter().filter(|name| *name != told::HELM);
+        let services = request.names.iter().filter(|name| *name != HELM);
         self.known(&services.cloned().collect::<Vec<_>>())?;
         let journal = self.journal.clone();
         if request.since.is_some() || request.until.is_some() || request.before.is_some() {
@@ -360,8 +356,7 @@ impl Helm for Api {
 /// Serves the API, `grpc.health.v1` and reflection until helmd leaves.
 pub async fn serve(
     api: Api,
-    listener: UnixListener,
-    admission: Admission,
+    doors: Vec<Door>,
     stop: CancellationToken,
 ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -388,10 +383,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha);
-    server
-        .serve_with_incoming_shutdown(Incoming { listener, admission, rest: None }, stop.cancelled_owned())
-        .await?;
-    Ok(())
+    Ok(server.serve_with_incoming_shutdown(Incoming::at(doors), stop.cancelled_owned()).await?)
 }
 
 fn info(spec: &ServiceSpec) -> ServiceInfo {
@@ -405,7 +397,7 @@ fn info(spec: &ServiceSpec) -> ServiceInfo {
     };
     let dependency = |d: &helm_core::spec::Dependency| DependencyInfo {
         service: d.service.to_string(),
-        condition: convert::condition(d.condition).to_owned(),
+        condition: d.condition.as_str().to_owned(),
     };
     ServiceInfo {
         name: spec.name.to_string(),
@@ -417,7 +409,7 @@ fn info(spec: &ServiceSpec) -> ServiceInfo {
         admin_only: spec.admin_only,
         billing_or_admin_only: spec.billing_or_admin_only,
         depends_on: spec.depends_on.iter().map(dependency).collect(),
-        restart: convert::restart(spec.restart).to_owned(),
+        restart: spec.restart.as_str().to_owned(),
         probes: probes(spec),
     }
 }
@@ -438,7 +430,7 @@ fn probes(spec: &ServiceSpec) -> Vec<String> {
             Check::Log { pattern } => format!("log {pattern}"),
             Check::Notify => "notify".to_owned(),
         };
-        Some(format!("{kind}: {what} every {:?}", probe.interval))
+        Some(format!("{kind}: {} every {:?}", secret::without_passwords(&what), probe.interval))
     };
     all.into_iter().filter_map(line).collect()
 }

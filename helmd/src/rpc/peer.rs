@@ -73,15 +73,40 @@ pub fn admit<T>(request: Request<T>) -> Result<Request<T>, Status> {
     }
 }
 
-/// The listening socket as a stream of connections that know their peer.
+/// A listening socket.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct Door {
     /// The socket.
     pub listener: UnixListener,
     /// Who may.
     pub admission: Admission,
+}
+
+/// The listening sockets as a stream of connections that know their peer.
+#[derive(Debug)]
+pub struct Incoming {
+    doors: Vec<Door>,
     /// Set while accepting rests after a failure.
-    pub rest: Option<Pin<Box<Sleep>>>,
+    rest: Option<Pin<Box<Sleep>>>,
+}
+
+impl Incoming {
+    /// Of all of them.
+    pub fn at(doors: Vec<Door>) -> Self {
+        Self { doors, rest: None }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        for Door { listener, admission } in &self.doors {
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                return Poll::Ready(accepted.map(|(stream, _)| {
+                    let peer = Arc::new(Peer::of(&stream, *admission));
+                    Connection { stream, peer }
+                }));
+            }
+        }
+        Poll::Pending
+    }
 }
 
 /// Out of descriptors: to try again at once would only burn a core.
@@ -96,11 +121,8 @@ impl Stream for Incoming {
                 ready!(rest.as_mut().poll(cx));
                 self.rest = None;
             }
-            match ready!(self.listener.poll_accept(cx)) {
-                Ok((stream, _)) => {
-                    let peer = Arc::new(Peer::of(&stream, self.admission));
-                    return Poll::Ready(Some(Ok(Connection { stream, peer })));
-                }
+            match ready!(self.poll_accept(cx)) {
+                Ok(connection) => return Poll::Ready(Some(Ok(connection))),
                 Err(e) => {
                     tracing::warn!("a connection could not be accepted: {e}");
                     self.rest = Some(Box::pin(tokio::time::sleep_until(Instant::now() + REST)));

@@ -1,7 +1,6 @@
 //! `helm.v1.Store`: the database behind the log, and what it keeps how long.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use helm_core::name;
@@ -100,12 +99,10 @@ fn keep_of(text: &str) -> Result<Keep> {
     Keep::parse(unquoted).map_err(|why| reason::bad_request(&why.to_string()))
 }
 
-/// Two that set rules at the same time must not lose one of them.
-static WRITING: Mutex<()> = Mutex::new(());
-
 /// One key of `[retention]`; everything else of the file stays as it is.
 fn write_rule(home: &Home, class: &str, rule: &str, author: Author) -> std::io::Result<()> {
-    let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Two that set rules at the same time must not lose one of them, nor who writes former files back.
+    let turn = Versions::writing();
     let path = home.instance().join("helm.conf");
     let text = match std::fs::read_to_string(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -114,7 +111,7 @@ fn write_rule(home: &Home, class: &str, rule: &str, author: Author) -> std::io::
     let edit = |text: &str| ini::set(text, "retention", class, rule);
     replace_durably(&path, edit(&text).as_bytes(), 0o600)?;
     // The file says it already; that there is no way back to it is no reason to refuse it.
-    Versions::of(home).amend(author, edit).or_else(|e| {
+    Versions::of(home).amend(&turn, author, edit).or_else(|e| {
         tracing::warn!("the rule of retention could not be kept in instance/config-history: {e}");
         Ok(())
     })
@@ -290,7 +287,8 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
         false => opened.writer.live().manifest(),
     };
     let partitions: Vec<PartitionInfo> = manifest.values().map(|p| partition_info(p)).collect();
-    let mut advice: Vec<String> = opened.lost.iter().chain(&opened.notes).cloned().collect();
+    let mut advice = opened.lost.told();
+    advice.extend(opened.notes.iter().cloned());
     let mut hosts = Vec::new();
     let protection = match available {
         true => {

@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use helm_store::id::Instance;
+use helm_store::postgres::Registration;
 use serde::{Deserialize, Serialize};
 
-use crate::home::replace_durably;
+use crate::home::{Home, replace_durably};
 
 const FILE: &str = "identity.json";
 
@@ -27,6 +28,16 @@ impl Identity {
             Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Self::draw(dir),
             Err(e) => Err(e),
+        }
+    }
+
+    /// As whom it registers in a database, under the number `preferred` if that is free.
+    pub fn registration(&self, home: &Home, preferred: Instance) -> Registration {
+        Registration {
+            uuid: self.uuid.clone(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            home: home.path().to_string_lossy().into_owned(),
+            preferred,
         }
     }
 

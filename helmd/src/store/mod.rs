@@ -16,6 +16,7 @@ pub mod history;
 pub mod identity;
 pub mod keep;
 pub mod lag;
+mod lost;
 mod open;
 mod others;
 pub mod own;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::home::Home;
+use lost::Lost;
 pub(crate) use open::in_words;
 use place::Place;
 
@@ -103,7 +105,7 @@ pub struct Opened {
     /// What the operator must be told of the opening.
     pub notes: Vec<String>,
     /// Files that were damaged and moved aside.
-    pub lost: Vec<String>,
+    pub lost: Lost,
     /// Cancelled when it is closed again: one of its files turned bad, and it is opened anew.
     pub ended: CancellationToken,
 }

@@ -1,11 +1,12 @@
 //! Opens the store, however often that takes, and anew when one of its files turns bad.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use helm_store::engine::{EngineError, LogEngine};
 use helm_store::history::HistoryEngine;
 use helm_store::metrics::engine::MetricEngine;
-use helm_store::postgres::{PgEngine, PgOptions, Registration};
+use helm_store::postgres::{PgEngine, PgOptions, version_in_words};
 use helm_store::reader::Reader;
 use helm_store::sqlite::SqliteEngine;
 use helm_store::writer::{Writer, WriterOptions};
@@ -15,10 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::identity::Identity;
+use super::lost::Lost;
 use super::place::{self, Place};
 use super::{Opened, RETRY, State, Tuning, former};
 use crate::clock;
 use crate::home::{Home, private_dir};
+
+/// A store that was open for so long was sound.
+const SOUND: Duration = Duration::from_secs(60);
 
 /// Keeps the store open: tries until it is, tells each time how it went, and opens it anew when one of its files turns bad.
 pub(super) async fn keep_open(
@@ -30,20 +35,20 @@ pub(super) async fn keep_open(
 ) {
     let work = async {
         // What was damaged before is told as long as this helmd lives.
-        let mut lost = Vec::new();
+        let mut lost = Lost::default();
         let mut damaged: Option<String> = None;
+        let (mut pause, longest) = RETRY;
         loop {
-            let Running { mut opened, engine, writer } =
+            let Running { mut opened, found, engine, writer } =
                 until_open(&home, tuning, &state, &tasks, &stop).await;
-            if let Some(why) = damaged.take().filter(|_| opened.lost.is_empty()) {
-                lost.push(format!(
-                    "{why}. The store was opened anew; lines that logs/ still has are read again"
-                ));
-            }
-            lost.append(&mut opened.lost);
-            opened.lost.clone_from(&lost);
+            let unfound = damaged.take().filter(|_| found.is_empty()).map(|why| {
+                format!("{why}. The store was opened anew; lines that logs/ still has are read again")
+            });
+            lost.add(found.into_iter().chain(unfound));
+            opened.lost = lost.clone();
             let ended = opened.ended.clone();
             state.send_replace(State::Open(Arc::new(opened)));
+            let began = Instant::now();
             // PostgreSQL mends itself, or not: there is nothing to move aside.
             let Some(engine) = engine else { return std::future::pending().await };
             let why = engine.damaged().await;
@@ -54,6 +59,9 @@ pub(super) async fn keep_open(
             ended.cancel();
             writer.ended.cancelled().await;
             engine.let_go();
+            // A disk that spoils whatever is written to it is not asked without pause.
+            pause = if began.elapsed() < SOUND { (pause * 2).min(longest) } else { RETRY.0 };
+            sleep_until(Instant::now() + pause).await;
         }
     };
     stop.run_until_cancelled(work).await;
@@ -74,7 +82,7 @@ async fn until_open(
             Ok(running) => {
                 let opened = &running.opened;
                 tracing::info!("the store is open: {}", opened.place.describe());
-                opened.lost.iter().for_each(|lost| tracing::error!("{lost}"));
+                running.found.iter().for_each(|lost| tracing::error!("{lost}"));
                 opened.notes.iter().for_each(|note| tracing::warn!("{note}"));
                 return running;
             }
@@ -94,6 +102,8 @@ async fn until_open(
 /// An open store, and what it takes to close it.
 struct Running {
     opened: Opened,
+    /// Files that were damaged and moved aside now.
+    found: Vec<String>,
     engine: Option<Arc<SqliteEngine>>,
     writer: Writing,
 }
@@ -123,11 +133,15 @@ async fn open(
         Place::Sqlite(dir) => sqlite(dir, &identity).await,
         Place::Postgres(options) => {
             let options = options.as_ref().clone().with_trigrams(tuning.trigrams);
-            postgres(options, &identity, home, tasks, stop).await
+            postgres(options, &identity, home).await
         }
     };
     let Engine { engine, numbers, history, postgres, sqlite } = made.map_err(|e| in_words(&e))?;
     let version = version(postgres.as_deref()).await.map_err(|e| in_words(&e))?;
+    // Not before all of it is open: what fails above is done again.
+    if let Some(postgres) = &postgres {
+        tasks.spawn(former::take_over(postgres.clone(), stop.clone()));
+    }
     let options = WriterOptions { roll: tuning.roll, ..WriterOptions::new(now) };
     let writing = Writing { stop: stop.child_token(), ended: CancellationToken::new() };
     let (writer, work) = Writer::start(engine.clone(), options, writing.stop.clone());
@@ -137,12 +151,12 @@ async fn open(
         work.await;
     });
     let reader = Reader::new(engine.clone(), writer.live().clone());
-    let (notes, lost) =
+    let (notes, found) =
         sqlite.as_ref().map(|sqlite| (sqlite.notes().to_vec(), sqlite.lost().to_vec())).unwrap_or_default();
-    let ended = CancellationToken::new();
+    let (lost, ended) = (Lost::default(), CancellationToken::new());
     let opened =
         Opened { version, place, engine, postgres, writer, reader, numbers, history, notes, lost, ended };
-    Ok(Running { opened, engine: sqlite, writer: writing })
+    Ok(Running { opened, found, engine: sqlite, writer: writing })
 }
 
 struct Engine {
@@ -164,21 +178,9 @@ async fn sqlite(dir: &std::path::Path, identity: &Identity) -> Result<Engine, En
     })
 }
 
-async fn postgres(
-    options: PgOptions,
-    identity: &Identity,
-    home: &Home,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<Engine, EngineError> {
-    let registration = Registration {
-        uuid: identity.uuid.clone(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        home: home.path().to_string_lossy().into_owned(),
-        preferred: identity.instance,
-    };
+async fn postgres(options: PgOptions, identity: &Identity, home: &Home) -> Result<Engine, EngineError> {
+    let registration = identity.registration(home, identity.instance);
     let engine = Arc::new(PgEngine::open(options, registration).await?);
-    tasks.spawn(former::take_over(engine.clone(), stop.clone()));
     Ok(Engine {
         engine: engine.clone(),
         numbers: engine.clone(),
@@ -193,8 +195,7 @@ async fn version(postgres: Option<&PgEngine>) -> Result<String, EngineError> {
     let Some(postgres) = postgres else {
         return Ok(format!("SQLite {}", helm_store::sqlite::version().await?));
     };
-    let number = postgres.server_version().await?;
-    Ok(format!("PostgreSQL {}.{}", number / 10_000, number % 10_000))
+    Ok(version_in_words(postgres.server_version().await?))
 }
 
 fn now() -> i64 {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use helm_store::postgres::PgEngine;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Opened, Store};
@@ -11,13 +12,20 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Looks until helmd leaves.
 pub(super) async fn watch(store: Store) {
-    store.while_open(|opened| async move { look(&opened).await }).await;
+    store
+        .while_open(|opened| async move {
+            // Of SQLite there are no others.
+            if let Some(postgres) = &opened.postgres {
+                look(&opened, postgres).await;
+            }
+        })
+        .await;
 }
 
-async fn look(opened: &Opened) {
+async fn look(opened: &Opened, postgres: &PgEngine) {
     let mut seen = (0, 0);
     loop {
-        if let Some(now) = changed(opened, seen).await
+        if let Some(now) = changed(postgres, seen).await
             && opened.writer.live().refresh(&*opened.engine).await.is_ok()
         {
             seen = now;
@@ -27,8 +35,8 @@ async fn look(opened: &Opened) {
 }
 
 /// What others have now, if that is something else.
-async fn changed(opened: &Opened, seen: (i64, i64)) -> Option<(i64, i64)> {
+async fn changed(postgres: &PgEngine, seen: (i64, i64)) -> Option<(i64, i64)> {
     // A database that is away is told of by whoever needs it.
-    let now = opened.postgres.as_ref()?.others().await.ok()?;
+    let now = postgres.others().await.ok()?;
     (now != seen).then_some(now)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use helm_store::entry::{Level, NewEntry, Source};
+use helm_store::entry::{HELM, Level, NewEntry, Source};
 use helm_store::partition::Class;
 use helm_store::writer::{Append, AppendError};
 use tokio::sync::{Mutex, mpsc};
@@ -21,8 +21,6 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::Store;
 use crate::clock;
 
-/// Whose entries they are.
-const HELM: &str = "helm";
 /// Lines that may wait for the store.
 const QUEUE: usize = 1024;
 /// Lines of one append.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use helm_core::event::{Change, ChangeKind};
 use helm_core::name::ServiceName;
 use helm_shim::cri;
+use helm_store::entry::HELM;
+use helm_store::queue::QueueStatus;
 use helm_store::writer::Health;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -16,8 +18,6 @@ use crate::journal::Journal;
 
 /// What is over sooner is no event: a connection that broke is made anew within it.
 const LASTS: Duration = Duration::from_secs(1);
-/// Under whose name the events are.
-pub const HELM: &str = "helm";
 
 /// How the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,15 +74,18 @@ impl Store {
             ));
         }
         if let State::Open(opened) = self.state() {
-            alerts.extend(opened.lost.iter().cloned());
+            alerts.extend(opened.lost.told());
         }
         alerts.extend(self.unreadable());
         alerts
     }
 
     /// What was acknowledged, waited locally, and cannot be read.
-    pub fn unreadable(&self) -> Option<String> {
-        self.waiting().filter(|waiting| waiting.bad > 0).map(|waiting| unreadable(waiting.bad))
+    pub fn unreadable(&self) -> Vec<String> {
+        let Some(QueueStatus { bad, lost, .. }) = self.waiting() else { return Vec::new() };
+        let times = |times: u64| if times > 1 { format!(" ({times} times so far)") } else { String::new() };
+        let lost = lost.map(|lost| format!("{}{}", lost.words, times(lost.times)));
+        (bad > 0).then(|| unreadable(bad)).into_iter().chain(lost).collect()
     }
 
     /// Records what becomes of the store, until it is dropped.
@@ -99,13 +102,20 @@ impl Store {
         let known = known.map(|local| local.clone());
         // There is none, or helmd leaves.
         let Ok(Local::Open(queue)) = known else { return std::future::pending().await };
-        let (mut told, mut status) = (0, queue.watch());
+        let (mut told, mut times, mut status) = (0, 0, queue.watch());
+        let count = |status: &QueueStatus| status.lost.as_ref().map_or(0, |lost| lost.times);
         loop {
-            let Ok(bad) = status.wait_for(|status| status.bad > told).await.map(|status| status.bad) else {
-                return std::future::pending().await;
-            };
-            record(journal, "ok", "unreadable", &unreadable(bad));
-            told = bad;
+            let news = status.wait_for(|status| status.bad > told || count(status) > times).await;
+            let Ok(now) = news.map(|status| status.clone()) else { return std::future::pending().await };
+            if let Some(lost) = now.lost.as_ref().filter(|lost| lost.times > times) {
+                record(journal, "ok", "damaged", &lost.words);
+                times = lost.times;
+            }
+            if now.bad > told {
+                record(journal, "ok", "unreadable", &unreadable(now.bad));
+            }
+            // A fresh file has none.
+            told = now.bad;
         }
     }
 
@@ -117,8 +127,8 @@ impl Store {
             let now = state.borrow_and_update().clone();
             let mut health = match &now {
                 State::Open(opened) => {
-                    opened.lost.iter().skip(lost).for_each(|lost| record(journal, "ok", "damaged", lost));
-                    lost = opened.lost.len();
+                    opened.lost.behind(lost).for_each(|lost| record(journal, "ok", "damaged", lost));
+                    lost = opened.lost.count();
                     Some(opened.writer.health())
                 }
                 State::Closed { .. } => None,

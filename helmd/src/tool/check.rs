@@ -1,7 +1,7 @@
 //! `db check`
 
-use helm_store::postgres::PgOptions;
 use helm_store::postgres::setup::{self, Look};
+use helm_store::postgres::{PgOptions, version_in_words};
 use helm_store::protection::Protection;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub(super) fn seen(options: &PgOptions, look: &Look) -> Value {
         "engine": "postgresql",
         "address": Place::Postgres(Box::new(options.clone())).describe(),
         "user": options.user(),
-        "version": format!("PostgreSQL {}.{}", version / 10_000, version % 10_000),
+        "version": version_in_words(*version),
         "schema": schema,
         "knows": knows,
         "protection": protection.as_ref().map(|p| p.word()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use helm_store::engine::LogEngine;
-use helm_store::postgres::{PgEngine, Registration, setup};
+use helm_store::postgres::{PgEngine, setup};
 use helm_store::sqlite::SqliteEngine;
 use helm_store::transfer::{self, Progress, TransferError};
 use serde_json::{Value, json};
@@ -42,12 +42,7 @@ pub(super) async fn run(home: &Home) -> Result<Value, String> {
     let identity = Identity::of(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let from = SqliteEngine::open(&dir, identity.instance).await.map_err(|e| in_words(&e))?;
     from.notes().iter().for_each(|note| say(note));
-    let registration = Registration {
-        uuid: identity.uuid.clone(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        home: home.path().to_string_lossy().into_owned(),
-        preferred: from.instance(),
-    };
+    let registration = identity.registration(home, from.instance());
     let to = PgEngine::open(*options, registration).await.map_err(|e| in_words(&e))?;
     let moved = bring(&from, &to).await.map_err(|e| match e {
         TransferError::Differs(_) => format!(

@@ -32,7 +32,7 @@ const KEPT: usize = 50;
 pub struct Author {
     /// `uid 1000 pid 4711 (helmctl)`, `SIGHUP`, `helmd`
     pub by: String,
-    /// `reload`, `back to configuration 3`
+    /// `reload`, `rollback to 3`
     pub why: String,
 }
 
@@ -50,7 +50,7 @@ pub struct Version {
     pub files: Vec<String>,
 }
 
-/// Held by whoever reads what is in force to change it.
+/// Held by whoever reads what is in force, or the files of the home, to change it.
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// All that are kept. Blocking; nothing is held in memory.
@@ -65,7 +65,7 @@ impl Versions {
         Self { home: home.clone() }
     }
 
-    /// The turn to change what is in force: from reading it to writing it.
+    /// The turn to change what is in force, and files of the home: from reading to writing.
     pub fn writing() -> MutexGuard<'static, ()> {
         // Nothing is in it that could be half done.
         WRITING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -120,8 +120,13 @@ impl Versions {
     }
 
     /// What is in force, with `instance/helm.conf` as `edit` makes it: what was set while helmd ran is in force from then on.
-    pub fn amend(&self, author: Author, edit: impl FnOnce(&str) -> String) -> io::Result<()> {
-        let _turn = Self::writing();
+    /// `_turn`: that of whoever has changed the file as well.
+    pub fn amend(
+        &self,
+        _turn: &MutexGuard<'static, ()>,
+        author: Author,
+        edit: impl FnOnce(&str) -> String,
+    ) -> io::Result<()> {
         let standing = self.standing();
         let Some(read) = standing.current.and_then(|number| self.read(number)) else { return Ok(()) };
         let mut texts = read.texts;

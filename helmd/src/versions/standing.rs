@@ -18,7 +18,7 @@ pub struct Standing {
 impl Standing {
     /// The reload that is under way.
     pub fn under_way(&self) -> Option<&Operation> {
-        self.operation.as_ref().filter(|operation| operation.ended.is_none())
+        self.operation.as_ref().filter(|operation| operation.under_way())
     }
 
     /// Configurations that somebody still asks for.
@@ -61,6 +61,13 @@ pub struct Operation {
     pub until: Option<i64>,
     /// What came of it.
     pub ended: Option<Ended>,
+}
+
+impl Operation {
+    /// It is not over.
+    pub fn under_way(&self) -> bool {
+        self.ended.is_none()
+    }
 }
 
 /// How far a reload is.

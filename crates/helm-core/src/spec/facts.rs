@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::scalar::{show_duration, show_size};
 use super::{
-    Backoff, Check, Condition, Limits, LogRules, MetricSettings, Probe, Probes, Program, RestartPolicy,
-    ServiceSpec, Settings, StopPolicy, argv,
+    Backoff, Check, Limits, LogRules, MetricSettings, Probe, Probes, Program, ServiceSpec, Settings,
+    StopPolicy, argv,
 };
 use crate::exit::signal_name;
 use crate::secret;
@@ -20,16 +20,10 @@ pub(super) struct Fact {
     pub(super) field: String,
     /// Never shown as it is: it may be a secret.
     pub(super) value: String,
+    /// The same without what may be a secret.
+    pub(super) shown: String,
     /// A start uses it (as the fingerprint of a [`super::Definition`] has it): what runs does not notice.
     pub(super) starts: bool,
-    secret: bool,
-}
-
-impl Fact {
-    /// The value, or stars.
-    pub(super) fn shown(&self) -> String {
-        if self.secret { "***".to_owned() } else { self.value.clone() }
-    }
 }
 
 /// Collects facts.
@@ -39,7 +33,8 @@ struct Facts(Vec<Fact>);
 impl Facts {
     fn add(&mut self, field: impl Into<String>, starts: bool, value: Option<String>) {
         let Some(value) = value else { return };
-        self.0.push(Fact { field: field.into(), value, starts, secret: false });
+        let shown = secret::without_passwords(&value).into_owned();
+        self.0.push(Fact { field: field.into(), value, shown, starts });
     }
 
     /// In force at once.
@@ -60,17 +55,11 @@ impl Facts {
     /// `starts`: not those of another mode than the service's own.
     fn variables(&mut self, place: &str, starts: bool, variables: &BTreeMap<String, String>) {
         for (name, value) in variables {
-            let secret = may_be_secret(name, value);
+            let shown = secret::shown(name, value).into_owned();
             let field = format!("{place}.{name}");
-            self.0.push(Fact { field, value: value.clone(), starts, secret });
+            self.0.push(Fact { field, value: value.clone(), shown, starts });
         }
     }
-}
-
-/// By its name, or because it is an address with a password in it.
-fn may_be_secret(name: &str, value: &str) -> bool {
-    let userinfo = value.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
-    secret::is_secret(name) || userinfo.is_some_and(|host| host.contains('@'))
 }
 
 /// Of a service that runs, or would, in `mode`.
@@ -114,10 +103,10 @@ pub(super) fn of_service(spec: &ServiceSpec, mode: Mode) -> Vec<Fact> {
     facts.given("url", url.as_ref());
     facts.given("port", port.as_ref());
     flags(&mut facts, [*visible, *admin_only, *billing_or_admin_only]);
-    let edge = |on: &super::Dependency| format!("{} ({})", on.service, condition(on.condition));
+    let edge = |on: &super::Dependency| format!("{} ({})", on.service, on.condition.as_str());
     facts.given("depends_on", list(depends_on.iter().map(edge)));
     facts.given("outside", list(outside.iter().map(|on| format!("{}:{}", on.name, on.port))));
-    facts.live("restart", restart_word(*restart));
+    facts.live("restart", restart.as_str());
     facts.of_backoff(backoff);
     let StopPolicy { signal, grace } = stop;
     facts.live("stop.signal", signal_name(*signal).map_or_else(|| signal.to_string(), str::to_owned));
@@ -207,23 +196,6 @@ fn program_field(program: &Program) -> &'static str {
     }
 }
 
-fn condition(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Started => "started",
-        Condition::Ready => "ready",
-        Condition::Healthy => "healthy",
-        Condition::Completed => "completed",
-    }
-}
-
-fn restart_word(policy: RestartPolicy) -> &'static str {
-    match policy {
-        RestartPolicy::Always => "always",
-        RestartPolicy::OnFailure => "on-failure",
-        RestartPolicy::Never => "never",
-    }
-}
-
 fn check_words(check: &Check) -> String {
     match check {
         Check::Http { url, fallback } if fallback.is_empty() => format!("http {url}"),
@@ -274,12 +246,16 @@ pub(super) fn of_settings(settings: &Settings) -> Vec<Fact> {
 mod tests {
     use super::*;
     use crate::fleet::testing::{http, name, probe, secs, svc};
-    use crate::spec::{Definition, Dependency, OutsideCheck};
+    use crate::spec::{Condition, Definition, Dependency, OutsideCheck, RestartPolicy};
 
     type Edit = fn(&mut ServiceSpec);
 
+    fn one(name: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(name.to_owned(), value.to_owned())])
+    }
+
     fn variable() -> BTreeMap<String, String> {
-        BTreeMap::from([("A".to_owned(), "1".to_owned())])
+        one("A", "1")
     }
 
     /// Every field of a service, each with an edit of it.
@@ -340,15 +316,53 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret() {
-        for (name, value, secret) in [
-            ("DB_PASSWORD", "x", true),
-            ("api_key", "x", true),
-            ("DATABASE_URL", "postgresql://me:pw@localhost/db?x=1", true),
-            ("CORE_URL", "http://localhost:5000/a@b", false),
-            ("PORT", "5000", false),
-        ] {
-            assert_eq!(may_be_secret(name, value), secret, "{name}");
+    fn a_secret_is_compared_and_not_shown_wherever_it_stands() {
+        let masked = "postgres://me:********@db/x";
+        let edits: [(&str, Edit, String); 9] = [
+            (
+                "command",
+                |s| s.program = Some(Program::Command(vec!["x".into(), "postgres://me:geheim@db/x".into()])),
+                format!("x {masked}"),
+            ),
+            (
+                "command",
+                |s| s.program = Some(Program::Shell("x --db-password=geheim -v".into())),
+                "/bin/sh -c x --db-password=******** -v".into(),
+            ),
+            ("url", |s| s.url = Some("http://me:geheim@web/".into()), "http://me:********@web/".into()),
+            (
+                "probes.readiness",
+                |s| {
+                    let url = "http://me:geheim@a/".to_owned();
+                    let fallback = vec!["http://me:geheim@b/".to_owned()];
+                    s.probes.readiness = Some(probe(Check::Http { url, fallback }, 1, 1));
+                },
+                "http http://me:********@a/ (else http://me:********@b/)".into(),
+            ),
+            (
+                "probes.liveness",
+                |s| {
+                    let command = vec!["psql".into(), "postgres://me:geheim@db/x".into()];
+                    s.probes.liveness = Some(probe(Check::Exec { command }, 1, 1));
+                },
+                format!("exec psql {masked}"),
+            ),
+            ("env.DB_PASSWORD", |s| s.env = one("DB_PASSWORD", "geheim"), "********".into()),
+            ("env.api_key", |s| s.env = one("api_key", "geheim"), "********".into()),
+            ("env.DB", |s| s.env = one("DB", "postgres://me:geheim@db/x"), masked.into()),
+            ("env.CORE", |s| s.env = one("CORE", "http://core:5000/a@b"), "http://core:5000/a@b".into()),
+        ];
+        for (field, edit, shown) in edits {
+            let mut spec = svc("a");
+            edit(&mut spec);
+            let facts = of_service(&spec, Mode::Development);
+            let fact = facts.iter().find(|fact| fact.field == field).unwrap();
+            assert_eq!(fact.shown, shown, "{field}");
+            assert!(
+                field == "env.CORE" || fact.value.contains("geheim"),
+                "{field} is compared: {}",
+                fact.value
+            );
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::secret;
+
 /// How much a fault matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -197,9 +199,10 @@ pub(super) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + C
     }
 }
 
-/// A text as it may stand in a message: quoted, on one line, not too long.
+/// A text as it may stand in a message: quoted, on one line, not too long, without the passwords of addresses.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
+    let text = secret::without_passwords(text);
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');

@@ -151,6 +151,18 @@ pub enum Condition {
     Completed,
 }
 
+impl Condition {
+    /// The name in the files and on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Ready => "ready",
+            Self::Healthy => "healthy",
+            Self::Completed => "completed",
+        }
+    }
+}
+
 /// An outside service: a TCP address that should answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutsideCheck {
@@ -171,6 +183,17 @@ pub enum RestartPolicy {
     OnFailure,
     /// Never.
     Never,
+}
+
+impl RestartPolicy {
+    /// The name in the files and on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::OnFailure => "on-failure",
+            Self::Never => "never",
+        }
+    }
 }
 
 /// Delay before a restart: `min(max, initial * factor^n)`, with jitter; the first restart after a healthy time is immediate.

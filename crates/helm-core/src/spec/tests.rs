@@ -179,6 +179,10 @@ fn values_out_of_range_or_of_another_kind() {
         ),
         (r#""url": "http://h:99999""#, "services.a.url: `http://h:99999` is not a url: it has a port"),
         (r#""url": """#, "services.a.url: `` is not a url"),
+        (
+            r#""url": "http://me:geheim@h/""#,
+            "services.a.url: `http://me:********@h/` is not a url: it must not hold a user name or password",
+        ),
         (r#""env": {"A": "x\u0000"}"#, "services.a.env.A: holds a NUL character"),
         (r#""env": {"A=B": "x"}"#, "services.a.env.A=B: `A=B` cannot name a variable"),
         (r#""env": {"A": []}"#, "services.a.env.A: must be a text, a number, true or false, not a list"),

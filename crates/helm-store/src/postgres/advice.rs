@@ -26,7 +26,7 @@ const ADVICE: [Advice; 9] = [
     // In seconds.
     ("checkpoint_timeout", Wish::AtLeast(600), "15min", "each checkpoint writes whole pages anew"),
     ("random_page_cost", Wish::AtMost(2), "1.1", "on an SSD the planner passes over good indexes otherwise"),
-    ("max_connections", Wish::AtLeast(20), "100", "a helmd uses up to 7 connections"),
+    ("max_connections", Wish::AtLeast(20), "100", "a helmd uses up to 9 connections"),
 ];
 
 impl PgEngine {

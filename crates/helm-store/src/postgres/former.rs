@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PgEngine, Shared, commit, key, state};
 use crate::chain::{Chain, Head};
-use crate::commit::{Commit, CountKey};
+use crate::commit::Commit;
 use crate::engine::EngineError;
 use crate::entry::{Entry, Level, NewEntry, Source, flag};
 use crate::id::{EntryId, Instance, PartitionId};
 use crate::partition::{Class, Contents, Seal};
+use crate::writer::ledger::count;
 
 /// Rows of one transaction.
 const BATCH: i64 = 5000;
@@ -24,7 +25,6 @@ const BATCH: i64 = 5000;
 const TAKEN: &str = "SELECT coalesce(sum(rows), 0)::bigint FROM partition WHERE id < 1 << 24";
 /// Key of the lock in the database ("form" in ASCII): one helmd takes over, the others let it.
 const LOCK: i64 = 0x666f_726d;
-const MINUTE: i64 = 60_000_000_000;
 /// First id of instance 1.
 const END: i64 = 1 << 44;
 
@@ -214,15 +214,8 @@ impl<'a> Taker<'a> {
         if self.open != Some(partition) {
             self.roll(partition, first).await?;
         }
-        let mut counts = BTreeMap::new();
         let mut entries = Vec::with_capacity(batch.len());
         for (id, body) in batch {
-            let count = CountKey {
-                minute: body.at.div_euclid(MINUTE),
-                service: body.service.clone(),
-                level: body.level,
-            };
-            *counts.entry(count).or_insert(0) += 1;
             self.contents.add(&body);
             self.arrived = self.arrived.max(came(&body));
             self.last = id.0;
@@ -236,11 +229,11 @@ impl<'a> Taker<'a> {
             class: Class::default_class(),
             partition,
             number: self.number,
+            counts: count(&entries),
             entries,
             head: self.chain.head(),
             arrived: self.arrived,
             contents: self.contents.clone(),
-            counts,
             cursors: BTreeMap::new(),
             senders: BTreeMap::new(),
             keys: Vec::new(),

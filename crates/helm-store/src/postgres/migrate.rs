@@ -21,7 +21,7 @@ pub struct Migration {
 }
 
 /// All steps that this program knows.
-pub const ALL: [Migration; 7] = [
+pub const ALL: [Migration; 8] = [
     Migration { version: 1, name: "log", sql: include_str!("../../../../migrations/postgres/0001_log.sql") },
     Migration {
         version: 2,
@@ -52,6 +52,11 @@ pub const ALL: [Migration; 7] = [
         version: 7,
         name: "once",
         sql: include_str!("../../../../migrations/postgres/0007_once.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "keys",
+        sql: include_str!("../../../../migrations/postgres/0008_keys.sql"),
     },
 ];
 

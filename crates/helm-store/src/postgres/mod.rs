@@ -92,11 +92,6 @@ impl PgEngine {
         Self { instance, shared: Arc::new(shared) }
     }
 
-    /// How it is reached.
-    pub fn options(&self) -> &PgOptions {
-        &self.shared.options
-    }
-
     /// All helmds that share the database, by number.
     pub async fn registered(&self) -> Result<Vec<Registered>, EngineError> {
         register::registered(&self.shared).await
@@ -107,15 +102,15 @@ impl PgEngine {
         register::others(&self.shared, self.instance).await
     }
 
-    /// Closed partitions of an instance that [`LogEngine::finish`] has not been called for.
-    pub async fn unfinished(&self, instance: Instance) -> Result<Vec<PartitionId>, EngineError> {
-        state::unfinished(&self.shared, instance).await
-    }
-
     /// Version of the server, as `150018`.
     pub async fn server_version(&self) -> Result<i32, EngineError> {
         self.shared.version().await
     }
+}
+
+/// "PostgreSQL 15.18", of a [`PgEngine::server_version`].
+pub fn version_in_words(number: i32) -> String {
+    format!("PostgreSQL {}.{}", number / 10_000, number % 10_000)
 }
 
 impl Shared {
@@ -244,6 +239,10 @@ impl LogEngine for PgEngine {
 
     fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
         Box::pin(commit::try_out(&self.shared, commit))
+    }
+
+    fn unfinished(&self, instance: Instance) -> Answer<'_, Vec<PartitionId>> {
+        Box::pin(state::unfinished(&self.shared, instance))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {

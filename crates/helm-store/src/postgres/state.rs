@@ -263,16 +263,19 @@ pub(super) async fn finish(shared: &Shared, partition: PartitionId) -> Result<()
     let what = format!("indexing partition {partition}");
     let fault = |e| shared.fault(&what, e);
     let mut connection = shared.options.worker().await?;
+    let counts = read::counts(shared, partition, i64::MIN, i64::MAX).await?;
+    sqlx::query(
+        "INSERT INTO packed_counts SELECT id, $2::bytea FROM partition WHERE id = $1 AND closed IS NOT NULL ON CONFLICT DO NOTHING",
+    )
+    .bind(key(partition))
+    .bind(Packed::of(&counts).bytes())
+    .execute(&mut connection)
+    .await
+    .map_err(fault)?;
+    // Last of what must be: by it a finished partition is known.
     sqlx::query("SELECT helm_finish_partition($1, $2)")
         .bind(key(partition))
         .bind(shared.options.trigrams())
-        .execute(&mut connection)
-        .await
-        .map_err(fault)?;
-    let counts = read::counts(shared, partition, i64::MIN, i64::MAX).await?;
-    sqlx::query("INSERT INTO packed_counts (partition, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(key(partition))
-        .bind(Packed::of(&counts).bytes())
         .execute(&mut connection)
         .await
         .map_err(fault)?;

@@ -8,14 +8,11 @@ use super::{Reason, Removal};
 use crate::chain::Head;
 use crate::commit::Once;
 use crate::engine::{EngineError, LogEngine};
-use crate::entry::{Entry, Level, NewEntry, Source};
+use crate::entry::{Entry, HELM, Level, NewEntry, Source};
 use crate::id::{Instance, PartitionId};
 use crate::once::OWN;
 use crate::partition::{Class, Partition, Seal};
 use crate::writer::{Append, AppendError, Health, WriterHandle};
-
-/// Whose entries the records are.
-const HELM: &str = "helm";
 
 /// What is on record of a partition that was taken away: the context of an entry of the service `helm`, under `removed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

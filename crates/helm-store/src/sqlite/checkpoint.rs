@@ -67,8 +67,8 @@ pub(super) async fn run(writer: Arc<Mutex<Writer>>) {
                 tracing::warn!(%error, "the write-ahead log could not be moved; this is tried again");
             }
         }
+        writer.backlog().moved();
     }
-    writer.backlog().moved();
 }
 
 /// While commits go on. Returns the connection, for the next time.

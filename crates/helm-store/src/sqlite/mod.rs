@@ -177,7 +177,9 @@ impl SqliteEngine {
         }
         let former = self.writer(&new.class);
         let Some(former) = former else {
-            let writer = Writer::begin(&self.log, new, None).await?;
+            let path = self.log.join(files::segment_name(new.id.number, &new.class));
+            let begun = Writer::begin(&self.log, new, None).await;
+            let writer = self.damage.note(&path, begun).await?;
             self.put(writer.segment());
             let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
             writers.insert(new.class.clone(), Arc::new(tokio::sync::Mutex::new(writer)));
@@ -196,7 +198,8 @@ impl SqliteEngine {
                 new.id
             )));
         };
-        if writer.state().await?.head != new.before {
+        let state = writer.state().await;
+        if self.damage.note(&writer.segment().path, state).await?.head != new.before {
             return Err(stale(format!(
                 "partition {} does not begin where the chain of class `{}` ends",
                 new.id, new.class.0
@@ -209,17 +212,23 @@ impl SqliteEngine {
         self.put(next.segment());
         std::mem::swap(&mut *writer, &mut next);
         drop(writer);
-        next.seal(seal).await
+        self.end_of(next, seal).await
     }
 
     /// The new partition is there; a call that failed or was given up may have left the former one open.
     async fn seal_again(&self, seal: Option<(PartitionId, Seal)>) -> Result<(), EngineError> {
         match seal.and_then(|(id, seal)| Some((self.segment(id)?, seal))) {
             Some((former, seal)) if former.with(|record| record.seal.is_none()) => {
-                Writer::of(former).seal(seal).await
+                self.end_of(Writer::of(former), seal).await
             }
             _ => Ok(()),
         }
+    }
+
+    async fn end_of(&self, writer: Writer, seal: Seal) -> Result<(), EngineError> {
+        let path = writer.segment().path.clone();
+        let sealed = writer.seal(seal).await;
+        self.damage.note(&path, sealed).await
     }
 
     async fn carry_out(&self, commit: &Commit) -> Result<(), EngineError> {
@@ -242,7 +251,9 @@ impl SqliteEngine {
         let Some(writer) = self.writer(&commit.class) else {
             return Err(stale(format!("the class `{}` has no open partition", commit.class.0)));
         };
-        writer.lock().await.try_out(commit).await
+        let mut writer = writer.lock().await;
+        let answer = writer.try_out(commit).await;
+        self.damage.note(&writer.segment().path, answer).await
     }
 
     async fn take_away(&self, partition: PartitionId) -> Result<(), EngineError> {
@@ -322,6 +333,15 @@ impl LogEngine for SqliteEngine {
 
     fn try_out<'a>(&'a self, commit: &'a Commit) -> Answer<'a, ()> {
         Box::pin(self.attempt(commit))
+    }
+
+    fn unfinished(&self, instance: Instance) -> Answer<'_, Vec<PartitionId>> {
+        let waits = |segment: &Arc<Segment>| {
+            let id = segment.with(|record| record.seal.map(|_| record.id));
+            id.filter(|id| id.instance == instance && !segment.is_finished())
+        };
+        let waiting = self.all().iter().filter_map(waits).collect();
+        Box::pin(std::future::ready(Ok(waiting)))
     }
 
     fn finish(&self, partition: PartitionId) -> Answer<'_, ()> {

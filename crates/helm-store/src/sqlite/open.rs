@@ -206,7 +206,8 @@ impl Opening {
         }
         let of_class = self.classes.entry(loaded.record.class.clone()).or_insert_with(OfClass::new);
         // Finished is what is read-only: the indexes come before that.
-        let read_only = std::fs::metadata(&path).is_ok_and(|m| m.permissions().readonly());
+        let looked = path.clone();
+        let read_only = files::off(move || files::is_read_only(&looked)).await?;
         let segment = Segment::new(path, loaded.record, loaded.finished && read_only);
         let (former, torn, head) = (loaded.former, loaded.torn, loaded.head);
         of_class.segments.push(Known { segment, former, torn, head });

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 pub use numbers::{Brought, history, numbers};
 
 use crate::chain::{Chain, Head};
-use crate::commit::{ClassState, Commit, CountKey};
-use crate::counts::minute_of;
+use crate::commit::{ClassState, Commit};
 use crate::engine::{EngineError, LogEngine};
-use crate::entry::{Entry, flag};
+use crate::entry::Entry;
 use crate::id::{Instance, PartitionId};
 use crate::partition::{Class, Contents, Partition, Seal};
+use crate::writer::ledger::count;
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -188,20 +188,15 @@ impl Work<'_> {
         arrived: i64,
         contents: Contents,
     ) -> Commit {
-        let mut counts = BTreeMap::new();
-        for entry in entries.iter().filter(|entry| entry.body.flags & flag::TWIN == 0) {
-            let (minute, service) = (minute_of(entry.body.at), entry.body.service.clone());
-            *counts.entry(CountKey { minute, service, level: entry.body.level }).or_insert(0) += 1;
-        }
         Commit {
             class: class.clone(),
             partition,
             number: self.numbers.get(class).copied().unwrap_or(0) + 1,
+            counts: count(&entries),
             entries,
             head,
             arrived,
             contents,
-            counts,
             cursors: BTreeMap::new(),
             senders: BTreeMap::new(),
             keys: Vec::new(),

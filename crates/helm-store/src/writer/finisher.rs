@@ -1,5 +1,6 @@
 //! Finishes sealed partitions behind the task that writes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +20,17 @@ pub(super) struct Finisher {
 }
 
 impl Finisher {
-    /// Ends with the writer that sends, or at once when it is told to: what is cut short is finished after the next start.
-    pub(super) async fn run(self, mut sealed: mpsc::Receiver<PartitionId>, stop: CancellationToken) {
+    /// Does all that there is to do, at each word that something was sealed, and at the first one: what the process before left, or somebody who
+    /// brought partitions over. Ends with the writer that sends, or at once when it is told to: what is cut short is finished after the next start.
+    pub(super) async fn run(self, mut sealed: mpsc::Receiver<()>, stop: CancellationToken) {
         let work = async {
-            while let Some(id) = sealed.recv().await {
-                self.finish(id).await;
+            let mut given_up = HashSet::new();
+            while let Some(()) = sealed.recv().await {
+                for id in self.unfinished().await {
+                    if !given_up.contains(&id) && !self.finish(id).await {
+                        given_up.insert(id);
+                    }
+                }
             }
         };
         tokio::select! {
@@ -33,22 +40,38 @@ impl Finisher {
         }
     }
 
-    async fn finish(&self, id: PartitionId) {
+    async fn unfinished(&self) -> Vec<PartitionId> {
+        loop {
+            match self.engine.unfinished(self.engine.instance()).await {
+                Ok(all) => return all,
+                Err(error) if error.passes() => self.pause().await,
+                Err(error) => {
+                    tracing::warn!(%error, "which closed partitions of the log have no indexes is not known; it is asked again when the next one is closed");
+                    return Vec::new();
+                }
+            }
+        }
+    }
+
+    /// `false`: it cannot be finished.
+    async fn finish(&self, id: PartitionId) -> bool {
         loop {
             match self.engine.finish(id).await {
                 Ok(()) => {
                     let disk = self.engine.disk(id).await.unwrap_or(0);
                     self.live.finished(id, disk);
-                    return;
+                    return true;
                 }
-                Err(error) if error.passes() => {
-                    tokio::time::sleep_until(Instant::now() + self.retry).await;
-                }
+                Err(error) if error.passes() => self.pause().await,
                 Err(error) => {
                     tracing::warn!(partition = %id, %error, "a closed partition of the log got no indexes; searches in it are slower");
-                    return;
+                    return false;
                 }
             }
         }
+    }
+
+    async fn pause(&self) {
+        tokio::time::sleep_until(Instant::now() + self.retry).await;
     }
 }

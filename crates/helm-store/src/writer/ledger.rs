@@ -296,6 +296,8 @@ struct Draft<'a> {
     entries: Vec<Entry>,
     cursors: BTreeMap<String, Position>,
     senders: BTreeMap<String, Numbers>,
+    /// How many of them the book does not have.
+    new_senders: usize,
     keys: BTreeSet<String>,
     queue: Option<u64>,
     writes: bool,
@@ -311,6 +313,7 @@ impl<'a> Draft<'a> {
             entries: Vec::new(),
             cursors: BTreeMap::new(),
             senders: BTreeMap::new(),
+            new_senders: 0,
             keys: BTreeSet::new(),
             queue: None,
             writes: false,
@@ -336,7 +339,7 @@ impl<'a> Draft<'a> {
                 Some(Err(AppendError::Below { number: *number }))
             }
             (Seen::No, Once::Sequence { sender, .. }) => {
-                let many = self.book.senders.len() + self.senders.len() >= SENDERS;
+                let many = self.book.senders.len() + self.new_senders >= SENDERS;
                 (many && self.numbers(sender).is_none())
                     .then_some(Err(AppendError::Senders { most: SENDERS }))
             }
@@ -383,6 +386,7 @@ impl<'a> Draft<'a> {
                 None => {
                     let mut numbers = self.book.senders.get(&sender).copied();
                     let first = Numbers::first(number, now);
+                    self.new_senders += usize::from(numbers.is_none());
                     numbers.iter_mut().for_each(|numbers| numbers.add(number, now));
                     self.senders.insert(sender, numbers.unwrap_or(first));
                 }
@@ -440,7 +444,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Twins are not counted (see [`crate::counts`]).
-pub(super) fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
+pub(crate) fn count(entries: &[Entry]) -> BTreeMap<CountKey, u64> {
     let mut counts: HashMap<(i64, &str, crate::entry::Level), u64> = HashMap::new();
     for entry in entries.iter().filter(|entry| entry.body.flags & flag::TWIN == 0) {
         *counts.entry((minute_of(entry.body.at), &entry.body.service, entry.body.level)).or_default() += 1;

@@ -224,3 +224,20 @@ fn more_keys_than_fit_come_again_and_helms_own_are_taken_in_any_case() {
     assert!(answers[1].as_ref().is_ok_and(|kept| !kept.duplicate));
     assert!(answers[2].as_ref().is_ok_and(|kept| kept.duplicate), "{:?}", answers[2]);
 }
+
+#[test]
+fn a_sender_that_is_known_takes_no_place_of_a_new_one() {
+    let named = |sender: &str, number| {
+        let once = Once::Sequence { sender: sender.into(), number };
+        Append { once: Some(once), ..append(&[]) }
+    };
+    let mut ledger = ledger();
+    let all = SENDERS - 1;
+    run(&mut ledger, (0..all).map(|n| named(&n.to_string(), 1)).collect(), 5);
+    // All of them send again in the transaction that the last new one comes in.
+    let again = (0..all).map(|n| named(&n.to_string(), 2));
+    let (_, answers) = run(&mut ledger, again.chain([named("new", 1), named("beyond", 1)]).collect(), 6);
+    let refused: Vec<usize> = (0..answers.len()).filter(|n| answers[*n].is_err()).collect();
+    assert_eq!(refused, [all + 1]);
+    assert_eq!(answers[all + 1], Err(AppendError::Senders { most: SENDERS }));
+}

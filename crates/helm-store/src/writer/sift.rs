@@ -9,14 +9,12 @@ use std::collections::{BTreeMap, HashSet};
 use crate::chain::Chain;
 use crate::commit::Commit;
 use crate::engine::{EngineError, LogEngine};
-use crate::entry::{Entry, Level, NewEntry, Source};
+use crate::entry::{Entry, HELM, Level, NewEntry, Source};
 use crate::id::EntryId;
 use crate::partition::{Class, Contents};
 use crate::writer::ledger::{Ledger, count};
 use crate::writer::{AppendError, Receipt, Refusal};
 
-/// Whose entries the records are.
-const HELM: &str = "helm";
 /// Of what was refused, so many characters are put on record.
 const SHOWN: usize = 4096;
 
@@ -31,7 +29,7 @@ pub(super) enum Sifted {
     Poison(BTreeMap<EntryId, String>),
 }
 
-/// Looks for the entries of `commit` that the database does not take. An error that passes breaks it off.
+/// Looks for the entries of `commit` that the database does not take. An error that is about no entry breaks it off.
 pub(super) async fn sift(
     engine: &dyn LogEngine,
     commit: &Commit,
@@ -75,8 +73,21 @@ async fn attempt(
     let part = Commit { entries: entries.to_vec(), counts: count(entries), ..commit.clone_without_entries() };
     match engine.try_out(&part).await {
         Ok(()) => Ok(None),
-        Err(error) if error.passes() => Err(error),
-        Err(error) => Ok(Some(error.to_string())),
+        Err(error) if may_be_the_entry(&error) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error can be about what an entry holds. A file that turned bad refuses the entries that would come to lie there, whatever they are.
+fn may_be_the_entry(error: &EngineError) -> bool {
+    match error {
+        EngineError::Denied(_) | EngineError::Other { .. } => true,
+        EngineError::Away(_)
+        | EngineError::Full(_)
+        | EngineError::NotNext { .. }
+        | EngineError::Newer { .. }
+        | EngineError::Damaged(_)
+        | EngineError::Stale(_) => false,
     }
 }
 

@@ -22,9 +22,6 @@ use crate::id::PartitionId;
 use crate::live::Live;
 use crate::partition::{Class, Partition, Seal};
 
-/// Sealed partitions that may wait for their indexes.
-const FINISHING: usize = 256;
-
 pub(super) async fn run(
     engine: Arc<dyn LogEngine>,
     options: WriterOptions,
@@ -33,7 +30,7 @@ pub(super) async fn run(
     health: watch::Sender<Health>,
     live: Arc<Live>,
 ) {
-    let (sealed, finishing) = mpsc::channel(FINISHING);
+    let (sealed, finishing) = mpsc::channel(1);
     let finisher = Finisher { engine: engine.clone(), live: live.clone(), retry: options.retry.1 };
     let ledger = Ledger::load(engine.instance(), options.roll, Vec::new(), &[]);
     let writer = Task { engine, options, stop: stop.clone(), health, live, ledger, current: false, sealed };
@@ -49,7 +46,8 @@ struct Task {
     ledger: Ledger,
     /// Whether the ledger is known to be what the database has.
     current: bool,
-    sealed: mpsc::Sender<PartitionId>,
+    /// Says that there may be something to finish; one word that waits is as good as many.
+    sealed: mpsc::Sender<()>,
 }
 
 /// What became of a transaction.
@@ -66,7 +64,8 @@ enum Outcome {
 impl Task {
     async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         // Readers want to see what is there before somebody appends.
-        let _ = self.refresh(true).await;
+        let _ = self.refresh().await;
+        let _ = self.sealed.try_send(());
         loop {
             let ask = tokio::select! {
                 biased;
@@ -109,10 +108,10 @@ impl Task {
             self.write(&class, group).await;
         }
         match other {
-            Some(Ask::Cursor(service, answer)) if self.refresh(false).await.is_ok() => {
+            Some(Ask::Cursor(service, answer)) if self.refresh().await.is_ok() => {
                 let _ = answer.send(self.ledger.cursor(&service));
             }
-            Some(Ask::Queue(answer)) if self.refresh(false).await.is_ok() => {
+            Some(Ask::Queue(answer)) if self.refresh().await.is_ok() => {
                 let _ = answer.send(self.ledger.queue());
             }
             Some(Ask::Roll(class, answer)) => {
@@ -125,7 +124,7 @@ impl Task {
 
     /// Writes the appends of one class, in as many transactions as it takes.
     async fn write(&mut self, class: &Class, group: Vec<Pending>) {
-        let ready = self.refresh(false).await;
+        let ready = self.refresh().await;
         let mut bytes = 0;
         let mut appends: VecDeque<Append> = VecDeque::with_capacity(group.len());
         let mut waiting = VecDeque::with_capacity(group.len());
@@ -151,7 +150,7 @@ impl Task {
                         let _ = answer.send(result);
                     }
                     if !self.current {
-                        fault = self.refresh(false).await.err();
+                        fault = self.refresh().await.err();
                     }
                 }
             }
@@ -270,9 +269,8 @@ impl Task {
             }
         }
         self.well();
-        if let Some((id, _)) = seal {
-            // Full: it is finished at the next start; until then it is merely slower.
-            let _ = self.sealed.try_send(id);
+        if seal.is_some() {
+            let _ = self.sealed.try_send(());
         }
         self.live.opened(new.clone(), seal);
         self.ledger.opened(new);
@@ -280,7 +278,7 @@ impl Task {
     }
 
     async fn roll(&mut self, class: &Class) -> Result<bool, AppendError> {
-        self.refresh(false).await?;
+        self.refresh().await?;
         match self.ledger.roll(class, (self.options.clock)()) {
             Some((new, seal)) => self.open(new, seal).await.map(|()| true),
             None => Ok(false),
@@ -288,10 +286,10 @@ impl Task {
     }
 
     /// Reads what the database has, if that is not known: nothing can go on without.
-    async fn refresh(&mut self, first: bool) -> Result<(), AppendError> {
+    async fn refresh(&mut self) -> Result<(), AppendError> {
         let mut pause = self.options.retry.0;
         while !self.current {
-            match self.load(first).await {
+            match self.load().await {
                 Ok(()) => {
                     self.current = true;
                     self.well();
@@ -306,7 +304,7 @@ impl Task {
         Ok(())
     }
 
-    async fn load(&mut self, first: bool) -> Result<(), EngineError> {
+    async fn load(&mut self) -> Result<(), EngineError> {
         let classes = self.engine.classes().await?;
         let partitions = self.engine.partitions().await?;
         let ledger = Ledger::load(self.engine.instance(), self.options.roll, classes, &partitions);
@@ -315,24 +313,9 @@ impl Task {
             let counts = self.engine.counts(partition.id, i64::MIN, i64::MAX).await?;
             open.push((partition.id, Minutes::of(&counts)));
         }
-        if first {
-            self.unfinished(&partitions);
-        }
         self.ledger = ledger;
         self.live.replace(partitions, open);
         Ok(())
-    }
-
-    /// The process before may have ended before it finished the last partitions that it sealed.
-    fn unfinished(&self, partitions: &[Partition]) {
-        let own = |p: &&Partition| p.id.instance == self.engine.instance() && p.seal.is_some();
-        let mut sealed: Vec<&Partition> = partitions.iter().filter(own).collect();
-        sealed.sort_by(|a, b| (&a.class, b.id).cmp(&(&b.class, a.id)));
-        for of_class in sealed.chunk_by(|a, b| a.class == b.class) {
-            for partition in of_class.iter().take(2) {
-                let _ = self.sealed.try_send(partition.id);
-            }
-        }
     }
 
     fn well(&self) {

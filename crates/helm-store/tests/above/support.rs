@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) half: bool,
     /// Entries whose message holds this are refused.
     pub(crate) poison: Option<&'static str>,
+    /// Where entries whose message holds this would come to lie, the file is damaged.
+    pub(crate) damaged: Option<&'static str>,
     pub(crate) commits: usize,
     pub(crate) scans: usize,
     /// Partitions that were read from their beginning to their end.
@@ -55,8 +57,14 @@ pub(crate) struct World {
 
 impl World {
     fn takes(&self, entries: &[Entry]) -> Result<(), EngineError> {
-        let bad = |entry: &Entry| self.poison.is_some_and(|poison| entry.body.message.starts_with(poison));
-        if entries.iter().any(bad) { Err(refused()) } else { Ok(()) }
+        let among = |words: Option<&str>| {
+            words.is_some_and(|words| entries.iter().any(|entry| entry.body.message.starts_with(words)))
+        };
+        match (among(self.damaged), among(self.poison)) {
+            (true, _) => Err(EngineError::Damaged("malformed page".into())),
+            (false, true) => Err(refused()),
+            (false, false) => Ok(()),
+        }
     }
 
     fn is_next(&self, commit: &Commit) -> Result<(), EngineError> {
@@ -209,6 +217,14 @@ impl LogEngine for Memory {
         now(self.write(|world| {
             world.takes(&commit.entries)?;
             world.is_next(commit)
+        }))
+    }
+
+    fn unfinished(&self, instance: Instance) -> Answer<'_, Vec<PartitionId>> {
+        let waits = |p: &&Stored| p.partition.seal.is_some() && !p.finished;
+        now(self.read(|world| {
+            let ids = world.partitions.values().filter(waits).map(|p| p.partition.id);
+            ids.filter(|id| id.instance == instance).collect()
         }))
     }
 

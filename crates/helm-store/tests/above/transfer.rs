@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use helm_store::commit::Position;
 use helm_store::engine::LogEngine;
-use helm_store::transfer::{TransferError, transfer};
+use helm_store::id::Instance;
+use helm_store::metrics::engine::{Batch, MetricEngine, SeriesKey};
+use helm_store::sqlite::SqliteEngine;
+use helm_store::transfer::{Brought, TransferError, history, numbers, transfer};
 use helm_store::verify::{Options, verify};
 use helm_store::writer::Append;
 
@@ -92,4 +95,16 @@ async fn an_altered_source_is_refused() {
     });
     let refused = transfer(&*from, &*to, |_| ()).await.unwrap_err();
     assert!(matches!(refused, TransferError::Chain { place: "in the source", .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_source_whose_numbers_were_put_aside_already_brings_none() {
+    let (had, has) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let from = SqliteEngine::open(had.path(), Instance(7)).await.unwrap();
+    let to = SqliteEngine::open(has.path(), Instance(7)).await.unwrap();
+    let key = SeriesKey { service: "core".into(), metric: "cpu".into(), tags: BTreeMap::new() };
+    to.put(&Batch { series: vec![(1, key.clone())], ..Batch::default() }).await.unwrap();
+    assert_eq!(numbers(&from, &to).await.unwrap(), Brought::default());
+    assert_eq!(history(&from, &to).await.unwrap(), 0);
+    assert_eq!(to.series().await.unwrap(), [(1, key)]);
 }

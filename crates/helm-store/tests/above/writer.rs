@@ -136,6 +136,29 @@ async fn entries_that_are_refused_for_ever_are_put_on_record_and_hold_up_nobody(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_that_is_damaged_makes_no_entry_look_bad() {
+    let engine = Memory::new();
+    let writer = Running::start(&engine, options(100));
+    writer.keep(vec![line("first")]).await;
+    engine.with(|world| world.damaged = Some("here"));
+    let position = Position { segment: 1, offset: 10 };
+    let captured =
+        Append { cursors: vec![("core".into(), position)], ..append(vec![line("before"), line("here")]) };
+    let handle = writer.handle.clone();
+    let captured = tokio::spawn(async move { handle.append(captured).await });
+    let mut health = writer.handle.health();
+    let told = health
+        .wait_for(|health| matches!(health, Health::Stalled { why, .. } if why.contains("malformed page")));
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("it waits, and says why").unwrap();
+    engine.with(|world| world.damaged = None);
+    assert_eq!(captured.await.unwrap().unwrap().refused, []);
+    let messages: Vec<String> = engine.all().into_iter().map(|e| e.body.message).collect();
+    assert_eq!(messages, ["first", "before", "here"]);
+    chain_holds(&engine, &Class::default_class());
+    writer.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_refused_for_ever_is_put_on_record_also_behind_a_lost_connection() {
     for fault in [Fault::AwayBefore, Fault::Full] {
         let engine = Memory::new();
@@ -249,20 +272,23 @@ async fn a_seal_that_failed_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_closed_partition_is_finished_also_after_a_restart() {
+async fn all_closed_partitions_are_finished_also_after_a_restart() {
     let engine = Memory::new();
     let writer = Running::start(&engine, options(2));
-    writer.keep(vec![line("a"), line("b")]).await;
-    writer.keep(vec![line("c")]).await;
+    for n in 0..6 {
+        writer.keep(vec![line(&n.to_string()), line("and")]).await;
+    }
     writer.kill().await;
     engine.with(|world| world.partitions.values_mut().for_each(|p| p.finished = false));
     let writer = Running::start(&engine, options(2));
     assert_eq!(writer.handle.roll(&Class::default_class()).await, Ok(true));
     assert_eq!(writer.handle.roll(&Class::default_class()).await, Ok(false), "an empty one stays");
-    let sealed = |engine: &Memory| engine.with(|w| w.partitions.values().filter(|p| p.finished).count());
-    while sealed(&engine) < 2 {
-        tokio::task::yield_now().await;
-    }
+    let finished = async {
+        while engine.with(|w| w.partitions.values().filter(|p| p.finished).count()) < 6 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), finished).await.expect("all of them");
     writer.end().await;
 }
 

@@ -187,6 +187,18 @@ pub(crate) async fn what_is_old_is_forgotten_behind_a_change_of_partition(databa
     assert_eq!((state.cursors.len(), state.queue), (2, 100), "where capture stands is never forgotten");
 }
 
+/// A key that was forgotten above is kept once more: below it must not stay as old as it was, or the next start would forget it again.
+pub(crate) async fn a_key_that_comes_again_counts_from_then_on(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    for arrived in [START, START + SENDER_AGE] {
+        let mut commit = script.plan(some(1));
+        (commit.arrived, commit.keys) = (arrived, vec!["key".into()]);
+        script.carry_out(commit).await.unwrap();
+        assert_eq!(state(&*engine, "default").await.keys, [("key".to_owned(), arrived)]);
+    }
+}
+
 pub(crate) async fn a_class_without_entries_can_be_gone_on_with(database: &impl Database) {
     let engine = database.open(INSTANCE).await;
     let script = Script::begin(&engine, "audit", 3).await;

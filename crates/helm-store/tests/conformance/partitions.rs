@@ -2,6 +2,7 @@
 
 use helm_store::engine::{Count, EngineError, Scan};
 use helm_store::entry::Level;
+use helm_store::id::Instance;
 use helm_store::packed::Packed;
 use helm_store::partition::{Class, Seal};
 use helm_store::query::{Filter, Order};
@@ -116,6 +117,26 @@ pub(crate) async fn finishing_changes_no_answer(database: &impl Database) {
     engine.finish(sealed.id).await.unwrap();
     assert_eq!(all_rows(&engine, sealed.id).await, written);
     assert_eq!(on_record(&engine).await, [sealed, open]);
+}
+
+pub(crate) async fn what_is_sealed_is_unfinished_until_it_is_finished(database: &impl Database) {
+    let engine = database.open(INSTANCE).await;
+    let mut script = Script::begin(&engine, "default", 0).await;
+    let mut sealed = Vec::new();
+    for number in 1..4 {
+        script.write(some(3)).await;
+        sealed.push(script.roll(number).await.id);
+    }
+    assert_eq!(engine.unfinished(INSTANCE).await.unwrap(), sealed);
+    assert_eq!(engine.unfinished(Instance(INSTANCE.0 + 1)).await.unwrap(), []);
+    engine.finish(sealed.remove(1)).await.unwrap();
+    assert_eq!(engine.unfinished(INSTANCE).await.unwrap(), sealed);
+    drop((engine, script));
+    let engine = database.open(INSTANCE).await;
+    for id in &sealed {
+        engine.finish(*id).await.unwrap();
+    }
+    assert_eq!(engine.unfinished(INSTANCE).await.unwrap(), []);
 }
 
 pub(crate) async fn only_sealed_partitions_are_taken_away(database: &impl Database) {

@@ -168,3 +168,20 @@ async fn what_stands_in_the_way_is_said_with_what_to_do() {
     let right = PgOptions::parse(&at(right, port, &database.database)).unwrap();
     PgEngine::open(right, registration(INSTANCE)).await.expect("with all of it right, it opens");
 }
+
+#[tokio::test]
+async fn a_partition_whose_counts_were_not_packed_is_not_finished() {
+    let database = fresh().await;
+    let engine: Arc<dyn LogEngine> = Arc::new(engine(&database, INSTANCE).await);
+    let mut script = Script::begin(&engine, "default", 0).await;
+    script.write(some(5)).await;
+    let sealed = script.roll(1).await.id;
+    let mut own = database.connection().await;
+    execute(&mut own, "ALTER TABLE packed_counts ADD CONSTRAINT none_fits CHECK (false)").await;
+    engine.finish(sealed).await.unwrap_err();
+    assert_eq!(engine.unfinished(INSTANCE).await.unwrap(), [sealed]);
+    execute(&mut own, "ALTER TABLE packed_counts DROP CONSTRAINT none_fits").await;
+    engine.finish(sealed).await.unwrap();
+    assert!(engine.packed(sealed).await.unwrap().is_some());
+    assert_eq!(engine.unfinished(INSTANCE).await.unwrap(), []);
+}

@@ -10,8 +10,8 @@ use helm_store::postgres::{PgEngine, harden};
 use helm_store::protection::Protection;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::conformance::INSTANCE;
 use crate::conformance::script::{Script, all_rows, entry, some};
+use crate::conformance::{INSTANCE, commits};
 use crate::support::cluster::{Fresh, execute, shared};
 use crate::{engine, fresh};
 
@@ -143,6 +143,13 @@ async fn a_database_in_use_can_be_hardened_and_hardened_again() {
         let one = PgEngine::open(database.options(), crate::registration(INSTANCE)).await.unwrap();
         assert!(matches!(one.protection().await.unwrap(), Protection::RolesAndTriggers { .. }));
     }
+}
+
+#[tokio::test]
+async fn with_two_roles_the_writer_may_still_do_all_that_it_must() {
+    let database = fresh().await;
+    harden(&database.options_as("postgres"), &database.user).await.unwrap();
+    commits::a_key_that_comes_again_counts_from_then_on(&database).await;
 }
 
 /// What retention writes before it takes a partition away.

@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use helm_store::engine::{EngineError, LogEngine, Scan};
 use helm_store::history::{EventFilter, EventRow, HistoryEngine};
+use helm_store::partition::Seal;
 use helm_store::query::{Filter, Order};
 use helm_store::sqlite::SqliteEngine;
 
 use crate::conformance::INSTANCE;
-use crate::conformance::script::{Script, all_rows, ids, some};
+use crate::conformance::script::{Script, all_rows, ids, partition, some};
 
 async fn open(dir: &Path) -> (Arc<SqliteEngine>, Arc<dyn LogEngine>) {
     let engine = Arc::new(SqliteEngine::open(dir, INSTANCE).await.unwrap());
@@ -67,6 +69,29 @@ async fn an_open_partition_that_turns_bad_is_told_and_left_behind() {
     again.let_go();
     let (last, _) = open(dir.path()).await;
     assert_eq!((last.lost().len(), last.notes().len()), (0, 0), "{:?}{:?}", last.lost(), last.notes());
+}
+
+#[tokio::test]
+async fn whoever_meets_the_damage_first_tells_of_it() {
+    for rolls in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, engine) = open(dir.path()).await;
+        let mut script = Script::begin(&engine, "default", 0).await;
+        script.write(some(5)).await;
+        engine.close().await.unwrap();
+        let (store, engine) = open(dir.path()).await;
+        spoil(&dir.path().join("log/00000000-default.db"));
+        let error = if rolls {
+            let next = partition(&engine, "default", 1, script.head);
+            let seal = Seal { closed: next.opened, head: script.head };
+            engine.open_partition(&next, Some((script.open.id, seal))).await.unwrap_err()
+        } else {
+            engine.try_out(&script.plan(some(1))).await.unwrap_err()
+        };
+        assert!(matches!(error, EngineError::Damaged(_)), "{error}");
+        let told = tokio::time::timeout(Duration::from_secs(30), store.damaged()).await;
+        assert!(told.is_ok_and(|why| why.contains("00000000-default.db")), "rolls: {rolls}");
+    }
 }
 
 #[tokio::test]

@@ -127,8 +127,11 @@ fn list_words(model: &Model) -> String {
 }
 
 fn alerts(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
-    let away =
-        model.away.map(|since| status::away((model.now - since).max(0).unsigned_abs() / 1_000_000_000));
+    let seconds = |since: i64| (model.now - since).max(0).unsigned_abs() / 1_000_000_000;
+    let gone = match &model.lost {
+        Some(why) => Some(format!("No more news: {why}. This is how they were; q leaves.")),
+        None => model.away.map(|since| status::away(seconds(since))),
+    };
     let hold = Some(status::HELD.to_owned()).filter(|_| model.fleet.hold);
     let all = &model.helmd.alerts;
     let more = all.len().saturating_sub(MOST_ALERTS);
@@ -136,7 +139,7 @@ fn alerts(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
         let more = if nth + 1 == MOST_ALERTS && more > 0 { format!("({more} more) ") } else { String::new() };
         format!("{more}{}", warning(alert))
     });
-    for (row, line) in (0..).zip(away.into_iter().chain(hold).chain(words)) {
+    for (row, line) in (0..).zip(gone.into_iter().chain(hold).chain(words)) {
         put(buffer, area, row, &Line::styled(line, theme.of(Tone::Warn)));
     }
 }

@@ -10,6 +10,7 @@ use helm_proto::reason;
 use helm_proto::v1::{AppendRequest, AppendResponse, NewLogEntry, Rejected};
 use helm_store::commit::Once;
 use helm_store::entry::{NewEntry, Source, flag};
+use helm_store::heavy::heavy;
 use helm_store::partition::Class;
 use helm_store::writer::{APPEND_ROWS, Append, AppendError};
 use tonic::Status;
@@ -21,8 +22,6 @@ use crate::rpc::Api;
 use crate::store::append::NotKept;
 use crate::store::entry;
 
-/// Bytes from which a batch takes some milliseconds of a processor.
-const LONG: usize = 256 << 10;
 /// Longest name of a sender, and longest key.
 const ONCE: usize = 200;
 
@@ -45,10 +44,7 @@ pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendRe
     let mut answer = AppendResponse::default();
     let bytes: usize = request.entries.iter().map(|entry| entry.message.len() + entry.context.len()).sum();
     // Of a large batch every text is looked at: others are to be answered meanwhile.
-    let parts = match bytes > LONG {
-        true => tokio::task::block_in_place(|| judge(api, request, &mut answer)),
-        false => judge(api, request, &mut answer),
-    };
+    let parts = heavy(bytes, || judge(api, request, &mut answer));
     let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, Vec::new());
     for (class, part) in parts {
         let (entries, indexes) = (part.entries, part.indexes);

@@ -18,6 +18,7 @@ use helm_proto::v1::{
     LogHistogramResponse, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest, SearchLogsResponse,
     VerifyLogsRequest, VerifyLogsResponse,
 };
+use helm_store::counts::MINUTE;
 use helm_store::entry::Entry;
 use helm_store::id::{EntryId, Instance};
 use helm_store::postgres::Registered;
@@ -43,7 +44,6 @@ const OFFSET: u32 = 10_000;
 const AROUND: u32 = 1000;
 /// Most steps of a histogram; shortest step.
 const STEPS: i64 = 10_000;
-const MINUTE: i64 = 60_000_000_000;
 /// Most anchors of a proof.
 const ANCHORS: usize = 1000;
 /// How long a page may take; beyond it is short, and its cursor goes on.
