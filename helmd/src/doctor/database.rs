@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use helm_core::doctor::{Daemon, Database, DatabaseSettings, Finding, Id, Refused};
+use helm_core::doctor::{
+    Daemon, Database, DatabasePlace, DatabaseSettings, Finding, Id, Refused, with_percent_signs,
+};
 use helm_store::engine::EngineError;
 use helm_store::postgres::PgOptions;
 use helm_store::postgres::setup::{self, Closed};
@@ -47,19 +49,27 @@ fn log(scene: &Scene) -> Option<Finding> {
 fn settings(conf: &str) -> DatabaseSettings {
     let text = connection_string(conf);
     let unreadable = text.and_then(|text| PgOptions::parse(text).err()).map(|e| e.to_string());
+    let place = text.and_then(|text| PgOptions::parse(&with_percent_signs(text)).ok());
+    let sections = ["database", "database_credentials"];
     DatabaseSettings {
-        mentioned: ["database", "database_credentials"]
-            .iter()
-            .any(|section| !ini::settings(conf, section).is_empty()),
+        mentioned: sections.iter().any(|section| !ini::settings(conf, section).is_empty()),
         connection_string: text.map(str::to_owned),
         unreadable,
+        place: place.as_ref().map(place_of),
+    }
+}
+
+fn place_of(options: &PgOptions) -> DatabasePlace {
+    DatabasePlace {
+        host: options.host(),
+        port: options.port(),
+        database: options.database().to_owned(),
+        user: options.user().to_owned(),
     }
 }
 
 async fn postgres(options: &PgOptions) -> Database {
-    let address = Place::Postgres(Box::new(options.clone())).describe();
     let host = options.host();
-    let here = host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host.as_str());
     let (mut refused, mut unprotected) = (None, false);
     if let Err((closed, said)) = setup::knock(options).await {
         refused = Some((kind(closed), said));
@@ -73,7 +83,13 @@ async fn postgres(options: &PgOptions) -> Database {
             Err(error) => refused = Some((kind_of(&error), in_words(&error))),
         }
     }
-    Database { address, here, refused, unprotected }
+    Database {
+        address: Place::Postgres(Box::new(options.clone())).describe(),
+        place: Some(place_of(options)),
+        here: host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host.as_str()),
+        refused,
+        unprotected,
+    }
 }
 
 fn kind(closed: Closed) -> Refused {
@@ -110,5 +126,5 @@ async fn sqlite(scene: &Scene) -> Option<Database> {
         Ok(protection) => (None, protection.word() == "broken"),
         Err(error) => (Some((kind_of(&error), in_words(&error))), false),
     };
-    Some(Database { address, here: true, refused, unprotected })
+    Some(Database { address, place: None, here: true, refused, unprotected })
 }

@@ -1,7 +1,10 @@
 //! helmd itself.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
 
+use harness::home::Said;
 use harness::procs::Process;
 use rustix::process::Signal;
 
@@ -62,4 +65,36 @@ fn a_socket_that_nobody_listens_at() {
     assert_eq!(weight(&warning), "warning");
     shows(&warning, "instance/run/helmd.sock");
     heals(&home, &warning);
+}
+
+#[test]
+fn no_program_to_keep_services_with() {
+    let home = site();
+    let bins = home.path("programs");
+    fs::create_dir(&bins).unwrap();
+    for name in ["helmctl", "helmd"] {
+        fs::copy(harness::bins::bin(name), bins.join(name)).unwrap();
+    }
+    let asked = home.helmctl(&["doctor", "--json"]);
+    let mut alone = Command::new(bins.join("helmctl"));
+    alone.args(asked.get_args()).env("XDG_CONFIG_HOME", home.path("config"));
+    let said = Said::of(&alone.output().unwrap()).code(1);
+    let fault = said.json()["findings"][0].clone();
+    assert_eq!(fault["id"], "keeper-missing", "{}", said.out);
+    shows(&fault, "programs/helm-shim");
+}
+
+#[test]
+fn a_log_that_helmd_does_not_write() {
+    let home = site();
+    let first = home.spawn_helmd();
+    home.answers();
+    // Another home's helmd has the store of this one.
+    let other = site();
+    fs::create_dir_all(other.path("instance")).unwrap();
+    symlink(home.path("instance/store"), other.path("instance/store")).unwrap();
+    other.ctl(&["daemon", "start"]).code(0);
+    let fault = only(&other, "log-not-written");
+    shows(&fault, &format!("process {}", first.pid()));
+    drop(first);
 }

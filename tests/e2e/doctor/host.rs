@@ -1,14 +1,13 @@
 //! Ports, disks, the clock; and what hangs.
 
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use harness::small::Small;
 use serde_json::json;
 
-use super::site::{site, site_with};
+use super::site::{STRANGER, give, site, site_with};
 use super::{evidence, found, mend, mended, only, shows};
 
 #[test]
@@ -38,7 +37,7 @@ fn a_port_that_is_for_root_alone() {
         services["nexus"]["port"] = json!(443);
         services["nexus"]["url"] = json!("https://127.0.0.1:443");
     });
-    let user = 64_996;
+    let user = STRANGER;
     give(home.dir(), user);
     // Whose port 443 is, is the test's own affair in a network of its own.
     let inner = home.helmctl(&["doctor", "--json"]);
@@ -54,17 +53,6 @@ fn a_port_that_is_for_root_alone() {
     );
     shows(&fault, &format!("{user} may bind ports from 1024 on"));
     assert!(mend(&fault).contains("net.ipv4.ip_unprivileged_port_start=443"), "{fault:#}");
-}
-
-fn give(path: &std::path::Path, user: u32) {
-    chown(path, Some(user), Some(user)).unwrap();
-    for entry in fs::read_dir(path).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() { give(&path, user) } else { chown(&path, Some(user), Some(user)).unwrap() }
-    }
 }
 
 #[test]

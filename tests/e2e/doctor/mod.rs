@@ -13,6 +13,7 @@ mod site;
 mod systemd;
 
 use harness::home::{Home, Said};
+use helm_core::doctor::Id;
 use serde_json::Value;
 
 /// Everything that is found.
@@ -78,4 +79,14 @@ fn heals(home: &Home, finding: &Value) {
     mended(home, finding);
     let left = found(home);
     assert!(left.is_empty(), "after `{}`: {left:#?}", mend(finding));
+}
+
+#[test]
+fn every_kind_of_finding_is_prepared_here() {
+    let dir = harness::bins::root().join("tests/e2e/doctor");
+    let files = std::fs::read_dir(dir).unwrap().flatten();
+    let text: String = files.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
+    let missing: Vec<Id> =
+        Id::ALL.iter().copied().filter(|id| !text.contains(&format!("{:?}", id.as_str()))).collect();
+    assert_eq!(missing, []);
 }

@@ -1,31 +1,83 @@
 //! What a service needs before it can start.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::net::TcpListener;
+use std::os::unix::fs::{chown, symlink};
+use std::process::Command;
 
+use harness::home::{Said, free_port};
 use serde_json::json;
 
-use super::site::{keys, mode, site, site_with};
-use super::{heals, mend, only, shows, weight};
+use super::site::{STRANGER, give, keys, mode, site, site_with};
+use super::{found, heals, mend, mended, only, shows, weight};
 
 #[test]
 fn a_directory_that_is_not_there() {
-    let home = site_with(|services, _| services["core"]["path"] = json!("../hivematrix-core"));
+    let home = site_with(|services, _| services["core"]["path"] = json!("hivematrix-core"));
     let fault = only(&home, "not-installed");
+    assert_eq!(weight(&fault), "warning", "it is passed over");
     shows(&fault, "hivematrix-core");
     assert!(
         mend(&fault).ends_with("/services.json") && mend(&fault).starts_with("${EDITOR:-vi} +"),
         "{fault:#}"
     );
-    home.write(
-        "apps_registry.json",
-        r#"{"core_apps": {"core": {"name": "Core", "git_url": "https://example.org/core.git", "port": 5000}}}"#,
-    );
-    let command = format!(
-        "git clone https://example.org/core.git {}",
-        home.dir().parent().unwrap().join("hivematrix-core").display()
-    );
-    assert_eq!(mend(&only(&home, "not-installed")), command);
+    // With a repository to clone it from.
+    let git = |words: &[&str]| {
+        let done = Command::new("git").args(words).current_dir(home.dir()).output().unwrap();
+        assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    git(&["init", "-q", "origin"]);
+    let copied = Command::new("cp").args(["-rT", "core", "origin"]).current_dir(home.dir()).status().unwrap();
+    assert!(copied.success());
+    git(&["-C", "origin", "add", "-A"]);
+    git(&["-C", "origin", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "all"]);
+    let registry =
+        json!({"core_apps": {"core": {"name": "Core", "git_url": home.path("origin"), "port": 5000}}});
+    home.write("apps_registry.json", &registry.to_string());
+    let warning = only(&home, "not-installed");
+    assert!(mend(&warning).starts_with("git clone "), "{warning:#}");
+    mended(&home, &warning);
+    let script = home.path("hivematrix-core/run.py");
+    fs::remove_file(&script).unwrap();
+    let fault = found(&home).into_iter().find(|finding| finding["id"] == "script-missing").unwrap();
+    mended(&home, &fault);
+    assert!(script.is_file());
+}
+
+#[test]
+fn a_directory_that_helmds_user_may_not_enter() {
+    let home = site();
+    give(home.dir(), STRANGER);
+    mode(home.dir(), 0o755);
+    chown(home.path("core"), Some(0), Some(0)).unwrap();
+    mode(&home.path("core"), 0o700);
+    let inner = home.helmctl(&["doctor", "core", "--json"]);
+    let mut outer = Command::new("setpriv");
+    let user = STRANGER.to_string();
+    outer.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(inner.get_program());
+    let said = Said::of(&outer.args(inner.get_args()).current_dir("/").output().unwrap()).code(1);
+    let fault = said.json()["findings"][0].clone();
+    assert_eq!(fault["id"], "permissions", "{}", said.out);
+    shows(&fault, "/core: permission denied");
+    assert!(mend(&fault).starts_with(&format!("sudo chown -R {user}: ")), "{fault:#}");
+}
+
+#[test]
+fn something_outside_that_it_needs() {
+    let home = site();
+    let (postgres, redis) = (TcpListener::bind("127.0.0.1:0").unwrap(), free_port());
+    let registry = json!({
+        "core_apps": {"core": {"name": "Core", "port": 5000, "dependencies": ["postgresql", "redis"]}},
+        "system_dependencies": {
+            "postgresql": {"port": postgres.local_addr().unwrap().port()},
+            "redis": {"port": redis},
+        },
+    });
+    home.write("apps_registry.json", &registry.to_string());
+    let warning = only(&home, "outside-away");
+    assert_eq!((weight(&warning), warning["service"].as_str()), ("warning", Some("core")));
+    shows(&warning, &format!("127.0.0.1:{redis}: Connection refused"));
+    assert!(mend(&warning).ends_with("systemctl start redis-server"), "{warning:#}");
 }
 
 #[test]

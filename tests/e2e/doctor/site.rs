@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -110,6 +110,22 @@ fn python(home: &Home, name: &str) {
 
 pub(super) fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A user that there is not, who has nothing else.
+pub(super) const STRANGER: u32 = 64_996;
+
+/// Everything below is that user's.
+pub(super) fn give(path: &Path, user: u32) {
+    chown(path, Some(user), Some(user)).unwrap();
+    for entry in fs::read_dir(path).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.is_symlink() {
+            give(&path, user);
+        } else {
+            lchown(&path, Some(user), Some(user)).unwrap();
+        }
+    }
 }
 
 /// In PEM.

@@ -1,6 +1,38 @@
 //! The database behind the log.
 
-use super::{Finding, Hands, Id};
+use super::{Finding, Hands, Id, quoted};
+
+/// Where a database is, in the words of `db init`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Name, number, or the directory of a socket.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database.
+    pub database: String,
+    /// Role.
+    pub user: String,
+}
+
+impl Place {
+    /// `db init` for this place: what it takes anyway is not said.
+    fn init(&self) -> String {
+        let Self { host, port, database, user } = self;
+        let mut words = "db init".to_owned();
+        for (option, value, usual) in [
+            ("host", host.as_str(), "localhost"),
+            ("port", &port.to_string(), "5432"),
+            ("database", database, "helm_db"),
+            ("user", user, "helm_user"),
+        ] {
+            if value != usual {
+                words.push_str(&format!(" --{option} {}", quoted(value)));
+            }
+        }
+        words
+    }
+}
 
 /// What `instance/helm.conf` says of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,12 +43,14 @@ pub struct Settings {
     pub connection_string: Option<String>,
     /// Why it cannot be read, in words that quote nothing of it.
     pub unreadable: Option<String>,
+    /// Where it leads, as far as that can be told.
+    pub place: Option<Place>,
 }
 
 impl Settings {
     /// What is wrong before anybody is asked.
     pub fn finding(&self, hands: &Hands) -> Option<Finding> {
-        let init = hands.ctl("db init");
+        let init = hands.ctl(&self.place.as_ref().map_or_else(|| "db init".to_owned(), Place::init));
         let Some(text) = &self.connection_string else {
             return self.mentioned.then(|| {
                 Finding::fault(Id::DatabaseNotConfigured, "a database is meant, and not configured")
@@ -31,7 +65,7 @@ impl Settings {
                         "instance/helm.conf, [database] connection_string, sign {}: in a password % is written %25, @ is %40, / is %2F",
                         at + 1
                     ))
-                    .mend(hands.ctl("db init --password-file FILE")),
+                    .mend(format!("{init} --password-file FILE")),
             );
         }
         self.unreadable.as_ref().map(|why| {
@@ -40,6 +74,18 @@ impl Settings {
                 .mend(init)
         })
     }
+}
+
+/// The string as it was probably meant.
+pub fn with_percent_signs(text: &str) -> String {
+    let mut meant = String::with_capacity(text.len() + 2);
+    for (at, sign) in text.char_indices() {
+        meant.push(sign);
+        if sign == '%' && stray_percent(&text[at..]) == Some(0) {
+            meant.push_str("25");
+        }
+    }
+    meant
 }
 
 /// The first `%` that two hexadecimal digits do not follow, in signs.
@@ -73,6 +119,8 @@ pub enum Refused {
 pub struct Database {
     /// In words, without a password.
     pub address: String,
+    /// For `db init`; SQLite has none.
+    pub place: Option<Place>,
     /// It is on this host.
     pub here: bool,
     /// Why it cannot be used, and what it said.
@@ -94,7 +142,7 @@ impl Database {
     }
 
     fn refusal(&self, refused: Refused, said: &str, hands: &Hands) -> Finding {
-        let init = hands.ctl("db init");
+        let init = hands.ctl(&self.place.as_ref().map_or_else(|| "db init".to_owned(), Place::init));
         let (id, what, mend) = match refused {
             Refused::Away if self.here => {
                 (Id::DatabaseAway, "PostgreSQL does not answer", hands.sudo("systemctl start postgresql"))
@@ -103,7 +151,7 @@ impl Database {
             Refused::Password => (
                 Id::DatabasePassword,
                 "PostgreSQL does not let helmd in",
-                hands.ctl("db init --password-file FILE"),
+                format!("{init} --password-file FILE"),
             ),
             Refused::Role => (Id::DatabaseRole, "PostgreSQL has no such role", init),
             Refused::Database => (Id::DatabaseMissing, "PostgreSQL has no such database", init),
@@ -139,6 +187,7 @@ mod tests {
             mentioned: true,
             connection_string: text.map(str::to_owned),
             unreadable: unreadable.map(str::to_owned),
+            place: None,
         };
         settings.finding(&hands()).map(|finding| finding.id)
     }
@@ -152,6 +201,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_meant_is_written_as_it_must_be() {
+        assert_eq!(with_percent_signs("postgresql://u:50%off%40@h/d"), "postgresql://u:50%25off%40@h/d");
+    }
+
+    #[test]
+    fn a_place_is_said_where_it_is_not_the_usual_one() {
+        let place = |host: &str, port| Place {
+            host: host.into(),
+            port,
+            database: "helm_db".into(),
+            user: "helm_user".into(),
+        };
+        assert_eq!(place("localhost", 5432).init(), "db init");
+        assert_eq!(place("db.lan", 5433).init(), "db init --host db.lan --port 5433");
+    }
+
+    #[test]
     fn nothing_configured_is_sqlite_and_half_of_it_is_a_fault() {
         assert_eq!(Settings::default().finding(&hands()), None);
         assert_eq!(of(None, None), Some(Id::DatabaseNotConfigured));
@@ -162,7 +228,7 @@ mod tests {
     fn a_server_elsewhere_is_not_started_from_here() {
         let mend = |here| {
             let refused = Some((Refused::Away, "refused".to_owned()));
-            let database = Database { address: "x".into(), here, refused, unprotected: false };
+            let database = Database { address: "x".into(), place: None, here, refused, unprotected: false };
             database.findings(&hands())[0].mend.clone().unwrap()
         };
         assert_eq!(mend(true), "systemctl start postgresql");

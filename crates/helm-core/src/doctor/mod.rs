@@ -9,10 +9,13 @@ mod files;
 mod helmd;
 mod host;
 mod id;
+mod neighbours;
 mod running;
 mod service;
 mod shell;
 mod units;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,14 +23,17 @@ use crate::name::ServiceName;
 use crate::status::{Health, State};
 use crate::time::Wall;
 
-pub use database::{Database, Refused, Settings as DatabaseSettings};
+pub use database::{
+    Database, Place as DatabasePlace, Refused, Settings as DatabaseSettings, with_percent_signs,
+};
 pub use ecosystem::{Certificate, CertificateState, Java, KeyFile, KeyPair, REALM, Realm};
 pub use files::{Directory, Owned, Secret};
 pub use helmd::{Helmds, Process};
 pub use host::{Clock, Disk, Holding, Port};
 pub use id::{Area, Id};
+pub use neighbours::{HelmUrl, Outside};
 pub use running::{Output, Run};
-pub use service::{Copy, Executable, HelmUrl, Interpreter, Outside, ServiceFiles};
+pub use service::{Copy, Executable, Interpreter, Origin, ServiceFiles};
 pub use shell::{Hands, quoted};
 pub use units::{OldUnit, Units, difference};
 
@@ -217,6 +223,26 @@ impl Daemon {
             Daemon::Answers(told) => told.services.iter().find(|service| service.name == *name),
             Daemon::Absent | Daemon::Silent { .. } => None,
         }
+    }
+
+    /// What it waits for is in the end not installed.
+    pub fn waits_for_absent(&self, name: &ServiceName) -> bool {
+        let (mut queue, mut seen) = (vec![name], BTreeSet::new());
+        while let Some(next) = queue.pop() {
+            let Some(told) = self.service(next).filter(|_| seen.insert(next)) else { continue };
+            match told.state {
+                State::NotInstalled => return true,
+                State::Blocked => queue.extend(&told.waits_for),
+                State::Stopped
+                | State::Starting
+                | State::Running
+                | State::Stopping
+                | State::Backoff
+                | State::Failed
+                | State::External => {}
+            }
+        }
+        false
     }
 
     /// A process of this service is there.

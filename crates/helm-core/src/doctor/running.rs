@@ -21,6 +21,8 @@ pub struct Output {
 pub struct Run {
     /// What helmd says.
     pub told: ToldService,
+    /// What it waits for is not installed.
+    pub waits_for_absent: bool,
     /// Its directory.
     pub path: String,
     /// Its port, and the ports that its processes listen on.
@@ -50,15 +52,17 @@ impl Run {
         match state {
             State::Failed => Some(self.failing("it failed, and is not started again", hands)),
             State::Backoff => Some(self.failing("it ends again and again", hands)),
+            // It is passed over as that one is.
+            State::Blocked if self.waits_for_absent => Some(
+                Finding::warning(Id::Blocked, "it waits for a service that is not installed")
+                    .seen(reason.clone()),
+            ),
             State::Blocked => {
                 let needed = self.told.waits_for.iter().map(|name| name.as_str()).collect::<Vec<_>>();
+                let start = hands.ctl(&format!("start {}", needed.join(" ")));
                 let finding =
                     Finding::fault(Id::Blocked, "it waits for another service").seen(reason.clone());
-                Some(if needed.is_empty() {
-                    finding
-                } else {
-                    finding.mend(hands.ctl(&format!("start {}", needed.join(" "))))
-                })
+                Some(if needed.is_empty() { finding } else { finding.mend(start) })
             }
             State::Stopped
             | State::Starting
@@ -141,6 +145,7 @@ mod tests {
                 since: Wall(0),
                 started: None,
             },
+            waits_for_absent: false,
             path: "/c".into(),
             port: Some(5000),
             listens: Some(vec![5000]),
@@ -195,5 +200,7 @@ mod tests {
     fn a_blocked_service_names_whom_to_start() {
         let mended = Some((Id::Blocked, "helmctl start keycloak".into()));
         assert_eq!(only(&run(State::Blocked, Health::Unknown)), mended);
+        let absent = Run { waits_for_absent: true, ..run(State::Blocked, Health::Unknown) };
+        assert_eq!(only(&absent), Some((Id::Blocked, String::new())), "no start helps");
     }
 }
