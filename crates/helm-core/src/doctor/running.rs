@@ -76,7 +76,10 @@ impl Run {
     fn failing(&self, what: &str, hands: &Hands) -> Finding {
         let finding = Finding::fault(Id::Failing, what).seen(self.told.reason.clone());
         let finding = self.output.last.iter().fold(finding, |f, line| f.seen(format!("| {line}")));
-        finding.mend(hands.ctl(&format!("kick {}", self.told.name)))
+        let name = &self.told.name;
+        finding
+            .seen(format!("the whole of it: {}", hands.ctl(&format!("why {name}"))))
+            .mend(hands.ctl(&format!("kick {name}")))
     }
 
     fn health(&self, hands: &Hands) -> Option<Finding> {
