@@ -15,6 +15,7 @@ mod hands;
 mod immutable;
 mod layering;
 mod lifecycle;
+mod limits;
 mod logs;
 mod logs_cli;
 mod metrics;

@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod json_config;
 pub(crate) mod json_db;
 pub(crate) mod json_inside;
+pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod log_entry;
