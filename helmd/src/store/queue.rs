@@ -69,8 +69,7 @@ async fn open(home: &Home, tasks: &TaskTracker, stop: &CancellationToken) -> Res
     };
     let options = QueueOptions::new(|| clock::wall().0);
     let opened = Queue::open(&path, options, stop.clone()).await;
-    let (queue, work, note) = opened.map_err(|e: EngineError| in_words(&e))?;
-    note.iter().for_each(|note| tracing::error!("{note}"));
+    let (queue, work) = opened.map_err(|e: EngineError| in_words(&e))?;
     tasks.spawn(work);
     Ok(Some(queue))
 }
@@ -105,7 +104,7 @@ mod tests {
         }
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let options = QueueOptions::new(|| clock::wall().0);
-        let (queue, work, _) = Queue::open(&dir.path().join(FILE), options, stop.clone()).await.unwrap();
+        let (queue, work) = Queue::open(&dir.path().join(FILE), options, stop.clone()).await.unwrap();
         tasks.spawn(work);
         tell.send_replace(Local::Open(Arc::new(queue)));
         assert!(kept.await.unwrap().queued, "behind what waits");

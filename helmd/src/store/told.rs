@@ -7,6 +7,7 @@ use helm_core::event::{Change, ChangeKind};
 use helm_core::name::ServiceName;
 use helm_shim::cri;
 use helm_store::entry::HELM;
+use helm_store::queue::QueueStatus;
 use helm_store::writer::Health;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -80,8 +81,11 @@ impl Store {
     }
 
     /// What was acknowledged, waited locally, and cannot be read.
-    pub fn unreadable(&self) -> Option<String> {
-        self.waiting().filter(|waiting| waiting.bad > 0).map(|waiting| unreadable(waiting.bad))
+    pub fn unreadable(&self) -> Vec<String> {
+        let Some(QueueStatus { bad, lost, .. }) = self.waiting() else { return Vec::new() };
+        let times = |times: u64| if times > 1 { format!(" ({times} times so far)") } else { String::new() };
+        let lost = lost.map(|lost| format!("{}{}", lost.words, times(lost.times)));
+        (bad > 0).then(|| unreadable(bad)).into_iter().chain(lost).collect()
     }
 
     /// Records what becomes of the store, until it is dropped.
@@ -98,13 +102,20 @@ impl Store {
         let known = known.map(|local| local.clone());
         // There is none, or helmd leaves.
         let Ok(Local::Open(queue)) = known else { return std::future::pending().await };
-        let (mut told, mut status) = (0, queue.watch());
+        let (mut told, mut times, mut status) = (0, 0, queue.watch());
+        let count = |status: &QueueStatus| status.lost.as_ref().map_or(0, |lost| lost.times);
         loop {
-            let Ok(bad) = status.wait_for(|status| status.bad > told).await.map(|status| status.bad) else {
-                return std::future::pending().await;
-            };
-            record(journal, "ok", "unreadable", &unreadable(bad));
-            told = bad;
+            let news = status.wait_for(|status| status.bad > told || count(status) > times).await;
+            let Ok(now) = news.map(|status| status.clone()) else { return std::future::pending().await };
+            if let Some(lost) = now.lost.as_ref().filter(|lost| lost.times > times) {
+                record(journal, "ok", "damaged", &lost.words);
+                times = lost.times;
+            }
+            if now.bad > told {
+                record(journal, "ok", "unreadable", &unreadable(now.bad));
+            }
+            // A fresh file has none.
+            told = now.bad;
         }
     }
 

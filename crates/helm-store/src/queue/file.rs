@@ -1,6 +1,7 @@
 //! The file of the queue. Durable at every commit.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection};
@@ -63,6 +64,9 @@ impl Gone {
 pub(super) struct QueueFile {
     connection: SqliteConnection,
     path: PathBuf,
+    /// The file that it writes to, and when it was last seen under its name.
+    inode: u64,
+    seen: Instant,
 }
 
 impl QueueFile {
@@ -80,7 +84,16 @@ impl QueueFile {
         let mut connection =
             options.connect().await.map_err(|e| engine_error("could not open the local queue", path, e))?;
         migrate(&mut connection, path, STEPS).await?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), inode: files::inode(path).await?, seen: Instant::now() })
+    }
+
+    /// Looks now and then.
+    async fn is_in_place(&mut self) -> Result<(), EngineError> {
+        if self.seen.elapsed() < files::LOOK {
+            return Ok(());
+        }
+        self.seen = Instant::now();
+        files::is_in_place(&self.path, self.inode).await
     }
 
     /// Reads the whole file: once, when it is opened.
@@ -127,6 +140,7 @@ impl QueueFile {
 
     /// All of them, or none. Answers with their positions.
     pub(super) async fn add(&mut self, rows: &[NewRow<'_>], now: i64) -> Result<Vec<u64>, EngineError> {
+        self.is_in_place().await?;
         let added = async {
             let mut transaction = self.connection.begin().await?;
             let mut positions = Vec::with_capacity(rows.len());
@@ -187,20 +201,21 @@ impl QueueFile {
     /// to `aside`.
     pub(super) async fn next(
         &mut self,
-        behind: u64,
+        mut behind: u64,
         (most, bytes): (usize, usize),
         aside: &mut Gone,
     ) -> Result<Vec<Row>, EngineError> {
         let read = async {
             let mut rows: Vec<Row> = Vec::new();
-            let (mut entries, mut weight) = (0, 0);
-            let (mut behind, mut more) = (behind, true);
-            while more {
-                let sql = "SELECT n, class, entries, once FROM waiting WHERE n > ? ORDER BY n LIMIT 64";
-                let found =
-                    sqlx::query(sql).bind(behind.cast_signed()).fetch_all(&mut self.connection).await?;
-                more = found.len() == 64;
-                for found in found {
+            let (mut entries, mut room) = (0, bytes as u64);
+            loop {
+                // Their sizes first: of large ones few are fetched.
+                let heads = heads(&mut self.connection, behind).await?;
+                let class = rows.first().map(|row| &row.class);
+                let Some((upto, weight)) = reach(&heads, class, room) else { return Ok(rows) };
+                let sql = "SELECT n, class, entries, once FROM waiting WHERE n > ? AND n <= ? ORDER BY n";
+                let found = sqlx::query(sql).bind(behind.cast_signed()).bind(upto.cast_signed());
+                for found in found.fetch_all(&mut self.connection).await? {
                     let n = found.try_get::<i64, _>(0)?.cast_unsigned();
                     let row = match row(n, &found) {
                         Ok(row) => row,
@@ -210,18 +225,22 @@ impl QueueFile {
                         }
                     };
                     entries += row.entries.len();
-                    weight += row.entries.iter().map(NewEntry::weight).sum::<usize>();
-                    let fits = entries <= most && weight <= bytes;
-                    if rows.first().is_some_and(|first| first.class != row.class || !fits) {
+                    if entries > most && !rows.is_empty() {
                         return Ok(rows);
                     }
-                    behind = n;
                     rows.push(row);
                 }
+                (behind, room) = (upto, room.saturating_sub(weight));
             }
-            Ok(rows)
         };
         read.await.map_err(|e| engine_error("could not read the local queue", &self.path, e))
+    }
+
+    /// What fails now was met before.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "the file of the local queue was not closed as it should be");
+        }
     }
 
     /// Takes away what the database has.
@@ -234,6 +253,41 @@ impl QueueFile {
         weights.into_iter().for_each(|weight| gone.add(weight));
         Ok(gone)
     }
+}
+
+/// What is known of an append without its entries.
+#[derive(Debug)]
+struct HeadOf {
+    n: u64,
+    class: Class,
+    weight: u64,
+}
+
+async fn heads(connection: &mut SqliteConnection, behind: u64) -> Result<Vec<HeadOf>, sqlx::Error> {
+    let sql = "SELECT n, class, weight FROM waiting WHERE n > ? ORDER BY n LIMIT 64";
+    let rows: Vec<(i64, String, i64)> =
+        sqlx::query_as(sql).bind(behind.cast_signed()).fetch_all(connection).await?;
+    let head = |(n, class, weight): (i64, String, i64)| HeadOf {
+        n: n.cast_unsigned(),
+        class: Class(class),
+        weight: weight.cast_unsigned(),
+    };
+    Ok(rows.into_iter().map(head).collect())
+}
+
+/// The last one that is of the same class and has room with those before it, and what they weigh; where there is none yet, the first one in any case.
+fn reach(heads: &[HeadOf], class: Option<&Class>, room: u64) -> Option<(u64, u64)> {
+    let (mut class, mut reached, mut weight) = (class, None, 0);
+    for head in heads {
+        let first = class.is_none();
+        weight += head.weight;
+        if !first && (class != Some(&head.class) || weight > room) {
+            break;
+        }
+        class = Some(&head.class);
+        reached = Some((head.n, weight));
+    }
+    reached
 }
 
 fn row(n: u64, found: &SqliteRow) -> Result<Row, sqlx::Error> {
@@ -264,4 +318,23 @@ async fn put_aside(connection: &mut SqliteConnection, n: u64, why: &sqlx::Error)
 
 fn parse<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<T, sqlx::Error> {
     serde_json::from_slice(text.as_ref()).map_err(|e| sqlx::Error::Decode(e.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fetched_at_once_is_bounded_in_bytes_and_of_one_class() {
+        let heads: Vec<HeadOf> = [(1, "a", 5), (2, "a", 5), (3, "a", 6), (4, "b", 1)]
+            .map(|(n, class, weight)| HeadOf { n, class: Class(class.into()), weight })
+            .into();
+        let a = Class("a".into());
+        assert_eq!(reach(&heads, None, 10), Some((2, 10)));
+        assert_eq!(reach(&heads, None, 0), Some((1, 5)), "one at least");
+        assert_eq!(reach(&heads, None, 100), Some((3, 16)), "the next one is of another class");
+        assert_eq!(reach(&heads, Some(&a), 4), None, "there are some already");
+        assert_eq!(reach(&heads[3..], Some(&a), 100), None);
+        assert_eq!(reach(&[], None, 100), None);
+    }
 }

@@ -44,8 +44,8 @@ impl Drop for Writing<'_> {
 }
 
 impl Gate {
-    pub(super) fn new(appends: u64) -> Self {
-        Self(watch::Sender::new(Waiting { appends, last: false }))
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(Waiting::default()))
     }
 
     /// `None`: nothing waits.
@@ -79,6 +79,14 @@ impl Gate {
         Ticket(Some(self.clone()))
     }
 
+    /// So many more are on disk.
+    pub(super) fn came(&self, appends: u64) {
+        self.0.send_if_modified(|waiting| {
+            waiting.appends += appends;
+            false
+        });
+    }
+
     /// So many are being written, until the answer is dropped: dealt with, well or not.
     pub(super) fn writing(&self, appends: u64) -> Writing<'_> {
         self.0.send_if_modified(|waiting| {
@@ -100,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_goes_behind_what_waits_and_waits_for_the_last() {
-        let gate = Gate::new(0);
+        let gate = Gate::new();
         assert!(gate.ticket().await.is_none());
         gate.forced().taken();
         gate.ticket().await.unwrap().taken();

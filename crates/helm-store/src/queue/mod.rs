@@ -9,25 +9,27 @@
 //!
 //! What is in the file was acknowledged: it leaves only when the database has it. What there is no room for is refused at the door.
 
+mod book;
 mod drain;
 mod file;
 mod gate;
 mod keeper;
+mod known;
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::EngineError;
 use crate::entry::NewEntry;
-use crate::sqlite::files;
 use crate::writer::ledger::{self, SERVICES};
 use crate::writer::{
     APPEND_ROWS, Append, AppendError, Health, Receipt, Refusal, WriterHandle, class_can_be, once_can_be,
+    permits,
 };
 use gate::Gate;
 use keeper::{Ask, Keeper, Push};
@@ -50,6 +52,10 @@ pub struct QueueOptions {
     pub clock: fn() -> i64,
     /// The most that one append may weigh.
     pub append: usize,
+    /// Bytes of appends that may be on their way into the file.
+    pub coming: usize,
+    /// How long an append waits for its turn there.
+    pub patience: Duration,
     /// Pause between two tries to bring something to the database.
     pub retry: Duration,
 }
@@ -58,7 +64,15 @@ impl QueueOptions {
     /// The defaults, with this clock.
     pub fn new(clock: fn() -> i64) -> Self {
         let week = 7 * 86_400 * 1_000_000_000;
-        Self { bytes: 256 << 20, age: week, clock, append: 16 << 20, retry: Duration::from_millis(500) }
+        Self {
+            bytes: 256 << 20,
+            age: week,
+            clock,
+            append: 16 << 20,
+            coming: 16 << 20,
+            patience: Duration::from_secs(5),
+            retry: Duration::from_millis(500),
+        }
     }
 }
 
@@ -75,6 +89,17 @@ pub struct QueueStatus {
     pub full: Option<String>,
     /// Appends that were acknowledged and cannot be read (table `bad` of the file): in no view of the log.
     pub bad: u64,
+    /// Files that turned bad and were moved aside.
+    pub lost: Option<Lost>,
+}
+
+/// Files of the queue that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// How many, since the queue was opened.
+    pub times: u64,
+    /// Which, why, and what to do, of the last one.
+    pub words: String,
 }
 
 /// What became of an append.
@@ -98,6 +123,8 @@ struct Names {
 pub struct Queue {
     asks: mpsc::Sender<Ask>,
     gate: Gate,
+    /// Bytes that may be on their way into the file.
+    room: Arc<Semaphore>,
     status: watch::Receiver<QueueStatus>,
     /// Names of services in a day, which is what a partition may last: no sender makes more than one would take.
     services: Arc<Mutex<Names>>,
@@ -105,32 +132,21 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Opens the queue in `path`; the future is the work, and the caller's to run until `stop`. A file that cannot be read is moved aside,
-    /// and its new name returned.
+    /// Opens the queue in `path`; the future is the work, and the caller's to run until `stop`. A file that cannot be read, now or later, is
+    /// moved aside, and the status says so.
     pub async fn open(
         path: &Path,
         options: QueueOptions,
         stop: CancellationToken,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static, Option<String>), EngineError> {
-        let (keeper, note) = match Keeper::open(path).await {
-            Err(EngineError::Damaged(why)) => {
-                let seconds = u64::try_from((options.clock)() / 1_000_000_000).unwrap_or(0);
-                let bad = path.to_owned();
-                let aside = files::off(move || files::set_aside(&bad, seconds)).await?;
-                let note = format!(
-                    "the local queue cannot be read ({why}): it was moved to {}, nothing was deleted; what waited in it is not in the database",
-                    aside.display()
-                );
-                (Keeper::open(path).await?, Some(note))
-            }
-            other => (other?, None),
-        };
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), EngineError> {
+        let gate = Gate::new();
+        let keeper = Keeper::open(path, options.clone(), gate.clone()).await?;
         let (asks, received) = mpsc::channel(PUSHES);
-        let gate = Gate::new(keeper.held().appends);
+        let room = Arc::new(Semaphore::new(permits(options.coming.max(options.append)) as usize));
         let (tell, status) = watch::channel(QueueStatus::default());
-        keeper.tell(&options, &tell);
-        let work = keeper.run(received, options.clone(), gate.clone(), tell, stop);
-        Ok((Self { asks, gate, status, services: Arc::default(), options }, work, note))
+        keeper.tell(&tell);
+        let work = keeper.run(received, tell, stop);
+        Ok((Self { asks, gate, room, status, services: Arc::default(), options }, work))
     }
 
     /// What waits.
@@ -162,11 +178,20 @@ impl Queue {
         if append.entries.is_empty() && append.once.is_none() {
             return Ok(Kept { receipt: Receipt { ids: None, refused, duplicate: false }, queued: false });
         }
+        let bytes = append.entries.iter().map(NewEntry::weight).sum::<usize>();
+        let room = self.room.clone().acquire_many_owned(permits(bytes.max(1)));
+        let room = tokio::time::timeout(self.options.patience, room).await.map_err(|_| self.busy())?;
+        let room = room.map_err(|_| AppendError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let push = Push { append, ticket, answer };
+        let push = Push { append, ticket, answer, _room: room };
         self.asks.send(Ask::Push(Box::new(push))).await.map_err(|_| AppendError::Closed)?;
         let duplicate = answered.await.map_err(|_| AppendError::Closed)??;
         Ok(Kept { receipt: Receipt { ids: None, refused, duplicate }, queued: true })
+    }
+
+    fn busy(&self) -> AppendError {
+        let why = "the disk of the local queue does not keep up with what is sent".to_owned();
+        AppendError::Later { after: self.options.patience, why }
     }
 
     /// What the database would refuse later is refused now.

@@ -1,34 +1,22 @@
 //! The writing side of one class: its open segment and the one connection that writes there.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sqlx::sqlite::SqliteJournalMode;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::checkpoint::{self, Backlog};
 use super::commit::{self, Refused};
-use super::error::{engine_error, file_error};
+use super::error::engine_error;
 use super::segment::{self, Segment};
 use super::{connect, files, migrate, stale};
 use crate::commit::{ClassState, Commit};
 use crate::engine::EngineError;
 use crate::id::PartitionId;
 use crate::partition::{Partition, Seal};
-
-/// Between two looks whether the file is still where it was.
-const LOOK: Duration = Duration::from_secs(1);
-
-async fn inode(path: &Path) -> Result<u64, EngineError> {
-    let path = path.to_owned();
-    files::off(move || {
-        std::fs::metadata(&path).map(|m| m.ino()).map_err(|e| file_error("could not look for", &path, e))
-    })
-    .await
-}
 
 /// Writes in one class. After an error it begins anew from what the file says, for it is not known what became of the transaction.
 pub(super) struct Writer {
@@ -136,25 +124,24 @@ impl Writer {
                     self.unsure = false;
                 }
                 let services = services.into_iter().collect();
-                Live { connection, inode: inode(path).await?, seen: Instant::now(), services }
+                Live { connection, inode: files::inode(path).await?, seen: Instant::now(), services }
             }
         };
         Ok(self.live.insert(live))
     }
 
-    /// SQLite writes on into a file that was moved or deleted: nobody would ever find that.
     async fn is_in_place(&mut self) -> Result<(), EngineError> {
         let path = self.segment.path.clone();
         let live = self.live().await?;
-        if live.seen.elapsed() < LOOK {
+        if live.seen.elapsed() < files::LOOK {
             return Ok(());
         }
         live.seen = Instant::now();
-        if inode(&path).await.is_ok_and(|there| there == live.inode) {
-            return Ok(());
+        let looked = files::is_in_place(&path, live.inode).await;
+        if looked.is_err() {
+            self.live = None;
         }
-        self.live = None;
-        Err(EngineError::Damaged(format!("`{}` was moved or deleted while it was written", path.display())))
+        looked
     }
 
     /// Where the class stands.

@@ -2,8 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -16,6 +17,9 @@ const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".suspect"];
 
 /// How the names of files begin that retention took out of the log.
 const GONE: &str = ".gone-";
+
+/// Between two looks whether a file that is written is still where it was.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs file work where it may block.
 pub(crate) async fn off<T: Send + 'static>(
@@ -116,6 +120,24 @@ pub(super) fn make_directory(path: &Path) -> Result<(), EngineError> {
         .map_err(|e| file_error("could not make the directory", path, e))
 }
 
+/// By which a file is known, whatever its name.
+pub(crate) async fn inode(path: &Path) -> Result<u64, EngineError> {
+    let path = path.to_owned();
+    off(move || fs::metadata(&path).map(|m| m.ino()).map_err(|e| file_error("could not look for", &path, e)))
+        .await
+}
+
+/// Whether the file of this number is still there: SQLite writes on into one that was moved or deleted, and nobody would ever find that.
+pub(crate) async fn is_in_place(path: &Path, number: u64) -> Result<(), EngineError> {
+    match inode(path).await.is_ok_and(|there| there == number) {
+        true => Ok(()),
+        false => Err(EngineError::Damaged(format!(
+            "`{}` was moved or deleted while it was written",
+            path.display()
+        ))),
+    }
+}
+
 /// Makes an empty file that only its owner reads, unless it is there.
 pub(crate) fn make_file(path: &Path) -> Result<(), EngineError> {
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
@@ -198,14 +220,20 @@ pub(super) fn set_apart(path: &Path) -> Result<PathBuf, EngineError> {
 
 /// Moves a damaged database and what belongs to it out of the way; nothing is deleted. Returns its new name.
 pub(crate) fn set_aside(path: &Path, seconds: u64) -> Result<PathBuf, EngineError> {
-    let aside = |path: &Path| PathBuf::from(format!("{}.damaged-{seconds}", path.display()));
+    let named = |path: &Path, n: u64| PathBuf::from(format!("{}.damaged-{}", path.display(), seconds + n));
+    // What was moved aside within the same second stays.
+    let free = (0..).find(|n| with_companions(path).all(|path| !named(&path, *n).exists())).unwrap_or(0);
+    let aside = |path: &Path| named(path, free);
     for path in with_companions(path) {
         if path.exists() {
             fs::rename(&path, aside(&path)).map_err(|e| file_error("could not move aside", &path, e))?;
         }
     }
     let to = aside(path);
-    sync(&to)?;
+    // Somebody else may have taken it away.
+    if to.exists() {
+        sync(&to)?;
+    }
     Ok(to)
 }
 

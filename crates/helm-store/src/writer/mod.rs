@@ -275,7 +275,7 @@ impl Writer {
 }
 
 /// A permit stands for 64 bytes, so that the number of them fits wherever one is counted.
-fn permits(bytes: usize) -> u32 {
+pub(crate) fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(64)).unwrap_or(u32::MAX >> 4)
 }
 

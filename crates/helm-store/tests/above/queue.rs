@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use helm_store::commit::Once;
-use helm_store::queue::{Queue, QueueOptions, QueueStatus};
+use helm_store::queue::{Lost, Queue, QueueOptions, QueueStatus};
 use helm_store::writer::{Append, AppendError, Health};
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ struct Waiting {
 impl Waiting {
     async fn open(dir: &Path, options: QueueOptions) -> Self {
         let stop = CancellationToken::new();
-        let (queue, work, note) = Queue::open(&dir.join("queue.db"), options, stop.clone()).await.unwrap();
-        assert_eq!(note, None);
+        let (queue, work) = Queue::open(&dir.join("queue.db"), options, stop.clone()).await.unwrap();
+        assert_eq!(queue.status().lost, None);
         Self { queue, stop, task: tokio::spawn(work) }
     }
 
@@ -279,9 +279,112 @@ async fn a_damaged_file_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("queue.db"), vec![7; 8192]).unwrap();
     let stop = CancellationToken::new();
-    let (_queue, _work, note) =
-        Queue::open(&dir.path().join("queue.db"), queue_options(), stop).await.unwrap();
-    assert!(note.unwrap().contains("queue.db.damaged-"));
+    let (queue, _work) = Queue::open(&dir.path().join("queue.db"), queue_options(), stop).await.unwrap();
+    assert!(queue.status().lost.unwrap().words.contains("queue.db.damaged-"));
     let names = std::fs::read_dir(dir.path()).unwrap().flatten();
     assert!(names.into_iter().any(|f| f.file_name().to_string_lossy().contains("damaged")));
+}
+
+/// Appends that fill more pages than are kept in memory.
+fn large(number: u64) -> Append {
+    let mut append = numbered(number);
+    append.entries[0].message = format!("{number} {}", "x".repeat(100_000));
+    append
+}
+
+fn spoil(path: &Path) {
+    for suffix in ["", "-wal"] {
+        let file = format!("{}{suffix}", path.display());
+        if let Ok(there) = std::fs::metadata(&file) {
+            std::fs::write(&file, vec![b'x'; usize::try_from(there.len()).unwrap()]).unwrap();
+        }
+    }
+}
+
+fn said(lost: &Lost, words: &[&str]) {
+    for words in words {
+        assert!(lost.words.contains(words), "{words}: {}", lost.words);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_turns_bad_in_use_is_left_behind_and_all_that_comes_later_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    for n in 1..=30 {
+        waiting.keep(large(n)).await;
+    }
+    spoil(&dir.path().join("queue.db"));
+    drained(&waiting, &engine).await;
+    let lost = waiting.queue.status().lost.unwrap();
+    assert_eq!(lost.times, 1);
+    said(&lost, &["queue.db.damaged-", "nothing was deleted", "of 30 appends", ".recover"]);
+    let names = std::fs::read_dir(dir.path()).unwrap().flatten().map(|f| f.file_name());
+    assert!(names.into_iter().any(|name| name.to_string_lossy().starts_with("queue.db.damaged-")));
+    // Nothing waits any more: who comes when the database is back is held up by nobody.
+    let writer = Running::start(&engine, options(100));
+    writer.handle.health().wait_for(|health| *health == Health::Well).await.unwrap();
+    let kept = waiting.queue.keep(numbered(100), Some(&writer.handle)).await.unwrap();
+    assert!(!kept.queued);
+    writer.end().await;
+    // And where it is away again, the fresh file takes what comes.
+    assert!(!waiting.keep(numbered(7)).await, "what went with the file is no repetition");
+    waiting.keep(numbered(101)).await;
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine), ["100", "7", "101"]);
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_deleted_in_use_is_missed_by_who_writes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Memory::new();
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    waiting.keep(numbered(1)).await;
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(dir.path().join(format!("queue.db{suffix}"))).unwrap();
+    }
+    let mut met = 1;
+    let found_out = async {
+        while waiting.queue.status().lost.is_none() {
+            met += 1;
+            waiting.keep(numbered(met)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), found_out).await.expect("it looks now and then");
+    said(&waiting.queue.status().lost.unwrap(), &["was moved or deleted while it was written"]);
+    // Another process finds what came from then on, beginning with what met the damage.
+    waiting.keep(numbered(met + 1)).await;
+    waiting.end().await;
+    let waiting = Waiting::open(dir.path(), queue_options()).await;
+    drained(&waiting, &engine).await;
+    assert_eq!(messages(&engine), [met.to_string(), (met + 1).to_string()]);
+    waiting.end().await;
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_into_the_file_is_bounded_in_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let patience = std::time::Duration::from_millis(10);
+    let tight = QueueOptions { append: 150_000, coming: 150_000, patience, ..queue_options() };
+    let stop = CancellationToken::new();
+    let (queue, work) = Queue::open(&dir.path().join("queue.db"), tight, stop.clone()).await.unwrap();
+    // The disk does nothing: the work does not run yet.
+    let mut first = std::pin::pin!(queue.keep(large(1), None));
+    tokio::select! {
+        biased;
+        kept = &mut first => panic!("nobody writes: {kept:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let refused = queue.keep(large(2), None).await.unwrap_err();
+    assert!(
+        matches!(&refused, AppendError::Later { why, .. } if why.contains("does not keep up")),
+        "{refused}"
+    );
+    let work = tokio::spawn(work);
+    assert!(first.await.unwrap().queued);
+    assert!(queue.keep(large(2), None).await.unwrap().queued, "there is room again");
+    stop.cancel();
+    work.await.unwrap();
 }
