@@ -50,6 +50,11 @@ mod tests {
         let web = ServiceStatus { name: "web".into(), limits, ..Default::default() };
         let text = table(&[web, ServiceStatus::default()], Sheet { width: 80, whole: false });
         let text = anstream::adapter::strip_str(&text).to_string();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        limits of web
+          memory         512M  cgroup (memory.max)
+          cpu weight       50  not in force: there is no cgroup tree with the cpu
+                               controller (docs/AUTOSTART.md makes one)
+        ");
     }
 }

@@ -67,7 +67,9 @@ pub fn of_cgroup(limits: &Limits, there: Controllers) -> Vec<CgroupFile> {
     };
     let mut files = Vec::new();
     if there.memory {
-        files.push(file("memory.max", limits.memory.map(|v| v.to_string()), "max"));
+        // The kernel counts in pages, of 64 KiB at most: what is read back is what was written.
+        let whole = |bytes: u64| (bytes & !0xffff).to_string();
+        files.push(file("memory.max", limits.memory.map(whole), "max"));
         // Whoever is without memory ends whole: half a service is none. Also where the whole host is.
         files.push(file("memory.oom.group", Some("1".to_owned()), "0"));
     }
@@ -303,5 +305,7 @@ mod tests {
         let files = of_cgroup(&Limits::default(), Controllers { memory: true, ..Controllers::default() });
         let told: Vec<_> = files.iter().map(|f| (f.name, f.value.as_str(), f.usual)).collect();
         assert_eq!(told, [("memory.max", "max", true), ("memory.oom.group", "1", false)]);
+        let odd = Limits { memory: Some((3 << 20) + 1), ..Limits::default() };
+        assert_eq!(of_cgroup(&odd, ALL)[0].value, (3 << 20).to_string(), "whole pages");
     }
 }
