@@ -9,6 +9,7 @@ mod files;
 mod helmd;
 mod host;
 mod id;
+mod neighbours;
 mod running;
 mod service;
 mod shell;
@@ -30,8 +31,9 @@ pub use files::{Directory, Owned, Secret};
 pub use helmd::{Helmds, Process};
 pub use host::{Clock, Disk, Holding, Port};
 pub use id::{Area, Id};
+pub use neighbours::{HelmUrl, Outside};
 pub use running::{Output, Run};
-pub use service::{Copy, Executable, HelmUrl, Interpreter, Outside, ServiceFiles};
+pub use service::{Copy, Executable, Interpreter, Origin, ServiceFiles};
 pub use shell::{Hands, quoted};
 pub use units::{OldUnit, Units, difference};
 
