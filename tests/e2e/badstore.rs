@@ -9,7 +9,11 @@ use harness::home::{Home, Said, fixture};
 use harness::postgres::Cluster;
 use harness::small::Small;
 use harness::wait::{eventually, until};
+use harness::watch::block_on;
+use helm_proto::v1::AppendRequest;
 use serde_json::{Value, json};
+
+use crate::logs::{append, batch};
 
 fn chatty(options: &str) -> Value {
     json!({"chatty": {"command": fixture("chatty", options)}})
@@ -322,4 +326,54 @@ fn a_directory_that_cannot_be_made_is_named_and_services_go_on() {
     state(&home, "instance/store");
     fs::remove_file(home.path("instance/store")).unwrap();
     whole(&home, 20);
+}
+
+/// Until the database is away, and something waits in the local queue for it.
+fn queued(home: &Home, request: &AppendRequest) {
+    until("what is sent is queued", || block_on(append(home, request.clone())).is_ok_and(|kept| kept.queued));
+}
+
+#[test]
+fn who_reads_while_postgresql_is_away_is_told_what_waits_and_where() {
+    let (mut cluster, home) = on_postgres(&chatty("streams=stdout rate=50"));
+    home.ctl(&["up"]).code(0);
+    until("lines are stored", || stored(&home).len() > 20);
+    let told = fs::File::create(home.path("told")).unwrap();
+    let _follower = home.running(&["logs", "-f", "-n", "5"], told);
+    cluster.order("kill");
+    queued(&home, &batch("sender", &["it waited"]));
+    let waits = |text: &str| {
+        text.contains("appends wait in the local queue") && text.contains("output waits in logs/")
+    };
+    until("who follows is told", || waits(&home.read("told")));
+    let said = home.ctl(&["logs", "sender"]);
+    assert!(said.code != 0 && waits(&said.err), "{said:?}");
+    cluster.order("start");
+    until("who follows is told of the end", || home.read("told").contains("the log is stored again"));
+    until("what waited is there", || home.ctl(&["logs", "sender"]).out.contains("it waited"));
+    until("and nothing waits any more", || home.ctl(&["logs", "sender"]).err.is_empty());
+}
+
+#[test]
+fn a_local_queue_that_turns_bad_is_moved_aside_and_nothing_else_is_lost() {
+    let (mut cluster, home) = on_postgres(&chatty("streams=stdout rate=50 count=200"));
+    home.ctl(&["up"]).code(0);
+    until("lines are stored", || stored(&home).len() > 20);
+    cluster.order("kill");
+    // More than SQLite keeps in memory.
+    let text = "x".repeat(60_000);
+    queued(&home, &batch("lost", &[text.as_str(); 50]));
+    spoil(&home.path("instance/store/queue.db"));
+    cluster.order("start");
+    event(&home, &["store", "damaged", "the local queue cannot be read", "nothing was deleted", ".recover"]);
+    home.ctl(&["status"]).says("queue.db.damaged-");
+    let advice = status(&home)["advice"].to_string();
+    assert!(advice.contains("queue.db.damaged-"), "{advice}");
+    whole(&home, 200);
+    // The fresh one works.
+    cluster.order("kill");
+    queued(&home, &batch("sender", &["it waited"]));
+    cluster.order("start");
+    until("what waited is there", || home.ctl(&["logs", "sender"]).out.contains("it waited"));
+    home.ctl(&["logs", "verify"]).code(0);
 }
