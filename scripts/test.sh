@@ -63,11 +63,15 @@ tools() {
     need jq jq
     need shellcheck shellcheck
     need python3 python3
+    need openssl openssl
     need setpriv util-linux
     need ps procps
     need java default-jre-headless
     need mvn maven
     need sqlite3 sqlite3
+    need debootstrap debootstrap
+    need qemu-system-x86_64 qemu-system-x86
+    need debugfs e2fsprogs
     # The server's programs are not in PATH.
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need no-such-command postgresql
     need go golang-go
@@ -123,6 +127,8 @@ store_kills() {
 }
 keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }
 demo() { tests/outside/demo.sh; }
+# With the release build of the stage before.
+boot() { HELM_BIN_DIR=$target/release tests/outside/boot.sh; }
 logs() { HELM_BIN_DIR=$target/debug tests/outside/logs.sh; }
 licences() {
     command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$cache" --target-dir "$work/cargo-deny" cargo-deny
@@ -139,6 +145,7 @@ stage kills kills
 stage store-kills store_kills
 stage keycloak keycloak
 stage demo demo
+stage boot boot
 stage logs logs
 stage licences licences
 

@@ -231,6 +231,20 @@ pub(crate) enum Verb {
     },
     /// What services logged, kept and searchable
     Logs(Box<LogsArgs>),
+    /// Find what is wrong, with evidence and the command that mends it (no helmd is needed)
+    ///
+    /// Exit code 1: there are faults. Warnings alone, and nothing at all: 0. docs/doctor.md lists what is looked at.
+    Doctor {
+        /// Only this service
+        #[arg(add = services())]
+        name: Option<String>,
+        /// Mend what can be mended safely, after asking for each
+        #[arg(long)]
+        fix: bool,
+        /// With --fix: do not ask
+        #[arg(long, requires = "fix")]
+        yes: bool,
+    },
     /// The database behind the log
     #[command(subcommand)]
     Db(DbVerb),

@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     /// What was asked for failed; it has been told already, or is said here.
     #[error("{0}")]
     Failed(String),
+    /// What was looked for was found, and has been told: only the exit code is left to say it.
+    #[error("something is wrong")]
+    Found,
     /// What was typed makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -60,7 +63,7 @@ impl Failure {
     /// 1 failed, 2 usage, 3 helmd not reachable, 4 unknown (service, metric, entry), 5 out of time.
     fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Found => 1,
             Self::Usage(_) => 2,
             Self::Unknown(_) => 4,
             Self::Timeout(_) => 5,
@@ -88,7 +91,7 @@ impl Failure {
 
 /// Says it on standard error, with its causes.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
-    if !matches!(failure, Failure::Closed) {
+    if !matches!(failure, Failure::Closed | Failure::Found) {
         note(&format!("helmctl: {failure}"));
         let mut cause = std::error::Error::source(failure);
         while let Some(next) = cause {

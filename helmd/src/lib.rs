@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod changes;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod drift;
 pub mod follow;
 pub mod home;

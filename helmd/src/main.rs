@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use helm_core::wish::Mode;
 use helmd::app::replace::Handover;
 use helmd::app::{self, Options};
+use helmd::doctor;
 use helmd::tool::{self, Tool};
 
 /// Watches over the services of one home: starts them in order, restarts them, keeps their output. Clients use the
@@ -50,6 +51,14 @@ enum Work {
     /// Work on the database, for helmctl.
     #[command(subcommand)]
     Db(Tool),
+    /// Look for what is wrong, for helmctl.
+    Doctor {
+        /// Only at this service.
+        name: Option<String>,
+        /// Not look: do what was agreed to.
+        #[arg(long, conflicts_with = "name")]
+        fix: bool,
+    },
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {
@@ -66,8 +75,11 @@ fn main() -> ExitCode {
     if hold_tree {
         return app::hold_tree();
     }
-    if let Some(Work::Db(tool)) = work {
-        return tool::run(&home, tool);
+    match work {
+        Some(Work::Db(tool)) => return tool::run(&home, tool),
+        Some(Work::Doctor { fix: true, .. }) => return doctor::fix(&home),
+        Some(Work::Doctor { name, fix: false }) => return doctor::run(&home, name.as_deref()),
+        None => {}
     }
     if check {
         return app::check(&home, json, in_force);

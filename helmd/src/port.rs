@@ -1,9 +1,11 @@
 //! Who holds a TCP port.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use helm_core::event::News;
@@ -64,8 +66,8 @@ fn has_ended(process: &OwnedFd) -> bool {
         .is_ok_and(|n| n > 0)
 }
 
-/// From the socket tables to the process. What may not be seen stays unknown; the uid is always there.
-fn look_up(port: u16) -> Option<Holder> {
+/// From the socket tables to the process. What may not be seen stays unknown; the uid is always there. Blocking.
+pub(crate) fn look_up(port: u16) -> Option<Holder> {
     let sockets = sockets(port).unwrap_or_default();
     let uid = sockets.first().map(|socket| socket.uid)?;
     let links: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
@@ -77,15 +79,35 @@ fn look_up(port: u16) -> Option<Holder> {
     Some(Holder { pid, command, uid: Some(uid) })
 }
 
+/// The ports that these processes listen on. Blocking.
+pub(crate) fn listening(pids: &[u32]) -> io::Result<Vec<u16>> {
+    let mut open = BTreeSet::new();
+    for pid in pids {
+        // A process may have ended meanwhile.
+        let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        open.extend(fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()));
+    }
+    let all = tables(None)?.into_iter();
+    let own = all.filter(|socket| open.contains(Path::new(&format!("socket:[{}]", socket.inode))));
+    let ports: BTreeSet<u16> = own.map(|socket| socket.port).collect();
+    Ok(ports.into_iter().collect())
+}
+
 /// A listening socket.
 #[derive(Debug, PartialEq)]
 struct Listener {
+    port: u16,
     uid: u32,
     inode: u64,
 }
 
 /// All sockets, of both families, that listen on `port` where a service on loopback would.
 fn sockets(port: u16) -> io::Result<Vec<Listener>> {
+    tables(Some(port))
+}
+
+/// The same of one port, or of all.
+fn tables(port: Option<u16>) -> io::Result<Vec<Listener>> {
     let mut found = listeners(BufReader::new(File::open("/proc/net/tcp")?), port)?;
     match File::open("/proc/net/tcp6") {
         Ok(table) => found.extend(listeners(BufReader::new(table), port)?),
@@ -98,8 +120,7 @@ fn sockets(port: u16) -> io::Result<Vec<Listener>> {
 
 /// The listening sockets on `port` in one table (proc(5), /proc/net/tcp: state 0A is LISTEN, numbers are hexadecimal). They
 /// stand first: a host with many connections costs no more than one with few.
-fn listeners(table: impl BufRead, port: u16) -> io::Result<Vec<Listener>> {
-    let wanted = format!("{port:04X}");
+fn listeners(table: impl BufRead, only: Option<u16>) -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
     for line in table.lines().skip(1) {
         let line = line?;
@@ -109,11 +130,11 @@ fn listeners(table: impl BufRead, port: u16) -> io::Result<Vec<Listener>> {
             break;
         }
         let Some((address, of)) = local.split_once(':') else { continue };
-        if of == wanted
+        if let (Ok(port), Ok(uid), Ok(inode)) = (u16::from_str_radix(of, 16), uid.parse(), inode.parse())
+            && only.is_none_or(|only| only == port)
             && is_local(address)
-            && let (Ok(uid), Ok(inode)) = (uid.parse(), inode.parse())
         {
-            found.push(Listener { uid, inode });
+            found.push(Listener { port, uid, inode });
         }
     }
     Ok(found)
@@ -161,9 +182,13 @@ mod tests {
     #[cfg(target_endian = "little")]
     #[test]
     fn reads_the_socket_table() {
-        let found = |port| listeners(TABLE.as_bytes(), port).unwrap();
-        assert_eq!(found(8080), [Listener { uid: 1000, inode: 4242 }], "not 192.168.0.5, not a connection");
-        assert_eq!(found(0x1F9), [Listener { uid: 0, inode: 77 }]);
+        let found = |port| listeners(TABLE.as_bytes(), Some(port)).unwrap();
+        assert_eq!(
+            found(8080),
+            [Listener { port: 8080, uid: 1000, inode: 4242 }],
+            "not 192.168.0.5, not a connection"
+        );
+        assert_eq!(found(0x1F9), [Listener { port: 0x1F9, uid: 0, inode: 77 }]);
         assert_eq!(found(1), []);
     }
 
@@ -177,6 +202,7 @@ mod tests {
             };
             let port = listener.local_addr().unwrap().port();
             assert_eq!(look_up(port).and_then(|h| h.pid), Some(std::process::id()), "{address}");
+            assert!(listening(&[std::process::id()]).unwrap().contains(&port), "{address}");
             drop(listener);
             assert_eq!(look_up(port), None, "{address}");
         }

@@ -86,7 +86,7 @@ fn of_service(
 }
 
 /// The file that is executed, and the field that names it. A shell's text is for the shell.
-fn program(spec: &ServiceSpec) -> Option<(&'static str, String)> {
+pub(crate) fn program(spec: &ServiceSpec) -> Option<(&'static str, String)> {
     let field = match spec.program.as_ref()? {
         Program::Python { .. } => "python_bin",
         Program::StartCommand(_) => "start_command",

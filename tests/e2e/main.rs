@@ -8,6 +8,7 @@ mod badinput;
 mod badstore;
 mod capture;
 mod cli;
+mod doctor;
 mod edited;
 mod external;
 mod former;

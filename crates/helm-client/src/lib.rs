@@ -5,6 +5,7 @@
 pub mod config;
 pub mod connect;
 pub mod daemon;
+pub mod doctor;
 pub mod error;
 pub mod home;
 pub mod logs;

@@ -4,6 +4,7 @@
 //! draws and news are passed in, effects come out. See docs/ARCHITECTURE.md, invariant 1.
 
 pub mod ask;
+pub mod doctor;
 pub mod event;
 pub mod exit;
 pub mod fleet;

@@ -69,6 +69,17 @@ pub fn has_children() -> bool {
     }
 }
 
+/// Whether somebody tells the kernel the time (adjtimex(2): STA_UNSYNC). Changes nothing.
+pub fn clock_is_told() -> io::Result<bool> {
+    // SAFETY: timex is a plain C struct of integers; all zeros are a valid value, and say that nothing is to be set.
+    let mut clock: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live, writable value of the right type.
+    if unsafe { libc::adjtimex(&mut clock) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(clock.status & libc::STA_UNSYNC == 0)
+}
+
 fn duration(t: libc::timeval) -> Duration {
     Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_usec).unwrap_or(0) * 1000)
 }

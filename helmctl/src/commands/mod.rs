@@ -3,6 +3,7 @@
 mod config;
 mod daemon;
 mod db;
+mod doctor;
 mod events;
 pub(crate) mod follow;
 mod graph;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         return completion::man(dir);
     }
     let home = Home::find(cli.home.as_deref())?;
+    let named = cli.home.is_some();
     match cli.verb {
         Verb::Up { names, as_wanted, mode, wait } => {
             let mut client = connect_or_start(&home).await?;
@@ -113,6 +115,10 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
             let [since, until] = range(since.as_deref(), until.as_deref())?;
             let asked = metrics::Asked { name, metric, since, until };
             metrics::run(&mut Client::of(&home).await?, asked, printer).await
+        }
+        Verb::Doctor { name, fix, yes } => {
+            let asked = doctor::Asked { name, fix, yes, named };
+            doctor::run(&home, asked, printer).await
         }
         Verb::Db(verb) => db::run(&home, verb, printer).await,
         Verb::Retention(verb) => retention::run(&home, verb, printer).await,

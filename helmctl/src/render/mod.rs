@@ -1,6 +1,7 @@
 //! Everything that is printed. Data goes to standard output, the rest to standard error.
 
 pub(crate) mod db;
+pub(crate) mod doctor;
 pub(crate) mod graph;
 pub(crate) mod json;
 pub(crate) mod json_config;
@@ -174,6 +175,11 @@ impl Sheet {
     /// Columns of something whose longest is `longest`, where `most` would do.
     pub(crate) fn column(self, longest: usize, most: usize) -> usize {
         if self.whole { longest } else { longest.min(most) }
+    }
+
+    /// `text` in lines that fit behind an indent of so many columns.
+    pub(crate) fn lines(self, text: &str, indent: usize) -> Vec<String> {
+        if self.whole { vec![text.to_owned()] } else { wrapped(text, self.width.saturating_sub(indent)) }
     }
 
     /// `text` in `width` columns.

@@ -113,6 +113,14 @@ fn fault_json(fault: &Fault) -> serde_json::Value {
     })
 }
 
+/// Where the keeper's program should be, if it is nowhere.
+pub(crate) fn shim_missing_at() -> Option<PathBuf> {
+    match find_shim() {
+        Err(StartError::NoShim(place)) => Some(place),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// `helmd --hold-tree`
 pub fn hold_tree() -> ExitCode {
     match cgroup::hold_tree() {

@@ -186,7 +186,7 @@ third_boot() {
 import json, sys
 from collections import Counter
 entries = [json.loads(line) for line in sys.stdin]
-lines = Counter((e.get("run"), e["timestamp"], e["message"]) for e in entries)
+lines = Counter((e["seen"], e["message"]) for e in entries)
 twice = [line for line, n in lines.items() if n > 1]
 print(len(entries), "lines of ticker in the store,", len(twice), "twice")
 sys.exit(bool(twice) or sys.argv[1] not in {str(e["id"]) for e in entries})' "$id" || fail "a line is twice or gone"

@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder};
 use crate::entry::{Entry, flag};
 use crate::query::{ContextIs, Cursor, Filter, Levels, Order, Text, TextKind};
 
-/// Appends the conditions of `filter`, each with AND before it; `trigrams`: in words that an index of texts answers.
+/// Appends the conditions of `filter` but those on `at`, each with AND before it; `trigrams`: in words that an index of texts answers.
 pub(super) fn push(
     sql: &mut QueryBuilder<Postgres>,
     (filter, trigrams): (&Filter, bool),
@@ -20,12 +20,6 @@ pub(super) fn push(
     }
     if let Some(levels) = filter.levels {
         push_levels(sql, levels);
-    }
-    if let Some(since) = filter.since {
-        sql.push(" AND at >= ").push_bind(since);
-    }
-    if let Some(until) = filter.until {
-        sql.push(" AND at < ").push_bind(until);
     }
     if let Some(trace) = &filter.trace {
         sql.push(" AND trace_id = ").push_bind(trace.clone());
@@ -67,6 +61,16 @@ fn push_text(sql: &mut QueryBuilder<Postgres>, text: &Text, trigrams: bool) {
                 sql.push(" AND ").push(searched).push(" LIKE ").push_bind(pattern);
             }
         }
+    }
+}
+
+/// Appends the conditions on `at`.
+pub(super) fn push_times(sql: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if let Some(since) = filter.since {
+        sql.push(" AND at >= ").push_bind(since);
+    }
+    if let Some(until) = filter.until {
+        sql.push(" AND at < ").push_bind(until);
     }
 }
 

@@ -18,10 +18,10 @@ use crate::engine::EngineError;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Readers beside the one writer.
 const READERS: u32 = 4;
-/// A read that takes longer is ended by the server (milliseconds). What is long at all is one pass for a rare text: worth two workers, never worth
+/// A read that takes longer is ended by the server (milliseconds). What is long at all is one pass for a rare text: worth a second processor, never worth
 /// compiling, and each is planned by its own bounds.
 const READ_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET default_transaction_read_only = on; \
-     SET jit = off; SET plan_cache_mode = force_custom_plan; SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 200";
+     SET jit = off; SET plan_cache_mode = force_custom_plan; SET max_parallel_workers_per_gather = 1; SET parallel_setup_cost = 200";
 /// The writer waits for nothing for ever; a session of it that was cut off lets go of its locks soon.
 const WRITE_SESSION: &str = "SET search_path = public, pg_temp; SET statement_timeout = 30000; SET lock_timeout = 20000; \
      SET idle_in_transaction_session_timeout = 15000; SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5";
@@ -188,6 +188,12 @@ impl PgOptions {
         let made: Result<PgConnection, sqlx::Error> =
             tokio::time::timeout(CONNECT, connecting).await.map_err(|_| self.late())?;
         made.map_err(|e| of(&self.target, "connecting", e))
+    }
+
+    /// Connects and leaves again; `None`: not in time. The error is as PostgreSQL gave it.
+    pub(super) async fn knock(&self) -> Option<Result<(), sqlx::Error>> {
+        let knocking = async { PgConnection::connect_with(&self.connect).await?.close().await };
+        tokio::time::timeout(CONNECT, knocking).await.ok()
     }
 
     fn late(&self) -> EngineError {

@@ -5,6 +5,7 @@
 //! not full. What the counts cannot see through (texts, context) is looked for in the whole span that is asked for, which the server may do in
 //! parallel; the reader asks for short ones first. Every statement has bounds in time: without them the planner may read everything.
 
+use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder};
 
 use super::condition::{self, Exact};
@@ -27,9 +28,16 @@ enum Place {
     Span(i64, i64),
     /// Minutes of services: numbers, first and last nanosecond.
     Cells(Vec<i32>, Vec<i64>, Vec<i64>),
-    /// All of the partition, through the index of grave levels.
-    Grave(Vec<i16>),
+    /// All of the partition, through the index of grave levels: levels, and with each a service, if only some are wanted.
+    Grave(Vec<i16>, Option<Vec<i32>>),
 }
+
+/// Services that are looked for one by one in the index of grave levels; of more, entries of others are passed over.
+const ONE_BY_ONE: usize = 8;
+
+/// A page in the order of an index ends where it is full. Without this the planner, who takes a minute of a service for a row, reads it whole and
+/// sorts it.
+const ORDERED: &str = "BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off";
 
 /// A page that is being filled.
 struct Page<'a> {
@@ -57,7 +65,8 @@ pub(super) async fn scan(shared: &Shared, scan: &Scan) -> Result<Vec<Entry>, Eng
     if scan.rows.is_some() || filter.trace.is_some() || filter.user.is_some() || filter.twins {
         page.take(&Place::Whole).await?;
     } else if let Some(levels) = grave(filter) {
-        page.take(&Place::Grave(levels)).await?;
+        let place = page.grave_place(&levels);
+        page.take(&place).await?;
     } else {
         page.walk().await?;
     }
@@ -202,6 +211,15 @@ impl Page<'_> {
         Some((Place::Cells(services, lows, highs), self.end_of(from, to)))
     }
 
+    /// Levels, and with each of them each service: as an array the services would cost the order of the index.
+    fn grave_place(&self, levels: &[i16]) -> Place {
+        let few = self.services.as_ref().filter(|services| services.len() <= ONE_BY_ONE);
+        let Some(services) = few else { return Place::Grave(levels.to_vec(), None) };
+        let pairs = levels.iter().flat_map(|level| services.iter().map(|service| (*level, *service)));
+        let (levels, services) = pairs.unzip();
+        Place::Grave(levels, Some(services))
+    }
+
     /// The last nanosecond of a span, in the order of the page.
     fn end_of(&self, from: i64, to: i64) -> i64 {
         match self.scan.order {
@@ -216,7 +234,7 @@ impl Page<'_> {
             // Where SQL only narrows down, a small page is not fetched in drops.
             let fetch = if Exact::opaque(&self.scan.filter) { self.wants().max(200) } else { self.wants() };
             let query = self.statement(place, i64::try_from(fetch).unwrap_or(i64::MAX));
-            let rows = match { query }.build().fetch_all(&self.shared.readers).await {
+            let rows = match self.rows(place, query).await {
                 Err(e) if read::is_gone(&e) => return Ok(()),
                 rows => rows.map_err(|e| self.shared.fault("reading a page", e))?,
             };
@@ -232,10 +250,29 @@ impl Page<'_> {
         }
     }
 
+    async fn rows(
+        &self,
+        place: &Place,
+        mut query: QueryBuilder<Postgres>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let readers = &self.shared.readers;
+        match place {
+            Place::Whole | Place::Span(..) => query.build().fetch_all(readers).await,
+            Place::Cells(..) | Place::Grave(..) => {
+                let mut ordered = readers.begin_with(ORDERED).await?;
+                let rows = query.build().fetch_all(&mut *ordered).await?;
+                ordered.rollback().await?;
+                Ok(rows)
+            }
+        }
+    }
+
     fn statement(&self, place: &Place, limit: i64) -> QueryBuilder<Postgres> {
         let (columns, table) = (encode::COLUMNS, table(self.scan.partition));
         let mut sql = match place {
-            Place::Cells(..) | Place::Grave(_) => QueryBuilder::new(format!("SELECT {columns} FROM unnest(")),
+            Place::Cells(..) | Place::Grave(..) => {
+                QueryBuilder::new(format!("SELECT {columns} FROM unnest("))
+            }
             Place::Whole | Place::Span(..) => {
                 QueryBuilder::new(format!("SELECT {columns} FROM {table} WHERE true"))
             }
@@ -257,13 +294,27 @@ impl Page<'_> {
                     "(SELECT {columns} FROM {table} WHERE service = c_service AND at >= c_low AND at <= c_high"
                 ));
             }
-            Place::Grave(levels) => {
-                sql.push_bind(levels.clone()).push("::smallint[]) AS c(c_level) CROSS JOIN LATERAL ");
+            Place::Grave(levels, one_by_one) => {
+                sql.push_bind(levels.clone()).push("::smallint[]");
+                match one_by_one {
+                    Some(services) => {
+                        sql.push(", ").push_bind(services.clone()).push("::int[]) AS c(c_level, c_service)")
+                    }
+                    None => sql.push(") AS c(c_level)"),
+                };
                 // Said as the index says it, or the planner would not see that it serves.
                 sql.push(format!(
-                    "(SELECT {columns} FROM {table} WHERE level = c_level AND level >= {}",
+                    " CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE level = c_level AND level >= {}",
                     GRAVE.number()
                 ));
+                match (one_by_one, &self.services) {
+                    (Some(_), _) => sql.push(" AND service = c_service"),
+                    // As a sum, so that the index does not take it for its own.
+                    (None, Some(many)) => {
+                        sql.push(" AND service + 0 = ANY(").push_bind(many.clone()).push(")")
+                    }
+                    (None, None) => &mut sql,
+                };
             }
         }
         if let Some(rows) = &self.scan.rows {
@@ -271,16 +322,20 @@ impl Page<'_> {
             sql.push(" AND id = ANY(").push_bind(ids).push(")");
         }
         let services = match place {
-            Place::Cells(..) => None,
-            Place::Whole | Place::Span(..) | Place::Grave(_) => self.services.as_deref(),
+            Place::Cells(..) | Place::Grave(..) => None,
+            Place::Whole | Place::Span(..) => self.services.as_deref(),
         };
+        // The other places lie between the same times, and each row is held against them once.
+        if matches!(place, Place::Whole | Place::Grave(..)) {
+            condition::push_times(&mut sql, &self.scan.filter);
+        }
         let asked = (&self.scan.filter, self.shared.options.trigrams());
         condition::push(&mut sql, asked, services, self.scan.order, self.after);
         let order = match self.scan.order {
             Order::Newest => " ORDER BY at DESC, id DESC LIMIT ",
             Order::Oldest => " ORDER BY at, id LIMIT ",
         };
-        if matches!(place, Place::Cells(..) | Place::Grave(_)) {
+        if matches!(place, Place::Cells(..) | Place::Grave(..)) {
             sql.push(order).push_bind(limit).push(") AS e");
         }
         sql.push(order).push_bind(limit);

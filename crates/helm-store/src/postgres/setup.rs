@@ -156,6 +156,51 @@ pub async fn look(options: &PgOptions) -> Result<Look, EngineError> {
     Ok(look)
 }
 
+/// Why a database lets nobody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Nobody answers, or not in time.
+    Away,
+    /// The password is not the role's. A server that asks for passwords says the same of a role that it does not know.
+    Password,
+    /// There is no such role.
+    Role,
+    /// There is no such database.
+    Database,
+    /// Anything else.
+    Other,
+}
+
+/// Whether the database lets helmd in: the kind of refusal, and what was said.
+pub async fn knock(options: &PgOptions) -> Result<(), (Closed, String)> {
+    match options.knock().await {
+        None => Err((Closed::Away, "no answer in time".to_owned())),
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(closed(error)),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is sqlx's, and may grow")]
+fn closed(error: sqlx::Error) -> (Closed, String) {
+    match error {
+        sqlx::Error::Database(db) => {
+            let message = db.message().to_owned();
+            let closed = match db.code().as_deref() {
+                Some("28P01") => Closed::Password,
+                // Also said where pg_hba.conf has no line for us.
+                Some("28000") if message.starts_with("role ") => Closed::Role,
+                Some("28000") => Closed::Password,
+                Some("3D000") => Closed::Database,
+                Some(code) if code.starts_with("57P") => Closed::Away,
+                Some(_) | None => Closed::Other,
+            };
+            (closed, message)
+        }
+        sqlx::Error::Io(e) => (Closed::Away, e.to_string()),
+        other => (Closed::Other, other.to_string()),
+    }
+}
+
 /// Brings the schema up to date with helmd's own rights, as helmd does when it starts.
 pub async fn bring_up_to_date(options: &PgOptions) -> Result<(), EngineError> {
     let mut connection = options.worker().await?;

@@ -16,10 +16,12 @@ use crate::live::Live;
 use crate::partition::Partition;
 use crate::query::{Cursor, Order};
 
-/// The first window.
-const FIRST: i64 = MINUTE;
-/// A window that took less is followed by a longer one, one that took more by a shorter one.
-const BRISK: Duration = Duration::from_millis(60);
+/// The first window is as long as the partition where it begins takes for so many entries, within these bounds.
+const FIRST: i64 = 16_000;
+const SHORTEST: i64 = 1_000_000_000;
+const LONGEST: i64 = 24 * 60 * MINUTE;
+/// A window that took less is followed by a longer one, one that took more by a shorter one: each has a cost of its own.
+const BRISK: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
@@ -62,8 +64,8 @@ impl Walk {
             (None, _) => {}
         }
         let manifest = live.manifest();
-        let partitions = manifest.values().filter(|p| matcher.may_be_in(p)).cloned().collect();
-        let length = if is_direct(filter) { i64::MAX } else { FIRST };
+        let partitions: Vec<_> = manifest.values().filter(|p| matcher.may_be_in(p)).cloned().collect();
+        let length = if is_direct(filter) { i64::MAX } else { first_window(&partitions, order, (from, to)) };
         Self { engine, live, matcher, order, after, partitions, left: (from, to), length, window: None }
     }
 
@@ -86,7 +88,7 @@ impl Walk {
                     if took < BRISK {
                         self.length = self.length.saturating_mul(4);
                     } else if took > SLOW {
-                        self.length = (self.length / 2).max(1_000_000_000);
+                        self.length = (self.length / 2).max(SHORTEST);
                     }
                     return Ok(Step::Looked(self.edge().at));
                 }
@@ -135,4 +137,18 @@ impl Walk {
             Order::Oldest => Cursor { at: self.left.0.saturating_sub(1), id: EntryId(i64::MAX) },
         }
     }
+}
+
+/// How long the first window of a range is.
+fn first_window(partitions: &[Arc<Partition>], order: Order, (from, to): (i64, i64)) -> i64 {
+    let held = partitions.iter().filter_map(|p| {
+        let (low, high) = p.contents.at?;
+        (low < to && high >= from).then_some((low, high, p.contents.rows))
+    });
+    let first = match order {
+        Order::Newest => held.max_by_key(|(_, high, _)| *high),
+        Order::Oldest => held.min_by_key(|(low, _, _)| *low),
+    };
+    let Some((low, high, rows)) = first else { return SHORTEST };
+    (high.saturating_sub(low) / i64::from(rows.max(1))).saturating_mul(FIRST).clamp(SHORTEST, LONGEST)
 }

@@ -1,0 +1,109 @@
+//! The daemon: whether one runs, whether a second one does, and its socket.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use helm_core::doctor::{Daemon, Finding, Helmds, Process};
+use helm_shim::procs;
+use rustix::fs::{Mode, OFlags};
+
+use super::scene::{Scene, holder};
+use crate::app;
+use crate::wishes::WishFile;
+
+/// Words behind which a helmd is none that looks after services.
+const OTHER_WORK: [&str; 5] = ["db", "doctor", "--check", "--hold-tree", "--version"];
+
+pub(super) fn look(scene: &Scene) -> Vec<Finding> {
+    let wishes = wishes(scene);
+    let helmds = Helmds {
+        daemon: scene.daemon.clone(),
+        wanted: wishes,
+        strays: strays(scene),
+        stale_socket: stale_socket(scene),
+        missing_keeper: app::shim_missing_at().map(|path| path.display().to_string()),
+    };
+    helmds.findings(&scene.hands)
+}
+
+/// Configured services that are to run. The file is read as it is: nothing is moved aside.
+fn wishes(scene: &Scene) -> usize {
+    let text = fs::read(WishFile::of(&scene.home).path()).unwrap_or_default();
+    let Ok(wishes) = serde_json::from_slice::<helm_core::wish::Wishes>(&text) else { return 0 };
+    if wishes.hold {
+        return 0;
+    }
+    let wanted = |name| wishes.services.get(name).is_some_and(|wish| wish.run);
+    scene.services().filter(|spec| wanted(&spec.name)).count()
+}
+
+/// Processes of helmd for this home beside the one that holds the lock.
+fn strays(scene: &Scene) -> Vec<Process> {
+    let holder = holder(&scene.home, &scene.daemon);
+    let own = std::process::id();
+    let pids = procs::all().into_iter().map(|stat| stat.process.pid);
+    pids.filter(|pid| *pid != own && Some(*pid) != holder)
+        .filter_map(|pid| {
+            let words = words(pid)?;
+            let home = home_of(pid, &words)?;
+            (home.canonicalize().ok()? == scene.home.path())
+                .then(|| Process { pid, command: words.join(" ") })
+        })
+        .collect()
+}
+
+fn words(pid: u32) -> Option<Vec<String>> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = line.split(|b| *b == 0).filter(|w| !w.is_empty());
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+/// The home that a process of helmd looks after.
+fn home_of(pid: u32, words: &[String]) -> Option<PathBuf> {
+    let (program, rest) = words.split_first()?;
+    if Path::new(program).file_name()? != "helmd"
+        || rest.iter().any(|word| OTHER_WORK.contains(&word.as_str()))
+    {
+        return None;
+    }
+    let named = rest
+        .iter()
+        .zip(rest.iter().skip(1))
+        .find(|(word, _)| *word == "--home")
+        .map(|(_, home)| home.as_str());
+    let home = named.or_else(|| rest.iter().find_map(|word| word.strip_prefix("--home=")));
+    let variable = || {
+        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let found = environ.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"HELM_HOME="))?;
+        Some(String::from_utf8_lossy(found).into_owned())
+    };
+    let home = home.map(str::to_owned).or_else(variable).unwrap_or_else(|| ".".to_owned());
+    Some(fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(home))
+}
+
+/// A socket that refuses: whoever made it is gone. With a socket of systemd somebody listens.
+fn stale_socket(scene: &Scene) -> Option<String> {
+    if !matches!(scene.daemon, Daemon::Absent) {
+        return None;
+    }
+    let places = [scene.home.run(), scene.home.path().join("sock")];
+    let sockets = places.iter().map(|dir| dir.join("helmd.sock"));
+    sockets.into_iter().find(|socket| is_stale(socket)).map(|socket| socket.display().to_string())
+}
+
+/// Through a descriptor of the directory: the path may be longer than a socket address allows.
+fn connect(dir: &Path, name: &str) -> io::Result<UnixStream> {
+    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    UnixStream::connect(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+}
+
+/// For a fix, too: nobody listens there.
+pub(super) fn is_stale(socket: &Path) -> bool {
+    let (Some(dir), Some(name)) = (socket.parent(), socket.file_name().and_then(|name| name.to_str())) else {
+        return false;
+    };
+    connect(dir, name).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+}

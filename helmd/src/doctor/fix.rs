@@ -1,0 +1,85 @@
+//! What `--fix` does. Each looks once more before it acts: what was true a minute ago may be so no longer.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use helm_core::doctor::{Fix, Line};
+use helm_core::name::ServiceName;
+
+use super::daemon::is_stale;
+use crate::config;
+use crate::home::Home;
+use crate::keeper::launch;
+
+/// All of them, in order; each is told as it came out.
+pub(super) fn all(home: &Path, fixes: Vec<Fix>) -> Result<Vec<Line>, String> {
+    let home = Home::at(home).map_err(|e| e.to_string())?;
+    let told = |fix: &Fix| match carry_out(&home, fix) {
+        Ok(()) => Line::Fixed(fix.to_string()),
+        Err(why) => Line::NotFixed(format!("{fix}: {why}")),
+    };
+    Ok(fixes.iter().map(told).collect())
+}
+
+fn carry_out(home: &Home, fix: &Fix) -> Result<(), String> {
+    match fix {
+        Fix::Close { path } => close(Path::new(path)),
+        Fix::RemoveSocket { path } => remove_socket(Path::new(path)),
+        Fix::MakeDirectory { path } => make_directory(home, Path::new(path)),
+        Fix::CopyRegistry { service } => copy_registry(home, service),
+        Fix::EnableLinger { user } => enable_linger(user),
+    }
+}
+
+fn close(path: &Path) -> Result<(), String> {
+    let meta = fs::symlink_metadata(path).map_err(|e| e.to_string())?;
+    if !meta.is_file() {
+        return Err("is no file of its own: chmod it where it lies".to_owned());
+    }
+    let mode = meta.permissions().mode() & 0o700;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| e.to_string())
+}
+
+fn remove_socket(path: &Path) -> Result<(), String> {
+    let socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if !socket || !is_stale(path) {
+        return Err("somebody listens there by now, or it is no socket".to_owned());
+    }
+    fs::remove_file(path).map_err(|e| e.to_string())
+}
+
+/// For whom the home belongs to.
+fn make_directory(home: &Home, path: &Path) -> Result<(), String> {
+    let owner = fs::metadata(home.path()).map_err(|e| e.to_string())?;
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(|e| e.to_string())?;
+    if rustix::process::geteuid().is_root() {
+        chown(path, Some(owner.uid()), Some(owner.gid())).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn copy_registry(home: &Home, service: &ServiceName) -> Result<(), String> {
+    let read = config::read(home);
+    let config = read.sound().ok_or("the configuration has faults: helmctl config check")?;
+    let spec = config.service(service.as_str()).ok_or("it is configured no more")?;
+    let target = Path::new(&spec.path).join("services.json");
+    // Only a link that leads to nothing: one that leads somewhere is left alone.
+    if target.is_symlink() && !target.exists() {
+        fs::remove_file(&target).map_err(|e| e.to_string())?;
+    }
+    launch::hand_over_registry(config, spec, home.path())
+}
+
+fn enable_linger(user: &str) -> Result<(), String> {
+    let output = Command::new("loginctl")
+        .args(["enable-linger", user])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("loginctl: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "))
+}

@@ -1,0 +1,71 @@
+//! A service as it runs: what helmd says, what its processes listen on, what it printed last.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use helm_core::doctor::{Finding, Output, Run};
+use helm_core::spec::{self, ServiceSpec};
+use helm_core::time::Wall;
+use helm_shim::rundir::ServiceDir;
+use helm_shim::{cri, procs};
+
+use super::scene::Scene;
+use crate::port;
+
+/// Lines that are shown of a service that failed.
+const SHOWN: usize = 5;
+/// Longest part of a line that is shown.
+const WIDEST: usize = 200;
+/// The last lines are in here.
+const TAIL: u64 = 64 << 10;
+
+pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
+    let Some(told) = scene.daemon.service(&spec.name) else { return Vec::new() };
+    let listens = told.pid.and_then(|main| {
+        let mut pids = vec![main];
+        pids.extend(procs::descendants(&[main]).iter().map(|process| process.pid));
+        port::listening(&pids).ok()
+    });
+    let (last, newest) =
+        last_lines(&ServiceDir::new(scene.home.path(), &spec.name).logs()).unwrap_or_default();
+    let run = Run {
+        waits_for_absent: scene.daemon.waits_for_absent(&spec.name),
+        path: spec.path.clone(),
+        port: spec.port,
+        listens,
+        output: Output {
+            last,
+            buffered: keeps_back(scene, spec),
+            any: newest.is_some_and(|at| told.started.is_none_or(|started| at >= started)),
+        },
+        place: scene.place(&spec.name),
+        now: scene.now,
+        told: told.clone(),
+    };
+    run.findings(&scene.hands)
+}
+
+/// Python that writes to a pipe collects 8 KiB first, unless it is told otherwise.
+fn keeps_back(scene: &Scene, spec: &ServiceSpec) -> bool {
+    let words = spec::argv(spec).unwrap_or_default();
+    let python = words
+        .first()
+        .and_then(|program| Path::new(program).file_name())
+        .is_some_and(|name| name.to_string_lossy().starts_with("python"));
+    let told = words.iter().skip(1).take_while(|word| word.starts_with('-')).any(|word| word == "-u");
+    python && !told && scene.environment(spec).get("PYTHONUNBUFFERED").is_none_or(String::is_empty)
+}
+
+/// The last lines of the newest log file, and when the last one came.
+fn last_lines(logs: &Path) -> io::Result<(Vec<String>, Option<Wall>)> {
+    let mut file = File::open(logs.join("current.log"))?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    let pieces: Vec<_> = bytes.split(|b| *b == b'\n').filter_map(cri::parse).collect();
+    let from = pieces.len().saturating_sub(SHOWN);
+    let text = |piece: &cri::Piece<'_>| String::from_utf8_lossy(piece.text).chars().take(WIDEST).collect();
+    Ok((pieces[from..].iter().map(text).collect(), pieces.last().map(|piece| piece.at)))
+}

@@ -1,0 +1,202 @@
+//! What every check needs: the home, its configuration, who asks. And the checks of the home itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use helm_core::doctor::{Brief, Daemon, Directory, Finding, Hands, Id, Owned, Secret, quoted};
+use helm_core::name::ServiceName;
+use helm_core::spec::{Config, ServiceSpec, Severity};
+use helm_core::time::Wall;
+use helm_core::wish::Mode;
+use nix::unistd::{Uid, User};
+
+use crate::clock;
+use crate::config::{self, Read};
+use crate::home::{Home, LockInfo};
+use crate::keeper::base_environment;
+use crate::versions::Versions;
+
+/// See the module.
+pub(super) struct Scene {
+    pub(super) home: Home,
+    pub(super) read: Read,
+    pub(super) base_env: BTreeMap<String, String>,
+    pub(super) daemon: Daemon,
+    pub(super) hands: Hands,
+    /// Whose the home is: as whom helmd runs.
+    pub(super) owner: Owner,
+    pub(super) now: Wall,
+    services: Vec<Arc<ServiceSpec>>,
+}
+
+/// A user.
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) name: String,
+    /// Their own home.
+    pub(super) dir: std::path::PathBuf,
+}
+
+impl Owner {
+    fn of(uid: u32) -> Self {
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        match user {
+            Some(user) => Self { uid, name: user.name, dir: user.dir },
+            None => Self { uid, name: uid.to_string(), dir: "/".into() },
+        }
+    }
+}
+
+impl Scene {
+    pub(super) fn of(path: &Path, brief: Brief) -> Result<Self, String> {
+        let home = Home::at(path).map_err(|e| e.to_string())?;
+        let owner = fs::metadata(home.path()).map_err(|e| format!("{}: {e}", home.path().display()))?.uid();
+        let read = config::read(&home);
+        let runnable = |config: &Config| -> Vec<Arc<ServiceSpec>> {
+            config.services.iter().filter(|s| s.program.is_some()).cloned().map(Arc::new).collect()
+        };
+        Ok(Self {
+            services: read.config.as_ref().map(runnable).unwrap_or_default(),
+            read,
+            base_env: environment_of_helmd(&home, &brief.daemon).unwrap_or_else(config::own_environment),
+            daemon: brief.daemon,
+            hands: Hands { helmctl: brief.helmctl, root: rustix::process::geteuid().is_root() },
+            owner: Owner::of(owner),
+            now: clock::wall(),
+            home,
+        })
+    }
+
+    /// Those that run something.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<ServiceSpec>> {
+        self.services.iter()
+    }
+
+    pub(super) fn config(&self) -> Option<&Config> {
+        self.read.config.as_ref()
+    }
+
+    /// Where a service is configured: file and line.
+    pub(super) fn place(&self, service: &ServiceName) -> (String, u32) {
+        let place = self.config().map(|config| config.place_of(service, ""));
+        let (file, line) = place.map_or_else(|| ("services.json".to_owned(), 0), |p| (p.file, p.line));
+        (self.home.path().join(file).display().to_string(), line)
+    }
+
+    /// The environment that a start of it would use; the mode is that of the run, else the default.
+    pub(super) fn environment(&self, spec: &ServiceSpec) -> BTreeMap<String, String> {
+        let default = self.config().and_then(|config| config.settings.default_mode).unwrap_or_default();
+        let mode = match self.daemon.service(&spec.name) {
+            Some(told) if told.production => Mode::Production,
+            Some(_) => Mode::Development,
+            None => default,
+        };
+        let read = |name: &str| fs::read_to_string(Path::new(&spec.path).join(name)).ok();
+        let (flaskenv, file) = (read(".flaskenv"), spec.env_file.as_deref().and_then(read));
+        helm_core::spec::environment(spec, mode, &self.base_env, flaskenv.as_deref(), file.as_deref())
+    }
+}
+
+/// What a start begins with: a running helmd has another environment than whoever looks (units of systemd have).
+fn environment_of_helmd(home: &Home, daemon: &Daemon) -> Option<BTreeMap<String, String>> {
+    let pid = holder(home, daemon)?;
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let pairs = environ.split(|b| *b == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    Some(base_environment(pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))))
+}
+
+/// The helmd that holds the home, as its lock file says.
+pub(super) fn holder(home: &Home, daemon: &Daemon) -> Option<u32> {
+    match daemon {
+        Daemon::Absent => None,
+        Daemon::Silent { .. } | Daemon::Answers(_) => {
+            let text = fs::read(home.instance().join("helmd.lock")).ok()?;
+            Some(serde_json::from_slice::<LockInfo>(&text).ok()?.pid)
+        }
+    }
+}
+
+/// The files of the configuration, and whether helmd runs by them.
+pub(super) fn configuration(scene: &Scene) -> Vec<Finding> {
+    faults(scene).into_iter().chain(not_in_force(scene)).collect()
+}
+
+/// Errors alone: what is only odd, `helmctl config check` tells.
+fn faults(scene: &Scene) -> Option<Finding> {
+    let faults = || scene.read.faults.iter().filter(|fault| fault.severity == Severity::Error);
+    let first = faults().next()?;
+    let file = scene.home.path().join(&first.file);
+    let line = if first.line > 0 { format!("+{} ", first.line) } else { String::new() };
+    let mend = format!("${{EDITOR:-vi}} {line}{}", quoted(&file.to_string_lossy()));
+    let finding = Finding::fault(Id::ConfigFaulty, "the configuration has faults");
+    Some(faults().fold(finding, |finding, fault| finding.seen(fault.to_string())).mend(mend))
+}
+
+/// Files that helmd does not run by.
+fn not_in_force(scene: &Scene) -> Option<Finding> {
+    if !matches!(scene.daemon, Daemon::Answers(_)) {
+        return None;
+    }
+    let versions = Versions::of(&scene.home);
+    let current = versions.read(versions.standing().current?)?;
+    if scene.read.sound()?.means_the_same(current.sound()?) {
+        return None;
+    }
+    let names = current.texts.differing(&scene.read.texts).join(", ");
+    Some(
+        Finding::warning(Id::NotInForce, "helmd does not run by the files as they are")
+            .seen(format!("{names}: changed since"))
+            .mend(scene.hands.ctl("reload")),
+    )
+}
+
+/// Whose they are, who can read the secret ones, and whether they are there.
+pub(super) fn files(scene: &Scene) -> Vec<Finding> {
+    let home = scene.home.path();
+    let owned = owned(scene);
+    let strange = Owned::finding(&owned, &home.to_string_lossy(), &scene.owner.name, &scene.hands);
+    let conf = scene.home.instance().join("helm.conf");
+    let holds_password =
+        fs::read_to_string(&conf).is_ok_and(|text| crate::store::place::connection_string(&text).is_some());
+    let mut secrets = vec![scene.home.instance().join("configs/master_config.json")];
+    secrets.extend(holds_password.then_some(conf));
+    let open = secrets.iter().filter_map(|path| secret(path, None)?.finding());
+    let gone = [scene.home.instance(), scene.home.run(), scene.home.logs()].into_iter().filter_map(|dir| {
+        let to = dir.parent()?.join(fs::read_link(&dir).ok()?);
+        let (path, to) = (dir.display().to_string(), to.display().to_string());
+        (!dir.exists()).then(|| Directory { path, to }.finding())
+    });
+    strange.into_iter().chain(open).chain(gone).collect()
+}
+
+/// Parts of the home that helmd makes or reads and that are not its own.
+fn owned(scene: &Scene) -> Vec<Owned> {
+    const PARTS: [&str; 7] = [
+        "instance",
+        "instance/run",
+        "instance/store",
+        "instance/wishes.json",
+        "instance/helmd.lock",
+        "logs",
+        "logs/helmd.log",
+    ];
+    let parts = PARTS.into_iter().chain(config::FILES).map(|part| scene.home.path().join(part));
+    let logs = scene.services().map(|spec| scene.home.logs().join(spec.name.as_str()));
+    let strange = parts.chain(logs).filter_map(|path| {
+        let uid = fs::metadata(&path).ok()?.uid();
+        (uid != scene.owner.uid).then(|| Owned { path: path.display().to_string(), by: Owner::of(uid).name })
+    });
+    strange.collect()
+}
+
+/// A file with a secret, if it is there.
+pub(super) fn secret(path: &Path, service: Option<&ServiceName>) -> Option<Secret> {
+    let mode = fs::metadata(path).ok()?.mode();
+    // Whoever may pass through every directory above can read it.
+    let reachable =
+        path.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|d| d.mode() & 0o011 != 0));
+    Some(Secret { path: path.display().to_string(), mode, reachable, service: service.cloned() })
+}
