@@ -102,7 +102,7 @@ impl Store {
 
     /// For whoever follows the log of an open store.
     pub fn outages(&self, health: watch::Receiver<Health>) -> Outages {
-        Outages { store: self.clone(), health, told: Condition::ok() }
+        Outages { store: self.clone(), health, told: Condition::ok(), due: None }
     }
 
     /// What was acknowledged, waited locally, and cannot be read.
@@ -186,15 +186,20 @@ pub struct Outages {
     store: Store,
     health: watch::Receiver<Health>,
     told: Condition,
+    /// When what has changed is told, if it still holds then.
+    due: Option<Instant>,
 }
 
 impl Outages {
-    /// The next one in words. Dropped before its answer, it loses nothing.
+    /// The next one in words. Dropped before its answer, it loses nothing, and is answered no later.
     pub async fn next(&mut self) -> String {
         loop {
             self.health.borrow_and_update();
-            if self.store.condition().word != self.told.word {
-                sleep_until(Instant::now() + LASTS).await;
+            if self.store.condition().word == self.told.word {
+                self.due = None;
+            } else {
+                sleep_until(*self.due.get_or_insert_with(|| Instant::now() + LASTS)).await;
+                self.due = None;
                 let found = self.store.condition();
                 if found.word != self.told.word {
                     let words = self.store.outage(&found).unwrap_or_else(|| over(&self.told));

@@ -57,7 +57,9 @@ pub(super) async fn run(home: &Home, args: LogsArgs, printer: &mut Printer) -> R
             );
             Err(Failure::Timeout(format!("the time is over at {place}; go on from there with {option}")))
         }
-        Looked::Nowhere => Err(Failure::Timeout("the time was over before anything was looked at".into())),
+        Looked::Nowhere => Err(Failure::Timeout(
+            "the time was over before anything was looked at: give more with --within".into(),
+        )),
     }
 }
 

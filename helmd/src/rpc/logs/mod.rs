@@ -90,6 +90,10 @@ impl Api {
             if self.specs.iter().any(|spec| spec.name.as_str() == name) || kept() {
                 continue;
             }
+            if let Some(waits) = self.store.unstored() {
+                let why = format!("the log has no entry of a service `{name}` so far: {waits}");
+                return Err(reason::store_away(&why));
+            }
             let configured = self.specs.iter().map(|spec| spec.name.as_str());
             let stored = manifest.values().flat_map(|p| p.contents.services.keys().map(String::as_str));
             let nearest =
