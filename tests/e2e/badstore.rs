@@ -137,7 +137,8 @@ fn a_full_disk_is_told_and_waited_for() {
     let small = Small::at(home.path("instance/store"));
     home.ctl(&["up"]).code(0);
     let full = state(&home, "full since");
-    assert!(full["state"].as_str().unwrap().contains("the disk of the database is full"), "{full}");
+    let words = full["state"].as_str().unwrap();
+    assert!(words.contains("the disk of the database is full") && words.contains("make room"), "{full}");
     home.ctl(&["status"]).says("the log is not stored since").says("full");
     event(&home, &["store", "full", "the disk of the database is full"]);
     small.grow();
@@ -281,12 +282,14 @@ fn a_wrong_password_a_missing_database_and_a_missing_right_say_what_to_do_and_ar
     let words = state(&home, "does not let helm_user in").to_string();
     assert!(words.contains("helmctl db init") && !words.contains("wrong"), "{words}");
     connect(&home, &cluster, "helm_user:secret", "nowhere");
-    state(&home, "there is no database nowhere");
+    let words = state(&home, "there is no database nowhere").to_string();
+    assert!(words.contains("create it with `helmctl db init`"), "{words}");
     home.ctl(&["status"]).says("the log is not stored since");
     admin(&cluster, "CREATE ROLE other LOGIN PASSWORD 'secret'");
     admin(&cluster, "REVOKE ALL ON SCHEMA public FROM public");
     connect(&home, &cluster, "other:secret", "helm_db");
-    state(&home, "lacks the right");
+    let words = state(&home, "lacks the right").to_string();
+    assert!(words.contains("`helmctl db init` grants it") || words.contains("GRANT ALL"), "{words}");
     connect(&home, &cluster, "helm_user:secret", "helm_db");
     whole(&home, 20);
 }
