@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [
             "helm/v1/config.proto",
             "helm/v1/helm.proto",
+            "helm/v1/incidents.proto",
             "helm/v1/logs.proto",
             "helm/v1/metrics.proto",
             "helm/v1/store.proto",

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::completion::services;
 
 pub(crate) use crate::db_cli::{DbVerb, RetentionVerb};
+pub(crate) use crate::incidents_cli::{IncidentsArgs, IncidentsVerb};
 pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, How, LogsArgs, LogsVerb, VerifyArgs, What};
 
 /// Start, stop and watch the services of a home.
@@ -132,6 +133,14 @@ pub(crate) enum Verb {
         #[arg(long, value_parser = ["stdout", "stderr"])]
         stream: Option<String>,
     },
+    /// Why a service is as it is, and what to do next
+    Why {
+        /// Service
+        #[arg(add = services())]
+        name: String,
+    },
+    /// Ends that nobody asked for, newest first
+    Incidents(IncidentsArgs),
     /// What happened to services, and why
     Events {
         /// Services; without names all

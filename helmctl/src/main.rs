@@ -5,6 +5,7 @@ mod commands;
 mod completion;
 mod db_cli;
 mod failure;
+mod incidents_cli;
 mod logs_cli;
 mod render;
 mod top;

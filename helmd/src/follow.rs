@@ -1,6 +1,7 @@
 //! Reads the captured lines of one service from its segments, forwards, and waits for more. Blocking reads, done in
 //! bounded pieces on the pool's threads; waiting is `changes`.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use memchr::memchr_iter;
 
 /// Bytes read at once.
 const PIECE: usize = 256 << 10;
+
+/// Most bytes from the past: what somebody asks for beyond that is in the files.
+const PAST_BYTES: usize = 32 << 20;
 
 /// A place between two lines: number of the segment, and offset in its plain bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -150,6 +154,54 @@ impl Follower {
             if !lines.is_empty() {
                 return Ok((lines, read < PIECE));
             }
+        }
+    }
+}
+
+/// What a line takes in memory: an empty one is not free.
+pub fn held(line: &Line) -> usize {
+    size_of::<Line>() + line.text.len()
+}
+
+/// The last lines of those that are wanted, and a follower that stands behind them. Blocking.
+pub fn tail(
+    dir: PathBuf,
+    wanted: impl Fn(&Line) -> bool,
+    lines: usize,
+) -> io::Result<(Follower, VecDeque<Line>)> {
+    let first = segment_of_last(&dir, &wanted, lines)?;
+    let mut follower = Follower::from_segment(dir, first);
+    let (mut last, mut complete, mut bytes) = (VecDeque::<Line>::new(), 0_usize, 0_usize);
+    loop {
+        let read = follower.read()?;
+        if read.is_empty() {
+            return Ok((follower, last));
+        }
+        for line in read.into_iter().filter(&wanted) {
+            complete += usize::from(!line.partial);
+            bytes += held(&line);
+            last.push_back(line);
+            // Pieces of a long line count as one with their end.
+            while (complete > lines || bytes > PAST_BYTES)
+                && let Some(old) = last.pop_front()
+            {
+                complete -= usize::from(!old.partial);
+                bytes -= held(&old);
+            }
+        }
+    }
+}
+
+/// The lines behind a place that is not far from the end, as far as they were captured until then. Blocking.
+pub fn from(dir: PathBuf, place: Place, until: Wall) -> io::Result<VecDeque<Line>> {
+    let (mut follower, mut lines) = (Follower::from_place(dir, place), VecDeque::new());
+    loop {
+        let read = follower.read()?;
+        let later = read.iter().any(|line| line.at > until);
+        let end = read.is_empty() || later;
+        lines.extend(read.into_iter().filter(|line| line.at <= until));
+        if end {
+            return Ok(lines);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod drift;
 pub mod follow;
 pub mod home;
+pub mod incident;
 pub mod ini;
 pub mod journal;
 pub mod keeper;

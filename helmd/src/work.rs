@@ -36,6 +36,9 @@ pub static PORTS: Lane = Lane::new(4);
 /// What a keeper's task looks up or starts: directories of services, records, keepers.
 pub static KEEPERS: Lane = Lane::new(16);
 
+/// Incidents: what is gathered, and what is read because somebody asks.
+pub static INCIDENTS: Lane = Lane::new(4);
+
 /// One use of the pool.
 #[derive(Debug)]
 pub struct Lane(Semaphore);

@@ -34,6 +34,7 @@ mod store;
 mod takeover;
 mod tamper;
 mod top;
+mod why;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.
 fn left(home: &harness::home::Home) -> Vec<String> {

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use helm_proto::v1::configuration_client::ConfigurationClient;
 use helm_proto::v1::helm_client::HelmClient;
+use helm_proto::v1::incidents_client::IncidentsClient;
 use helm_proto::v1::metrics_client::MetricsClient;
 use helm_proto::v1::{
     AppendMetricsRequest, AppendMetricsResponse, CheckConfigRequest, CheckConfigResponse, ConfigDiffRequest,
     ConfigHistoryRequest, ConfigRollbackRequest, ConfigVersion, DownRequest, EventRecord, EventsRequest,
-    FollowReloadRequest, InfoRequest, InfoResponse, LaunchRequest, LaunchResponse, ListMetricsRequest,
-    ListMetricsResponse, ListRequest, OutputChunk, OutputRequest, PlanRequest, PlanResponse, Progress,
-    QueryMetricsRequest, QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest,
-    ReloadResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, SignalRequest,
-    SignalResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse,
-    UpRequest, WatchStatusRequest, WatchStatusResponse,
+    FollowReloadRequest, GetIncidentRequest, Incident, InfoRequest, InfoResponse, LaunchRequest,
+    LaunchResponse, ListIncidentsRequest, ListIncidentsResponse, ListMetricsRequest, ListMetricsResponse,
+    ListRequest, OutputChunk, OutputRequest, PlanRequest, PlanResponse, Progress, QueryMetricsRequest,
+    QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest, ReloadResponse,
+    RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, SignalRequest, SignalResponse, StartRequest,
+    StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse, UpRequest, WatchStatusRequest,
+    WatchStatusResponse, WhyRequest, WhyResponse,
 };
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
@@ -41,6 +43,7 @@ pub struct Client {
     calls: HelmClient<Channel>,
     metrics: MetricsClient<Channel>,
     configuration: ConfigurationClient<Channel>,
+    incidents: IncidentsClient<Channel>,
 }
 
 impl Client {
@@ -77,7 +80,8 @@ impl Client {
             socket: socket.to_owned(),
             calls: HelmClient::new(channel.clone()),
             metrics: MetricsClient::new(channel.clone()),
-            configuration: ConfigurationClient::new(channel),
+            configuration: ConfigurationClient::new(channel.clone()),
+            incidents: IncidentsClient::new(channel),
         })
     }
 
@@ -179,6 +183,24 @@ impl Client {
         request: ConfigRollbackRequest,
     ) -> Result<ReloadResponse, ClientError> {
         Ok(self.configuration.config_rollback(request).await?.into_inner())
+    }
+
+    /// `ListIncidents`
+    pub async fn incidents(
+        &mut self,
+        request: ListIncidentsRequest,
+    ) -> Result<ListIncidentsResponse, ClientError> {
+        Ok(self.incidents.list_incidents(request).await?.into_inner())
+    }
+
+    /// `GetIncident`
+    pub async fn incident(&mut self, number: u64) -> Result<Incident, ClientError> {
+        Ok(self.incidents.get_incident(GetIncidentRequest { number }).await?.into_inner())
+    }
+
+    /// `Why`
+    pub async fn why(&mut self, name: &str) -> Result<WhyResponse, ClientError> {
+        Ok(self.incidents.why(WhyRequest { name: name.to_owned() }).await?.into_inner())
     }
 
     /// `Resume`

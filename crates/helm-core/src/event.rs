@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
+use crate::incident::Mishap;
 use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::status::{Health, Holder, RunId};
@@ -205,6 +206,17 @@ pub enum ProbeKind {
     Liveness,
 }
 
+impl ProbeKind {
+    /// The name on every wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProbeKind::Startup => "startup",
+            ProbeKind::Readiness => "readiness",
+            ProbeKind::Liveness => "liveness",
+        }
+    }
+}
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -284,6 +296,8 @@ pub enum Effect {
         /// What.
         memory: Box<Memory>,
     },
+    /// A run ended without having been asked to, or a start came to nothing: gather what tells why.
+    Investigate(Box<Mishap>),
     /// Something worth recording has happened.
     Record(Change),
 }
@@ -295,7 +309,7 @@ pub struct Change {
     pub at: Wall,
     /// Service.
     pub service: ServiceName,
-    /// What kind: `state`, `health`, `exit`, `probe`, `wish`, `warning`.
+    /// What kind.
     pub kind: ChangeKind,
     /// The former word (state or health).
     pub from: String,
@@ -325,6 +339,26 @@ pub enum ChangeKind {
     Wish,
     /// A warning appeared or went.
     Warning,
+    /// Somebody sent its main process a signal through Helm. Recorded by helmd.
+    Signal,
+    /// An incident was written down. Recorded by helmd.
+    Incident,
     /// The database behind the log went, refused or came back. Recorded by helmd under the name `helm`.
     Store,
+}
+
+impl ChangeKind {
+    /// The name on every wire and in every table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::State => "state",
+            ChangeKind::Health => "health",
+            ChangeKind::Exit => "exit",
+            ChangeKind::Wish => "wish",
+            ChangeKind::Warning => "warning",
+            ChangeKind::Signal => "signal",
+            ChangeKind::Incident => "incident",
+            ChangeKind::Store => "store",
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod event;
 pub mod exit;
 pub mod fleet;
 pub mod goal;
+pub mod incident;
 pub mod name;
 pub mod policy;
 pub mod reload;

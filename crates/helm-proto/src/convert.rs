@@ -1,6 +1,6 @@
 //! helm-core's types as messages.
 
-use helm_core::event::{Change, ChangeKind};
+use helm_core::event::Change;
 use helm_core::spec::{Fault, Severity};
 use helm_core::status::{Holder, ServiceStatus};
 use helm_core::time::{Mono, Wall};
@@ -52,19 +52,11 @@ fn holder(h: &Holder) -> v1::Holder {
 
 /// An event with its number.
 pub fn event_record(id: u64, change: &Change) -> v1::EventRecord {
-    let kind = match change.kind {
-        ChangeKind::State => "state",
-        ChangeKind::Health => "health",
-        ChangeKind::Exit => "exit",
-        ChangeKind::Wish => "wish",
-        ChangeKind::Warning => "warning",
-        ChangeKind::Store => "store",
-    };
     v1::EventRecord {
         id,
         at: Some(timestamp(change.at)),
         service: change.service.to_string(),
-        kind: kind.to_owned(),
+        kind: change.kind.as_str().to_owned(),
         from: change.from.clone(),
         to: change.to.clone(),
         cause: change.cause.clone(),
@@ -119,6 +111,7 @@ pub fn fault(fault: &Fault) -> v1::Fault {
 mod tests {
     use std::time::Duration;
 
+    use helm_core::event::ChangeKind;
     use helm_core::exit::Exit;
     use helm_core::name::ServiceName;
     use helm_core::status::{Health, RunId, State};

@@ -12,4 +12,5 @@ pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descript
 pub use prost_types::Timestamp;
 
 pub mod convert;
+pub mod incident;
 pub mod reason;

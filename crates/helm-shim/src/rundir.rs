@@ -88,9 +88,14 @@ impl ServiceDir {
 
     /// Connects to the keeper, however long the path is.
     pub fn connect(&self) -> io::Result<UnixStream> {
-        let dir = open_dir(&self.path())?;
-        UnixStream::connect(short(&dir, "shim.sock"))
+        connect_in(&self.path(), "shim.sock")
     }
+}
+
+/// Connects to a socket in a directory, however long the path of that is.
+pub fn connect_in(dir: &Path, name: &str) -> io::Result<UnixStream> {
+    let dir = open_dir(dir)?;
+    UnixStream::connect(short(&dir, name))
 }
 
 /// The directory of one run.

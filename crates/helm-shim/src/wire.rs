@@ -188,6 +188,9 @@ pub struct Ended {
     pub system: Duration,
     /// Largest resident set in bytes.
     pub max_rss: u64,
+    /// Processes of the run that the kernel had killed for memory until then; `None`: no cgroup counts them.
+    #[serde(default)]
+    pub oom_kills: Option<u64>,
 }
 
 /// Everything about a keeper.

@@ -38,7 +38,7 @@ pub struct EventRow {
     pub at: i64,
     /// Name of the service.
     pub service: String,
-    /// state, health, exit, wish, warning
+    /// state, health, exit, wish, warning, incident ...
     pub kind: String,
     /// All of it, as JSON.
     pub body: String,
@@ -102,6 +102,8 @@ impl From<(i64, i64, String, String, String)> for EventRow {
 pub struct EventFilter {
     /// Names of services; empty: all.
     pub services: Vec<String>,
+    /// Only of this kind.
+    pub kind: Option<String>,
     /// From this time on, inclusive.
     pub since: Option<i64>,
     /// Before this time, exclusive.

@@ -7,6 +7,7 @@ mod doctor;
 mod events;
 pub(crate) mod follow;
 mod graph;
+mod incidents;
 mod inside;
 mod kick;
 mod list;
@@ -97,6 +98,8 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
                 events::past(&home, request, last, printer).await
             }
         }
+        Verb::Why { name } => incidents::why(&mut Client::of(&home).await?, &name, printer).await,
+        Verb::Incidents(args) => incidents::run(&mut Client::of(&home).await?, args, printer).await,
         Verb::Wait { names, awaited, timeout } => wait::run(&home, names, awaited, timeout, printer).await,
         Verb::Exec { name, command } => inside::exec(&mut Client::of(&home).await?, name, command).await,
         Verb::Env { name, show_secrets } => {

@@ -48,6 +48,8 @@ pub(crate) fn event(e: &EventRecord, name_width: usize, sheet: Sheet, aged: bool
         "wish" => format!("wanted: {}", e.to),
         "warning" if e.to.is_empty() => "warning is over".to_owned(),
         "warning" => format!("warning: {}", styled(WARN, &safe(&e.to))),
+        "signal" => e.to.clone(),
+        "incident" => styled(BAD, &format!("incident {}", e.to)),
         "store" => format!("log: {} -> {}", e.from, styled(if e.to == "ok" { GOOD } else { WARN }, &e.to)),
         other => format!("{other}: {} -> {}", e.from, e.to),
     };

@@ -3,9 +3,11 @@
 pub(crate) mod db;
 pub(crate) mod doctor;
 pub(crate) mod graph;
+pub(crate) mod incident;
 pub(crate) mod json;
 pub(crate) mod json_config;
 pub(crate) mod json_db;
+pub(crate) mod json_incident;
 pub(crate) mod json_inside;
 pub(crate) mod list;
 pub(crate) mod log;

@@ -12,6 +12,7 @@ use super::parts::{Ground, Kept, Past};
 use super::{LEAVE_WITHIN, Process, StartError, context};
 use crate::drift::{Drift, InForce};
 use crate::home::LockInfo;
+use crate::incident;
 use crate::leave::{Leave, Then};
 use crate::reload::plan::Wants;
 use crate::reload::{Accepted, Asked, Reloads};
@@ -38,7 +39,9 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let journal_written = writer.start().map_err(context("the journal's thread cannot be started"))?;
 
     let kept = Kept::start(&ground, process);
-    let performer = ground.performer(keepers, news, &journal, &kept.changes);
+    let (incidents, reports) = incident::reporter();
+    let answers = incidents.answers.clone();
+    let performer = ground.performer(keepers, news, (&journal, incidents), &kept.changes);
     let fleet = ground.fleet(&wishes, memories, written);
     let path = file.path().to_owned();
     let writer = file.writer().map_err(context("the thread that writes the wishes cannot be started"))?;
@@ -46,6 +49,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let (driver, supervisor) =
         Driver::new(fleet, wishes, (path, writer), ground.mode, performer, heard, stop.clone());
     let sampler = ground.sampler(&supervisor, &kept.store);
+    ground.record(&journal, &sampler, reports);
     ground.tell_store(&journal, &supervisor, &sampler, &kept.store);
 
     let doors = open_doors(process, &ground)?;
@@ -64,6 +68,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
         retention: kept.retention,
         sampler,
         specs: ground.specs.clone(),
+        answers,
         facts: Arc::new(facts),
         drift,
         tasks: ground.tasks.clone(),

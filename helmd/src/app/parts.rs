@@ -9,7 +9,7 @@ use helm_core::spec::{Config, ServiceSpec};
 use helm_core::status::RunId;
 use helm_core::wish::Mode;
 use helm_store::partition::RollPolicy;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +18,8 @@ use super::replace::Successor;
 use super::{Process, StartError, find_shim};
 use crate::changes::Changes;
 use crate::home;
+use crate::incident::shelf::Shelf;
+use crate::incident::{Recorder, Report, Reporter};
 use crate::journal::{self, Journal};
 use crate::keeper::{Keeper, World};
 use crate::leave::Leave;
@@ -93,7 +95,7 @@ impl Ground {
         &self,
         keepers: BTreeMap<ServiceName, Keeper>,
         news: NewsSender,
-        journal: &Journal,
+        (journal, incidents): (&Journal, Reporter),
         changes: &Changes,
     ) -> Performer {
         let probes = usize::try_from(self.world.config.settings.probe_cap).unwrap_or(64).max(1);
@@ -113,6 +115,7 @@ impl Ground {
             specs: self.specs.iter().map(|s| (s.name.clone(), s.clone())).collect(),
             probes: Probes::new(prober),
             journal: journal.clone(),
+            incidents,
             news,
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -149,6 +152,18 @@ impl Ground {
         Sampler::start(sampling, &self.tasks, &self.stop)
     }
 
+    /// Unexpected ends are looked into. Ends with the driver, and what that reported is written down then.
+    pub(super) fn record(&self, journal: &Journal, sampler: &Sampler, reports: mpsc::Receiver<Report>) {
+        let recorder = Recorder {
+            home: self.world.home.clone(),
+            journal: journal.clone(),
+            sampler: sampler.clone(),
+            specs: self.specs.clone(),
+            cgroup: self.world.cgroups.tree.is_some(),
+        };
+        self.tasks.spawn(recorder.run(reports));
+    }
+
     /// Events and states go into the store; what becomes of the store itself is an event.
     pub(super) fn tell_store(
         &self,
@@ -161,6 +176,7 @@ impl Ground {
         let history = History {
             store: store.clone(),
             journal: journal.clone(),
+            shelf: Shelf::of(&self.world.home),
             supervisor: supervisor.clone(),
             sampler: sampler.clone(),
             age: retention.get("default").and_then(|keep| keep.age),

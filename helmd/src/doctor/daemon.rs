@@ -2,13 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use helm_core::doctor::{Daemon, Finding, Helmds, Process};
 use helm_shim::procs;
-use rustix::fs::{Mode, OFlags};
+use helm_shim::rundir::connect_in;
 
 use super::scene::{Scene, holder};
 use crate::app;
@@ -94,16 +92,10 @@ fn stale_socket(scene: &Scene) -> Option<String> {
     sockets.into_iter().find(|socket| is_stale(socket)).map(|socket| socket.display().to_string())
 }
 
-/// Through a descriptor of the directory: the path may be longer than a socket address allows.
-fn connect(dir: &Path, name: &str) -> io::Result<UnixStream> {
-    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    UnixStream::connect(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
-}
-
 /// For a fix, too: nobody listens there.
 pub(super) fn is_stale(socket: &Path) -> bool {
     let (Some(dir), Some(name)) = (socket.parent(), socket.file_name().and_then(|name| name.to_str())) else {
         return false;
     };
-    connect(dir, name).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    connect_in(dir, name).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }

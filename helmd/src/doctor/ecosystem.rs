@@ -15,7 +15,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 
 use super::scene::{Scene, secret};
-use super::{Check, certificate, service};
+use super::{Check, certificate};
+use crate::keeper::launch;
 
 /// For one line of an answer on loopback.
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
@@ -43,7 +44,7 @@ fn java(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
             Some(Path::new(home).join("bin/java")).filter(|java| java.is_file()),
             format!("JAVA_HOME ({home})"),
         ),
-        None => (service::in_path("java", &env), "the PATH that it would get".to_owned()),
+        None => (launch::in_path("java", &env).ok(), "the PATH that it would get".to_owned()),
     };
     let found = program.map(|path| (path.display().to_string(), version(&path)));
     Java { service: spec.name.clone(), found, looked }.finding(&scene.hands).into_iter().collect()

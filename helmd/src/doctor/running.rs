@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use helm_core::doctor::{Finding, Output, Run};
-use helm_core::spec::{self, ServiceSpec};
+use helm_core::spec::{Program, ServiceSpec};
 use helm_core::time::Wall;
 use helm_shim::rundir::ServiceDir;
 use helm_shim::{cri, procs};
@@ -46,15 +46,11 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
     run.findings(&scene.hands)
 }
 
-/// Python that writes to a pipe collects 8 KiB first, unless it is told otherwise.
+/// Python that writes to a pipe collects 8 KiB first, unless it is told otherwise. Only of a service in Python's own form is
+/// it known that it says something when it starts.
 fn keeps_back(scene: &Scene, spec: &ServiceSpec) -> bool {
-    let words = spec::argv(spec).unwrap_or_default();
-    let python = words
-        .first()
-        .and_then(|program| Path::new(program).file_name())
-        .is_some_and(|name| name.to_string_lossy().starts_with("python"));
-    let told = words.iter().skip(1).take_while(|word| word.starts_with('-')).any(|word| word == "-u");
-    python && !told && scene.environment(spec).get("PYTHONUNBUFFERED").is_none_or(String::is_empty)
+    matches!(spec.program, Some(Program::Python { .. }))
+        && scene.environment(spec).get("PYTHONUNBUFFERED").is_none_or(String::is_empty)
 }
 
 /// The last lines of the newest log file, and when the last one came.

@@ -16,7 +16,7 @@ use nix::unistd::{Uid, User};
 use crate::clock;
 use crate::config::{self, Read};
 use crate::home::{Home, LockInfo};
-use crate::keeper::base_environment;
+use crate::keeper::{base_environment, launch};
 use crate::versions::Versions;
 
 /// See the module.
@@ -94,9 +94,11 @@ impl Scene {
             Some(_) => Mode::Development,
             None => default,
         };
-        let read = |name: &str| fs::read_to_string(Path::new(&spec.path).join(name)).ok();
-        let (flaskenv, file) = (read(".flaskenv"), spec.env_file.as_deref().and_then(read));
-        helm_core::spec::environment(spec, mode, &self.base_env, flaskenv.as_deref(), file.as_deref())
+        // What of its files cannot be read is told by itself.
+        let without = || ServiceSpec { env_file: None, ..spec.clone() };
+        launch::environment(spec, mode, &self.base_env)
+            .or_else(|_| launch::environment(&without(), mode, &self.base_env))
+            .unwrap_or_else(|_| self.base_env.clone())
     }
 }
 

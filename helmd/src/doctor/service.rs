@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use helm_core::doctor::{Copy, Executable, Finding, HelmUrl, Interpreter, Outside, ServiceFiles};
+use helm_core::doctor::{Copy, Executable, Finding, HelmUrl, Interpreter, Origin, Outside, ServiceFiles};
 use helm_core::spec::{self, Config, Program, ServiceSpec};
 
 use super::scene::Scene;
+use crate::keeper::launch::{self, Unusable};
 use crate::programs;
 
 /// Loopback answers at once.
@@ -47,6 +47,7 @@ fn facts(scene: &Scene, spec: &ServiceSpec) -> ServiceFiles {
         interpreter,
         program: programs::program(spec).map(|(_, program)| executable(&program, dir, &env)),
         missing_script,
+        repository: dir.join(".git").exists(),
         missing_env_file: spec.env_file.as_deref().and_then(file),
         copy: scene.config().map_or(Copy::Good, |config| copy(config, spec, scene.home.path())),
         registry: scene.home.path().join("services.json").display().to_string(),
@@ -60,27 +61,29 @@ fn is_denied(error: &io::Error) -> bool {
 }
 
 /// Where the registry says that it can be had.
-fn origin(scene: &Scene, name: &str) -> Option<String> {
+fn origin(scene: &Scene, name: &str) -> Option<Origin> {
     let text = fs::read(scene.home.path().join("apps_registry.json")).ok()?;
     let registry: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    let groups = ["core_apps", "default_apps"].into_iter();
-    groups.filter_map(|group| registry[group][name]["git_url"].as_str()).next().map(str::to_owned)
+    let says = |group: &str, field: &str| Some(registry[group][name][field].as_str()?.to_owned());
+    let repository = says("core_apps", "git_url").or_else(|| says("default_apps", "git_url"));
+    repository
+        .map(Origin::Repository)
+        .or_else(|| says("system_dependencies", "download_url").map(Origin::Archive))
 }
 
 /// The file that a start would execute, and what is in its place.
 pub(super) fn executable(program: &str, dir: &Path, env: &BTreeMap<String, String>) -> (String, Executable) {
     if !program.contains('/') {
-        return match in_path(program, env) {
-            Some(path) => (path.display().to_string(), Executable::There),
-            None => (program.to_owned(), Executable::NotInPath),
+        return match launch::in_path(program, env) {
+            Ok(path) => (path.display().to_string(), Executable::There),
+            Err(_) => (program.to_owned(), Executable::NotInPath),
         };
     }
     let path = dir.join(program);
-    let state = match fs::metadata(&path) {
-        Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Executable::There,
-        Ok(meta) if meta.is_file() => Executable::NotExecutable,
-        Ok(_) => Executable::Missing,
-        Err(_) => match fs::read_link(&path) {
+    let state = match launch::executable(&path) {
+        Ok(()) => Executable::There,
+        Err(Unusable::NotExecutable) => Executable::NotExecutable,
+        Err(Unusable::Missing | Unusable::Unreachable | Unusable::NoFile) => match fs::read_link(&path) {
             Ok(to) => Executable::Dangling { to: to.display().to_string() },
             Err(_) => Executable::Missing,
         },
@@ -88,23 +91,12 @@ pub(super) fn executable(program: &str, dir: &Path, env: &BTreeMap<String, Strin
     (path.display().to_string(), state)
 }
 
-/// As a start looks a bare word up.
-pub(super) fn in_path(program: &str, env: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let dirs = env.get("PATH").map(String::as_str).unwrap_or_default().split(':').map(Path::new);
-    let executable = |path: &PathBuf| {
-        fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    dirs.filter(|dir| dir.is_absolute()).map(|dir| dir.join(program)).find(executable)
-}
-
 /// The service's own services.json, as `launch::hand_over_registry` leaves it.
 fn copy(config: &Config, spec: &ServiceSpec, home: &Path) -> Copy {
-    let dir = Path::new(&spec.path);
-    let python = matches!(spec.program, Some(Program::Python { .. }));
-    if !python || !dir.is_dir() || dir.canonicalize().is_ok_and(|dir| dir == home) {
+    if !launch::takes_registry(spec, home) {
         return Copy::Good;
     }
-    let target = dir.join("services.json");
+    let target = Path::new(&spec.path).join("services.json");
     match (fs::read_link(&target), fs::read(&target)) {
         (Ok(to), Err(e)) if e.kind() == io::ErrorKind::NotFound => {
             Copy::Dangling { to: to.display().to_string() }
@@ -117,6 +109,9 @@ fn copy(config: &Config, spec: &ServiceSpec, home: &Path) -> Copy {
 
 /// PostgreSQL, Redis, Neo4j, where the registry says that it needs them.
 pub(super) fn outside(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
+    if !Path::new(&spec.path).is_dir() {
+        return Vec::new();
+    }
     let asked = spec.outside.iter().map(|check| {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, check.port));
         let why = TcpStream::connect_timeout(&address, CONNECT_WITHIN).err().map(|e| e.to_string());

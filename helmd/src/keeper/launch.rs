@@ -96,12 +96,10 @@ fn notify_probes(spec: &ServiceSpec) -> impl Iterator<Item = &Probe> {
 /// The service's own services.json (contract 3.3): for the Python services of the ecosystem, never through a symlink, and
 /// never over the home's own.
 pub(crate) fn hand_over_registry(config: &Config, spec: &ServiceSpec, home: &Path) -> Result<(), String> {
-    let python = matches!(spec.program, Some(Program::Python { .. }));
-    let dir = Path::new(&spec.path);
-    if !python || dir.canonicalize().is_ok_and(|d| d == home) {
+    if !takes_registry(spec, home) {
         return Ok(());
     }
-    let target = dir.join("services.json");
+    let target = Path::new(&spec.path).join("services.json");
     if fs::symlink_metadata(&target).is_ok_and(|m| m.file_type().is_symlink()) {
         return Ok(());
     }
@@ -111,6 +109,12 @@ pub(crate) fn hand_over_registry(config: &Config, spec: &ServiceSpec, home: &Pat
     }
     replace_durably(&target, text.as_bytes(), 0o644)
         .map_err(|e| format!("{} cannot be written: {e}", target.display()))
+}
+
+/// It is one of those that read a services.json of their own.
+pub(crate) fn takes_registry(spec: &ServiceSpec, home: &Path) -> bool {
+    let python = matches!(spec.program, Some(Program::Python { .. }));
+    python && !Path::new(&spec.path).canonicalize().is_ok_and(|dir| dir == home)
 }
 
 fn read_variables(path: &Path) -> Result<Option<String>, Hindrance> {
@@ -127,32 +131,60 @@ pub(crate) fn resolve(
     cwd: &Path,
     env: &BTreeMap<String, String>,
 ) -> Result<String, Hindrance> {
-    if program.contains('/') {
+    let found = if program.contains('/') {
         let path = cwd.join(program);
-        return match executable(&path) {
-            Ok(()) => Ok(path.to_string_lossy().into_owned()),
-            Err(why) => Err(Hindrance::Permanent(format!("{} {why}", path.display()))),
-        };
-    }
+        executable(&path).map_err(|why| format!("{} {}", path.display(), why.words())).map(|()| path)
+    } else {
+        in_path(program, env).map_err(|looked| {
+            let places = if looked == 1 { "1 directory".into() } else { format!("{looked} directories") };
+            format!("the program `{program}` is not found in the PATH that it would get ({places})")
+        })
+    };
+    found.map(|path| path.to_string_lossy().into_owned()).map_err(Hindrance::Permanent)
+}
+
+/// A bare word in the PATH of an environment; in how many directories it is not.
+pub(crate) fn in_path(program: &str, env: &BTreeMap<String, String>) -> Result<PathBuf, usize> {
     let path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
     let dirs: Vec<&Path> = path.split(':').map(Path::new).filter(|d| d.is_absolute()).collect();
     let found = dirs.iter().map(|d| d.join(program)).find(|p| executable(p).is_ok());
-    let missing = || {
-        let places =
-            if dirs.len() == 1 { "1 directory".into() } else { format!("{} directories", dirs.len()) };
-        format!("the program `{program}` is not found in the PATH that it would get ({places})")
-    };
-    found.map(|p: PathBuf| p.to_string_lossy().into_owned()).ok_or_else(|| Hindrance::Permanent(missing()))
+    found.ok_or(dirs.len())
 }
 
-fn executable(path: &Path) -> Result<(), &'static str> {
-    let unreachable =
-        |e: io::Error| if e.kind() == io::ErrorKind::NotFound { "is not there" } else { "cannot be reached" };
-    let meta = fs::metadata(path).map_err(unreachable)?;
+/// Why a file cannot be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// Nothing is there, or a link that leads to nothing.
+    Missing,
+    /// Something on the way is closed or broken.
+    Unreachable,
+    /// A directory, a device.
+    NoFile,
+    /// It has no right x.
+    NotExecutable,
+}
+
+impl Unusable {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Missing => "is not there",
+            Self::Unreachable => "cannot be reached",
+            Self::NoFile => "is not a file",
+            Self::NotExecutable => "is not executable (chmod +x)",
+        }
+    }
+}
+
+/// Whether a file can be executed.
+pub(crate) fn executable(path: &Path) -> Result<(), Unusable> {
+    let unusable = |e: io::Error| {
+        if e.kind() == io::ErrorKind::NotFound { Unusable::Missing } else { Unusable::Unreachable }
+    };
+    let meta = fs::metadata(path).map_err(unusable)?;
     match (meta.is_file(), meta.permissions().mode() & 0o111 != 0) {
         (true, true) => Ok(()),
-        (true, false) => Err("is not executable (chmod +x)"),
-        (false, _) => Err("is not a file"),
+        (true, false) => Err(Unusable::NotExecutable),
+        (false, _) => Err(Unusable::NoFile),
     }
 }
 

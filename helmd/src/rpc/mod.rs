@@ -1,6 +1,7 @@
 //! The `helm.v1` API. Handlers hold handles; status is answered from memory.
 
 pub mod config;
+pub mod incidents;
 pub mod inside;
 pub mod logs;
 pub mod metrics;
@@ -19,6 +20,7 @@ use helm_core::spec::{self, Check, Program, ServiceSpec};
 use helm_core::wish::Mode;
 use helm_proto::v1::configuration_server::ConfigurationServer;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
+use helm_proto::v1::incidents_server::IncidentsServer;
 use helm_proto::v1::logs_server::LogsServer;
 use helm_proto::v1::metrics_server::MetricsServer;
 use helm_proto::v1::store_server::StoreServer;
@@ -46,6 +48,7 @@ use crate::clock;
 use crate::config as files;
 use crate::drift::Drift;
 use crate::home::Home;
+use crate::incident::answers::Answers;
 use crate::journal::Journal;
 use crate::leave::{Leave, Then};
 use crate::programs;
@@ -99,6 +102,8 @@ pub struct Api {
     pub store: Store,
     /// What of it is kept how long.
     pub retention: Retention,
+    /// What probes found.
+    pub answers: Answers,
     /// Numbers.
     pub sampler: Sampler,
     /// Definitions in the order of services.json.
@@ -335,8 +340,8 @@ impl Helm for Api {
         let SignalRequest { name, signal } = request.into_inner();
         let spec = self.spec(&name)?;
         let signal = inside::signal_number(&signal)?;
-        let pid =
-            self.supervisor.signal(spec.name.clone(), signal).await.map_err(|e| operate::refusal(&e))?;
+        let sent = self.supervisor.signal(spec.name.clone(), signal, by.clone()).await;
+        let pid = sent.map_err(|e| operate::refusal(&e))?;
         tracing::info!(service.name = %spec.name, "signal {signal} sent to pid {pid}, asked for by {by}");
         Ok(Response::new(inside::signalled(&spec, pid, signal)))
     }
@@ -357,6 +362,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<HelmServer<Api>>().await;
     health.set_serving::<ConfigurationServer<Api>>().await;
+    health.set_serving::<IncidentsServer<Api>>().await;
     health.set_serving::<LogsServer<Api>>().await;
     health.set_serving::<MetricsServer<Api>>().await;
     health.set_serving::<StoreServer<Api>>().await;
@@ -370,6 +376,7 @@ pub async fn serve(
         .layer(InterceptorLayer::new(peer::admit))
         .add_service(HelmServer::new(api.clone()))
         .add_service(ConfigurationServer::new(api.clone()))
+        .add_service(IncidentsServer::new(api.clone()))
         .add_service(LogsServer::new(api.clone()).max_decoding_message_size(logs::LARGEST_REQUEST))
         .add_service(MetricsServer::new(api.clone()))
         .add_service(StoreServer::new(api))

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::changes::Changes;
-use crate::follow::{self, Follower, Line, Place};
+use crate::follow::{self, Follower, Line, Place, held};
 use crate::work;
 
 /// Lines from the past where the caller does not say.
@@ -18,8 +18,6 @@ const DEFAULT_LINES: u32 = 100;
 /// Lines in one message, and their bytes (a message stays below gRPC's usual 4 MiB).
 const CHUNK_LINES: usize = 2000;
 const CHUNK_BYTES: usize = 1 << 20;
-/// Most bytes from the past: what `lines` asks for beyond that is in the files.
-const PAST_BYTES: usize = 32 << 20;
 
 /// Which output.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,7 +84,7 @@ async fn try_send(
         };
         let (follower, last) = match request.after {
             Some(Cursor { segment, offset }) => (resumed(dir, Place { segment, offset })?, VecDeque::new()),
-            None => tail(dir, stream, lines)?,
+            None => follow::tail(dir, |line| stream.has(line), lines)?,
         };
         Ok((follower, last, changes))
     };
@@ -125,36 +123,6 @@ fn resumed(dir: PathBuf, place: Place) -> io::Result<Follower> {
     let newest = helm_shim::segments::list(&dir)?.last().map(|segment| segment.number);
     let known = newest.is_some_and(|newest| newest >= place.segment);
     Ok(Follower::from_place(dir, if known { place } else { Place::default() }))
-}
-
-/// What a line takes in memory: an empty one is not free.
-fn held(line: &Line) -> usize {
-    size_of::<Line>() + line.text.len()
-}
-
-/// The last lines, and a follower that stands behind them.
-fn tail(dir: PathBuf, stream: Stream, lines: usize) -> io::Result<(Follower, VecDeque<Line>)> {
-    let first = follow::segment_of_last(&dir, |l| stream.has(l), lines)?;
-    let mut follower = Follower::from_segment(dir, first);
-    let (mut last, mut complete, mut bytes) = (VecDeque::<Line>::new(), 0_usize, 0_usize);
-    loop {
-        let read = follower.read()?;
-        if read.is_empty() {
-            return Ok((follower, last));
-        }
-        for line in read.into_iter().filter(|l| stream.has(l)) {
-            complete += usize::from(!line.partial);
-            bytes += held(&line);
-            last.push_back(line);
-            // Pieces of a long line count as one with their end.
-            while (complete > lines || bytes > PAST_BYTES)
-                && let Some(old) = last.pop_front()
-            {
-                complete -= usize::from(!old.partial);
-                bytes -= held(&old);
-            }
-        }
-    }
 }
 
 /// Sends lines, and the place behind them; without lines only where `always`. False when nobody listens any more.

@@ -89,6 +89,7 @@ pub async fn past(
 ) {
     let filter = EventFilter {
         services: request.names,
+        kind: None,
         since: request.since.as_ref().map(convert::nanos),
         until: request.until.as_ref().map(convert::nanos),
         before: request.before,

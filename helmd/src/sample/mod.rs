@@ -16,12 +16,13 @@ pub mod reckon;
 pub mod series;
 pub mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use helm_core::incident;
 use helm_core::name::ServiceName;
 use helm_core::spec::MetricSettings;
 use helm_core::status::{RunId, ServiceStatus};
@@ -59,10 +60,14 @@ pub struct Sampling {
 /// Usages by service, each of a certain run.
 pub type Latest = BTreeMap<ServiceName, (RunId, Usage)>;
 
+/// The last numbers of each service's newest run, oldest first.
+type Trails = Arc<Mutex<BTreeMap<ServiceName, (RunId, VecDeque<incident::Sample>)>>>;
+
 /// Handle to what was sampled.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     latest: watch::Receiver<Arc<Latest>>,
+    trails: Trails,
     metrics: watch::Receiver<Option<MetricsHandle>>,
 }
 
@@ -73,11 +78,12 @@ impl Sampler {
         let (opened, metrics) = watch::channel(None);
         let retention = retention(&sampling.settings);
         tasks.spawn(keep(sampling.store.clone(), retention, opened, tasks.clone(), stop.clone()));
-        let (kept, stop) = (metrics.clone(), stop.clone());
+        let trails = Trails::default();
+        let (kept, stop, tracked) = (metrics.clone(), stop.clone(), trails.clone());
         let (until, stopped) = std::sync::mpsc::sync_channel(0);
         let (done, ended) = oneshot::channel();
         let work = move || {
-            run(sampling, &tell, &kept, &stopped);
+            run(sampling, &tell, &tracked, &kept, &stopped);
             // Whoever waited may have given up.
             let _ = done.send(());
         };
@@ -91,7 +97,7 @@ impl Sampler {
             }
             Err(e) => tracing::error!("nothing is sampled: the thread cannot be started: {e}"),
         }
-        Self { latest, metrics }
+        Self { latest, trails, metrics }
     }
 
     /// The newest usage of a service, if it is of the run that it has now.
@@ -99,6 +105,15 @@ impl Sampler {
         let latest = self.latest.borrow();
         let (run, usage) = latest.get(status.name.as_str())?;
         (status.run == Some(*run) && status.pid.is_some()).then_some(*usage)
+    }
+
+    /// The last numbers of a run, oldest first, also when it has ended; none once its service was seen in another one.
+    pub fn trail(&self, service: &ServiceName, run: RunId) -> Vec<incident::Sample> {
+        let trails = self.trails.lock().unwrap_or_else(PoisonError::into_inner);
+        trails
+            .get(service)
+            .filter(|(of, _)| *of == run)
+            .map_or_else(Vec::new, |(_, trail)| trail.iter().copied().collect())
     }
 
     /// A way to wait for newer ones.
@@ -143,6 +158,7 @@ async fn keep(
 fn run(
     sampling: Sampling,
     tell: &watch::Sender<Arc<Latest>>,
+    trails: &Trails,
     metrics: &watch::Receiver<Option<MetricsHandle>>,
     stopped: &Receiver<()>,
 ) {
@@ -156,12 +172,30 @@ fn run(
         if let Some(handle) = handle {
             store(&handle, &found, &known(&view, at), at);
         }
+        track(trails, &found, at);
         let latest = found.services.into_iter().map(|(name, run, usage)| (name, (run, usage))).collect();
         tell.send_replace(Arc::new(latest));
         let left = settings.interval.saturating_sub(begin.elapsed());
         if stopped.recv_timeout(left) != Err(RecvTimeoutError::Timeout) {
             return;
         }
+    }
+}
+
+/// Adds to the trails.
+fn track(trails: &Trails, found: &Found, at: Wall) {
+    // Each change is a single step: a panic between them leaves nothing half done.
+    let mut trails = trails.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, run, usage) in &found.services {
+        let sample = incident::Sample { at, memory: usage.memory_bytes, cpu_percent: usage.cpu_percent };
+        let (of, trail) = trails.entry(name.clone()).or_insert_with(|| (*run, VecDeque::new()));
+        if std::mem::replace(of, *run) != *run {
+            trail.clear();
+        }
+        if trail.len() >= incident::SAMPLES {
+            trail.pop_front();
+        }
+        trail.push_back(sample);
     }
 }
 

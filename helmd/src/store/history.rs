@@ -7,20 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helm_core::event::ChangeKind;
+use helm_core::incident::Incident;
 use helm_core::status::{Health, ServiceStatus};
 use helm_store::engine::EngineError;
 use helm_store::history::{EventFilter, EventRow, HistoryEngine, StatusRow};
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use super::open::in_words;
 use super::{Opened, Store};
 use crate::clock;
+use crate::incident::shelf::{Shelf, Wanted};
 use crate::journal::{Entry, Journal};
 use crate::sample::Sampler;
 use crate::supervisor::{FleetView, Supervisor};
+use crate::work;
 
 /// Events of one transaction.
 const BATCH: usize = 256;
+/// Incidents that are read at once: each may have some KiB.
+const INCIDENTS: u32 = 100;
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// Changes of states within this time are written together.
@@ -37,6 +43,8 @@ pub struct History {
     pub store: Store,
     /// Events.
     pub journal: Journal,
+    /// The incidents that some of them tell.
+    pub shelf: Shelf,
     /// States.
     pub supervisor: Supervisor,
     /// Their numbers.
@@ -48,10 +56,14 @@ pub struct History {
 impl History {
     /// Works until it is dropped.
     pub async fn run(self) {
-        let Self { store, journal, supervisor, sampler, age } = &self;
+        let Self { store, journal, shelf, supervisor, sampler, age } = &self;
         let work = |opened: Arc<Opened>| async move {
             let engine = &*opened.history;
-            tokio::join!(events(engine, journal), states(engine, supervisor, sampler), forget(engine, *age),);
+            tokio::join!(
+                events(engine, journal, shelf),
+                states(engine, supervisor, sampler),
+                forget(engine, *age),
+            );
         };
         store.while_open(work).await;
     }
@@ -87,7 +99,7 @@ impl Fault {
     }
 }
 
-async fn events(engine: &dyn HistoryEngine, journal: &Journal) {
+async fn events(engine: &dyn HistoryEngine, journal: &Journal, shelf: &Shelf) {
     let mut fault = Fault::of("events");
     let mut newest = journal.subscribe();
     let stored = loop {
@@ -113,7 +125,7 @@ async fn events(engine: &dyn HistoryEngine, journal: &Journal) {
                 "{missed} events are not in memory any more and go into no store; raise events_kept"
             );
         }
-        let rows: Vec<EventRow> = batch.iter().filter_map(row).collect();
+        let rows = rows(shelf, batch).await;
         match fault.note(engine.put_events(&rows).await) {
             Some(()) => at = last,
             None => sleep_until(Instant::now() + RETRY).await,
@@ -121,25 +133,39 @@ async fn events(engine: &dyn HistoryEngine, journal: &Journal) {
     }
 }
 
-fn row(entry: &Entry) -> Option<EventRow> {
+/// As they are stored: an incident's event holds all of it.
+async fn rows(shelf: &Shelf, batch: Vec<Entry>) -> Vec<EventRow> {
+    if batch.iter().all(|entry| entry.change.kind != ChangeKind::Incident) {
+        return batch.iter().filter_map(|entry| row(entry, None)).collect();
+    }
+    let shelf = shelf.clone();
+    let read = move || {
+        let of = |entry: &Entry| {
+            let number = (entry.change.kind == ChangeKind::Incident).then(|| entry.change.to.parse().ok());
+            number.flatten().and_then(|number| shelf.get(number))
+        };
+        Ok(batch.iter().filter_map(|entry| row(entry, of(entry))).collect())
+    };
+    work::STORE.run(read).await.unwrap_or_default()
+}
+
+/// An event as it lies in the store.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    #[serde(flatten)]
+    entry: Entry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incident: Option<Incident>,
+}
+
+fn row(entry: &Entry, incident: Option<Incident>) -> Option<EventRow> {
     Some(EventRow {
         id: entry.id,
         at: entry.change.at.0,
         service: entry.change.service.to_string(),
-        kind: kind(entry.change.kind).to_owned(),
-        body: serde_json::to_string(entry).ok()?,
+        kind: entry.change.kind.as_str().to_owned(),
+        body: serde_json::to_string(&Stored { entry: entry.clone(), incident }).ok()?,
     })
-}
-
-fn kind(kind: ChangeKind) -> &'static str {
-    match kind {
-        ChangeKind::State => "state",
-        ChangeKind::Health => "health",
-        ChangeKind::Exit => "exit",
-        ChangeKind::Wish => "wish",
-        ChangeKind::Warning => "warning",
-        ChangeKind::Store => "store",
-    }
 }
 
 /// Events of the past, oldest first: from memory what is there, the rest from the store. The second value says why older
@@ -175,6 +201,31 @@ pub async fn past(journal: &Journal, store: &Store, filter: EventFilter) -> (Vec
             (older, None)
         }
         Err(why) => (found, Some(format!("older events are in the store, which cannot be read: {why}"))),
+    }
+}
+
+/// Incidents of the past, newest first: those below number `before`.
+pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<Vec<Incident>, String> {
+    let opened = store.opened()?;
+    let (mut found, mut before) = (Vec::new(), None);
+    loop {
+        let filter = EventFilter {
+            services: wanted.names.clone(),
+            kind: Some(ChangeKind::Incident.as_str().to_owned()),
+            since: wanted.since,
+            before,
+            limit: INCIDENTS,
+            ..EventFilter::default()
+        };
+        let rows = opened.history.events(&filter).await.map_err(|e| in_words(&e))?;
+        let incident = |row: &EventRow| serde_json::from_str::<Stored>(&row.body).ok()?.incident;
+        let below = |incident: &Incident| wanted.before.is_none_or(|before| incident.number < before);
+        found.extend(rows.iter().filter_map(incident).filter(below).take(wanted.limit - found.len()));
+        before = rows.last().map(|row| row.id);
+        let whole = u32::try_from(rows.len()).is_ok_and(|rows| rows >= INCIDENTS);
+        if !whole || found.len() >= wanted.limit {
+            return Ok(found);
+        }
     }
 }
 

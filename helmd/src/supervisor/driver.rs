@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use helm_core::ask::{self, Ask, Plan};
-use helm_core::event::{Effect, Event, News};
+use helm_core::event::{Change, ChangeKind, Effect, Event, News};
+use helm_core::exit::signal_name;
 use helm_core::fleet::Fleet;
 use helm_core::name::ServiceName;
 use helm_core::status::ServiceStatus;
@@ -143,6 +144,9 @@ impl Driver {
                 self.step(Event::Wished { wishes, restart: Vec::new(), kick: Vec::new(), by });
             }
         }
+        if let News::Probed { run, probe, answer } = &news {
+            self.performer.incidents.answers.heard(&name, *run, *probe, answer);
+        }
         self.step(Event::News(name, news));
     }
 
@@ -159,16 +163,16 @@ impl Driver {
     fn called(&mut self, call: Call) -> Option<Saving> {
         match call {
             Call::Ask(request) => self.admit(request),
-            Call::Signal { service, signal, reply } => {
+            Call::Signal { service, signal, by, reply } => {
                 // Whoever asked may have left.
-                let _ = reply.send(self.signal(&service, signal));
+                let _ = reply.send(self.signal(&service, signal, &by));
                 None
             }
         }
     }
 
     /// To the run that is there now.
-    fn signal(&self, service: &ServiceName, signal: i32) -> Result<u32, AskError> {
+    fn signal(&self, service: &ServiceName, signal: i32, by: &str) -> Result<u32, AskError> {
         let status = self.fleet.status_of(service.as_str());
         let Some((status, run, pid)) = status.and_then(|s| Some((s, s.run?, s.pid?))) else {
             let state = status.map_or("not known", |s| s.state.as_str());
@@ -177,6 +181,17 @@ impl Driver {
             )));
         };
         self.performer.nudge(&status.name, run, signal).map_err(AskError::NotRunning)?;
+        self.performer.journal.record(Change {
+            at: clock::wall(),
+            service: status.name.clone(),
+            kind: ChangeKind::Signal,
+            from: String::new(),
+            to: signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned),
+            cause: format!("sent by {by}"),
+            run: Some(run),
+            pid: Some(pid),
+            exit: None,
+        });
         Ok(pid)
     }
 

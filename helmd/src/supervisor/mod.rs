@@ -45,6 +45,8 @@ pub enum Call {
         service: ServiceName,
         /// Number.
         signal: i32,
+        /// Who asked.
+        by: String,
         /// Who got it, or why nobody did.
         reply: oneshot::Sender<Result<u32, AskError>>,
     },
@@ -121,9 +123,9 @@ impl Supervisor {
     }
 
     /// Sends the main process of a service a signal; its pid.
-    pub async fn signal(&self, service: ServiceName, signal: i32) -> Result<u32, AskError> {
+    pub async fn signal(&self, service: ServiceName, signal: i32, by: String) -> Result<u32, AskError> {
         let (reply, answer) = oneshot::channel();
-        let call = Call::Signal { service, signal, reply };
+        let call = Call::Signal { service, signal, by, reply };
         self.asks.send(call).await.map_err(|_| AskError::Leaving)?;
         answer.await.map_err(|_| AskError::Leaving)?
     }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::driver::NewsSender;
 use crate::clock;
+use crate::incident::Reporter;
 use crate::journal::Journal;
 use crate::keeper::{Command, Keeper};
 use crate::port;
@@ -28,6 +29,8 @@ pub struct Performer {
     pub probes: Probes,
     /// Events for clients.
     pub journal: Journal,
+    /// What looks into unexpected ends.
+    pub incidents: Reporter,
     /// Where results go.
     pub news: NewsSender,
     /// All tasks below this one.
@@ -72,6 +75,7 @@ impl Performer {
             }
             Effect::UnwatchPort { service } => self.stop_watching(&service),
             Effect::Remember { service, memory } => self.journal.remember(service, memory),
+            Effect::Investigate(mishap) => self.incidents.report(*mishap),
             Effect::Record(change) => self.journal.record(change),
         }
     }

@@ -9,7 +9,7 @@ use harness::home::{Said, free_port};
 use serde_json::json;
 
 use super::site::{STRANGER, give, keys, mode, site, site_with};
-use super::{heals, mend, mended, only, shows, weight};
+use super::{found, heals, mend, mended, only, shows, weight};
 
 #[test]
 fn a_directory_that_is_not_there() {
@@ -37,7 +37,11 @@ fn a_directory_that_is_not_there() {
     let warning = only(&home, "not-installed");
     assert!(mend(&warning).starts_with("git clone "), "{warning:#}");
     mended(&home, &warning);
-    assert!(home.path("hivematrix-core/run.py").is_file());
+    let script = home.path("hivematrix-core/run.py");
+    fs::remove_file(&script).unwrap();
+    let fault = found(&home).into_iter().find(|finding| finding["id"] == "script-missing").unwrap();
+    mended(&home, &fault);
+    assert!(script.is_file());
 }
 
 #[test]

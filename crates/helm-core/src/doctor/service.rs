@@ -50,6 +50,15 @@ pub enum Copy {
     Stale,
 }
 
+/// Where the program of a service can be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A repository of git.
+    Repository(String),
+    /// A compressed archive, with one directory in it.
+    Archive(String),
+}
+
 /// What lies in the directory of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceFiles {
@@ -61,8 +70,8 @@ pub struct ServiceFiles {
     pub directory: bool,
     /// The user that may not look into it: helmd's.
     pub closed_to: Option<String>,
-    /// Where it can be cloned from.
-    pub origin: Option<String>,
+    /// Where it can be had.
+    pub origin: Option<Origin>,
     /// The file that it is configured in, and the line.
     pub place: (String, u32),
     /// What starts it.
@@ -71,6 +80,8 @@ pub struct ServiceFiles {
     pub program: Option<(String, Executable)>,
     /// A script that is not there.
     pub missing_script: Option<String>,
+    /// What was in its directory can be had from git again.
+    pub repository: bool,
     /// An `env_file` that is not there.
     pub missing_env_file: Option<String>,
     /// Its services.json.
@@ -111,7 +122,11 @@ impl ServiceFiles {
 
     fn not_installed(&self) -> Finding {
         let mend = match &self.origin {
-            Some(url) => format!("git clone {} {}", quoted(url), quoted(&self.path)),
+            Some(Origin::Repository(url)) => format!("git clone {} {}", quoted(url), quoted(&self.path)),
+            Some(Origin::Archive(url)) => {
+                let (url, beside) = (quoted(url), format!("{}/..", self.path));
+                format!("curl -fL {url} | tar -xz -C {}", quoted(&beside))
+            }
             None => self.edit(),
         };
         // It is passed over; what is configured and never to be installed is no fault.
@@ -155,7 +170,11 @@ impl ServiceFiles {
         Some(
             Finding::fault(Id::ScriptMissing, "its script is not there")
                 .seen(format!("{script} is not there"))
-                .mend(self.edit()),
+                .mend(if self.repository {
+                    format!("git -C {} checkout -- {}", quoted(&self.path), quoted(script))
+                } else {
+                    self.edit()
+                }),
         )
     }
 
@@ -223,83 +242,6 @@ fn venv(python: &str, path: &str, requirements: bool) -> Option<String> {
     })
 }
 
-/// An outside service that another one needs: PostgreSQL, Redis, Neo4j.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outside {
-    /// Who needs it.
-    pub service: ServiceName,
-    /// `postgresql`
-    pub name: String,
-    /// Where it should answer on loopback.
-    pub port: u16,
-    /// Why it does not.
-    pub why: Option<String>,
-}
-
-impl Outside {
-    /// It does not answer.
-    pub fn finding(&self, hands: &Hands) -> Option<Finding> {
-        let why = self.why.as_ref()?;
-        // Debian's name of the unit.
-        let unit = if self.name == "redis" { "redis-server" } else { &self.name };
-        Some(
-            Finding::warning(Id::OutsideAway, format!("{}, which it needs, does not answer", self.name))
-                .seen(format!("127.0.0.1:{}: {why}", self.port))
-                .mend(hands.sudo(&format!("systemctl start {unit}")))
-                .of(&self.service),
-        )
-    }
-}
-
-/// Where a service sends its log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HelmUrl {
-    /// Which service.
-    pub service: ServiceName,
-    /// Its directory.
-    pub path: String,
-    /// HELM_SERVICE_URL in the environment that it would get.
-    pub has: String,
-    /// Where `helm` of services.json is.
-    pub wants: String,
-    /// It stands in `.flaskenv`.
-    pub in_flaskenv: bool,
-    /// The file and line that the service is configured in.
-    pub place: (String, u32),
-}
-
-impl HelmUrl {
-    /// It sends elsewhere.
-    pub fn finding(&self) -> Option<Finding> {
-        if port(&self.has) == port(&self.wants) {
-            return None;
-        }
-        let file = format!("{}/.flaskenv", self.path);
-        let mend = if self.in_flaskenv {
-            let line = format!("s|^ *HELM_SERVICE_URL *=.*|HELM_SERVICE_URL={}|", self.wants);
-            format!("sed -i {} {}", quoted(&line), quoted(&file))
-        } else {
-            edit(&self.place.0, self.place.1)
-        };
-        Some(
-            Finding::fault(Id::HelmUrl, "it sends its log where Helm is not")
-                .seen(format!("HELM_SERVICE_URL is {}, Helm is at {}", self.has, self.wants))
-                .mend(mend)
-                .of(&self.service),
-        )
-    }
-}
-
-/// The port of an address, by its scheme where none is written.
-fn port(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    match authority.rsplit_once(':') {
-        Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) => Some(port),
-        Some(_) | None => Some(if scheme == "https" { "443" } else { "80" }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +263,7 @@ mod tests {
             interpreter: Interpreter::Venv { requirements: true },
             program: Some(("/srv/core/pyenv/bin/python".into(), Executable::There)),
             missing_script: None,
+            repository: false,
             missing_env_file: None,
             copy: Copy::Good,
             registry: "/srv/helm/services.json".into(),
@@ -344,7 +287,7 @@ mod tests {
     fn a_missing_directory_hides_what_would_be_in_it() {
         let files = ServiceFiles {
             directory: false,
-            origin: Some("https://x/y".into()),
+            origin: Some(Origin::Repository("https://x/y".into())),
             missing_script: Some("a".into()),
             ..files()
         };
@@ -379,21 +322,5 @@ mod tests {
         assert_eq!(weight(Copy::Dangling { to: "x".into() }, false), Weight::Fault);
         assert_eq!(weight(Copy::Stale, true), Weight::Warning);
         assert_eq!(ServiceFiles { copy: Copy::Stale, ..files() }.findings(&hands()), []);
-    }
-
-    #[test]
-    fn addresses_of_helm_are_the_same_by_their_port() {
-        let url = |has: &str| HelmUrl {
-            service: name("core"),
-            path: "/srv/core".into(),
-            has: has.into(),
-            wants: "http://localhost:5004".into(),
-            in_flaskenv: true,
-            place: (String::new(), 0),
-        };
-        assert_eq!(url("http://127.0.0.1:5004/").finding(), None);
-        let found = url("http://localhost:5005").finding().unwrap();
-        assert!(found.mend.unwrap().starts_with("sed -i 's|^ *HELM_SERVICE_URL"));
-        assert_eq!(port("https://a/b"), Some("443"));
     }
 }

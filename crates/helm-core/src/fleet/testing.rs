@@ -8,6 +8,7 @@ use crate::ask::{Ask, Plan, plan};
 use crate::event::{Answer, Change, ChangeKind, Effect, Event, News, Now, ProbeKind};
 use crate::exit::Exit;
 use crate::goal::{Verdict, judge};
+use crate::incident::Mishap;
 use crate::memory::Memory;
 use crate::name::ServiceName;
 use crate::spec::{
@@ -97,7 +98,7 @@ pub(crate) fn show(effect: &Effect) -> Option<String> {
         Effect::WatchPort { service, run, .. } => format!("watch {service}#{}", run.0),
         Effect::UnwatchPort { service } => format!("unwatch {service}"),
         Effect::Retire { service } => format!("retire {service}"),
-        Effect::Record(_) | Effect::Remember { .. } => return None,
+        Effect::Record(_) | Effect::Remember { .. } | Effect::Investigate(_) => return None,
     })
 }
 
@@ -108,6 +109,7 @@ pub(crate) struct Script {
     wishes: Wishes,
     done: Vec<String>,
     changes: Vec<Change>,
+    mishaps: Vec<Mishap>,
     runs: BTreeMap<String, RunId>,
     memories: BTreeMap<ServiceName, Memory>,
     begun: BTreeMap<String, ServiceStatus>,
@@ -146,6 +148,7 @@ impl Script {
             wishes,
             done: Vec::new(),
             changes: Vec::new(),
+            mishaps: Vec::new(),
             runs: BTreeMap::new(),
             memories: BTreeMap::new(),
             begun: BTreeMap::new(),
@@ -163,6 +166,8 @@ impl Script {
                 self.changes.push(change);
             } else if let Effect::Remember { service, memory } = effect {
                 self.memories.insert(service, *memory);
+            } else if let Effect::Investigate(mishap) = effect {
+                self.mishaps.push(*mishap);
             }
         }
         let deadline = self.fleet.deadline();
@@ -410,6 +415,11 @@ impl Script {
 
     pub(crate) fn changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
+    }
+
+    /// All that was to be investigated.
+    pub(crate) fn mishaps(&self) -> &[Mishap] {
+        &self.mishaps
     }
 
     pub(crate) fn status(&self, whom: &str) -> &ServiceStatus {

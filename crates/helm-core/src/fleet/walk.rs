@@ -108,6 +108,8 @@ struct World {
     ends: BTreeMap<ServiceName, (Exit, Mono)>,
     /// Runs whose end was told.
     told: BTreeMap<RunId, u32>,
+    /// Runs whose unexpected end was to be investigated.
+    investigated: BTreeSet<RunId>,
     /// A newer run than this one was asked for, and the ask was not taken back.
     renew: BTreeMap<ServiceName, RunId>,
     newest_of: BTreeMap<ServiceName, RunId>,
@@ -142,6 +144,7 @@ impl World {
             begun: BTreeMap::new(),
             ends: BTreeMap::new(),
             told: BTreeMap::new(),
+            investigated: BTreeSet::new(),
             renew: BTreeMap::new(),
             newest_of: BTreeMap::new(),
             forgot: false,
@@ -270,6 +273,10 @@ impl World {
             Effect::Remember { service, memory } => {
                 let former = self.memories.remove(&service).map(|(former, _)| former);
                 self.memories.insert(service, (*memory, former));
+            }
+            Effect::Investigate(mishap) => {
+                let first = self.investigated.insert(mishap.run);
+                assert!(first || self.forgot, "investigated again: {mishap:?}");
             }
             Effect::ProbeOff { .. } | Effect::Record(_) => {}
         }

@@ -55,7 +55,7 @@ use crate::time::Wall;
 use crate::wish::{Mode, Wish};
 
 use memory::{Memory, Stand};
-pub(crate) use phase::Gate;
+pub(crate) use phase::{Gate, exit_words, span};
 use phase::{Phase, Rest};
 pub(crate) use view::{View, holder_words};
 

@@ -8,17 +8,21 @@ use super::watch::Watch;
 use super::{SLOT_LIMIT, Turn, Unit};
 use crate::event::{Answer, Change, ChangeKind, Effect, News, Now, ProbeKind};
 use crate::exit::Exit;
+use crate::incident::{Follows, Mishap, What};
 use crate::policy::{self, Next, Streak};
 use crate::status::{Holder, RunId};
 use crate::time::{Mono, Wall};
 
 /// An unexpected end, as far as the decision about the next run needs it.
 struct End {
+    run: RunId,
+    what: What,
     story: String,
     failed: bool,
     proven: bool,
     /// Delays count from here.
     at: Mono,
+    at_wall: Wall,
 }
 
 impl Unit {
@@ -41,6 +45,10 @@ impl Unit {
             News::StartFailed { run, reason, permanent } => self.start_failed(run, reason, permanent, turn),
             News::NotInstalled { run, reason } => {
                 if self.is_launching(run) {
+                    if self.wanted {
+                        let what = What::NotInstalled { reason: reason.clone() };
+                        self.investigate(run, what, Follows::Stays, turn.now.wall, turn);
+                    }
                     self.rest(Rest::NotInstalled { why: reason }, turn);
                 }
             }
@@ -150,7 +158,8 @@ impl Unit {
         // Told as of when it was: that is when the service came into the state that it is in.
         let then = Now { wall: at_wall, ..turn.now };
         let mut turn = Turn { now: then, out: &mut *turn.out, next_run: &mut *turn.next_run };
-        self.over(cause, End { story, failed: !exit.is_success(), proven, at }, &mut turn);
+        let (what, failed) = (what(&cause, exit, ran), !exit.is_success());
+        self.over(cause, End { run, what, story, failed, proven, at, at_wall }, &mut turn);
         self.refresh(&mut turn);
     }
 
@@ -198,7 +207,11 @@ impl Unit {
             Cause::Own => !exit.is_success(),
         };
         let (restart, rules) = (self.spec.restart, &self.spec.backoff);
-        match policy::after_end(restart, rules, &mut self.streak, failed, proven, turn.now.draw) {
+        let next = policy::after_end(restart, rules, &mut self.streak, failed, proven, turn.now.draw);
+        if let Some(follows) = Follows::of(next) {
+            self.investigate(run, what(&cause, exit, ran), follows, at_wall, turn);
+        }
+        match next {
             Next::Start | Next::Wait { .. } => self.restarts = self.restarts.saturating_add(1),
             // Only a person can have started it again.
             Next::Done | Next::Stay | Next::GiveUp { .. } => self.streak = Streak::default(),
@@ -247,11 +260,13 @@ impl Unit {
             let why = format!("stopped by {}; {story}", self.by);
             self.rest(Rest::Stopped { why }, turn);
         } else if permanent {
+            self.investigate(run, What::NotStarted { reason }, Follows::Stays, turn.now.wall, turn);
             self.rest(Rest::Failed { why: story }, turn);
         } else {
             // It never ran: whether it is to run again is not a question for the restart policy.
             let next = self.streak.fail(&self.spec.backoff, false, policy::mix(turn.now.draw, self.name()));
-            self.follow(next, End { story, failed: true, proven: false, at: turn.now.mono }, turn);
+            let (what, at, at_wall) = (What::NotStarted { reason }, turn.now.mono, turn.now.wall);
+            self.follow(next, End { run, what, story, failed: true, proven: false, at, at_wall }, turn);
         }
     }
 
@@ -428,8 +443,15 @@ impl Unit {
         let story = ending.story();
         let daemonised = leftovers > 0 && exit.is_success() && matches!(ending.cause, Cause::Own);
         self.warn("leftovers", &if daemonised { leftover_words(leftovers) } else { String::new() }, turn);
-        let end = End { story, failed: !exit.is_success(), proven: ending.proven, at };
-        self.over(ending.cause, end, turn);
+        let what = what(&ending.cause, exit, at.since(ending.run.started));
+        let (failed, proven, at_wall) = (!exit.is_success(), ending.proven, wall_at(at, turn.now));
+        self.over(ending.cause, End { run, what, story, failed, proven, at, at_wall }, turn);
+    }
+
+    /// It is to be found out why.
+    fn investigate(&self, run: RunId, what: What, follows: Follows, at: Wall, turn: &mut Turn<'_>) {
+        let mishap = Mishap { service: self.name().clone(), run, at, what, follows };
+        turn.out.push(Effect::Investigate(Box::new(mishap)));
     }
 
     fn after_end(&mut self, end: End, turn: &mut Turn<'_>) {
@@ -440,7 +462,10 @@ impl Unit {
     }
 
     fn follow(&mut self, next: Next, end: End, turn: &mut Turn<'_>) {
-        let End { story, failed, at, .. } = end;
+        let End { run, what, story, failed, at, at_wall, .. } = end;
+        if let Some(follows) = Follows::of(next) {
+            self.investigate(run, what, follows, at_wall, turn);
+        }
         match next {
             Next::Done => self.rest(Rest::Done { why: format!("completed: {story}") }, turn),
             Next::Stay => {
@@ -467,6 +492,14 @@ impl Unit {
                 self.enter(Phase::Backoff { until: at + delay, why: why.clone() }, why);
             }
         }
+    }
+}
+
+/// How it ended, as somebody asks who did not want that.
+fn what(cause: &Cause, exit: Exit, ran: Duration) -> What {
+    match cause {
+        Cause::Sick(why) => What::Unwell { why: why.clone(), exit, ran },
+        Cause::Own | Cause::Asked | Cause::Restart => What::Ended { exit, ran },
     }
 }
 

@@ -155,7 +155,7 @@ pub(super) struct External {
     pub(super) watch: Watch,
 }
 
-pub(super) fn exit_words(exit: Exit, after: Duration) -> String {
+pub(crate) fn exit_words(exit: Exit, after: Duration) -> String {
     let after = span(after);
     match exit {
         Exit::Code(code) => format!("exited with code {code} after {after}"),
@@ -165,7 +165,7 @@ pub(super) fn exit_words(exit: Exit, after: Duration) -> String {
 }
 
 /// `0.4 s`, `3 s`, `2 min`, `5 h`, `3 d`: one number is enough for a tired person.
-pub(super) fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     let secs = time.as_secs();
     match secs {
         0 => format!("0.{} s", time.subsec_millis() / 100),

@@ -134,6 +134,7 @@ impl Keeper {
             user: Duration::ZERO,
             system: Duration::ZERO,
             max_rss: 0,
+            oom_kills: run.oom_kills(),
         };
         self.main_ended(ended);
     }

@@ -198,7 +198,7 @@ impl Keeper {
             let Some(run) = self.run.as_ref().filter(|r| r.own && r.state().pid == dead.pid) else {
                 continue;
             };
-            let id = run.state().run;
+            let (id, oom_kills) = (run.state().run, run.oom_kills());
             // exec has an outcome by now, and it is told before the end.
             self.exec_news();
             let ended = Ended {
@@ -209,6 +209,7 @@ impl Keeper {
                 user: dead.user,
                 system: dead.system,
                 max_rss: dead.max_rss,
+                oom_kills,
             };
             self.main_ended(ended);
         }

@@ -163,12 +163,23 @@ impl Run {
         members.is_empty()
     }
 
+    /// Processes of it that the kernel has killed for memory; `None`: it has no leaf that counts them.
+    pub(crate) fn oom_kills(&self) -> Option<u64> {
+        let dir = self.state().cgroup.as_ref()?;
+        oom_kills(&fs::read_to_string(Path::new(dir).join("memory.events")).ok()?)
+    }
+
     /// The leaf cgroup is not needed any more.
     pub(crate) fn remove_cgroup(&self) {
         if let Some(dir) = &self.state().cgroup {
             remove_cgroup(Path::new(dir));
         }
     }
+}
+
+/// Of memory.events (Documentation/admin-guide/cgroup-v2.rst): whatever had no memory left, the leaf or all above it.
+fn oom_kills(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 fn remove_cgroup(dir: &Path) {
@@ -190,5 +201,18 @@ fn collect_cgroup(dir: &Path, pids: &mut Vec<u32>) {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             collect_cgroup(&entry.path(), pids);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_for_memory_are_counted_apart_from_what_leads_to_them() {
+        let events = "low 0\nhigh 0\nmax 58\noom 2\noom_kill 3\noom_group_kill 1\n";
+        assert_eq!(oom_kills(events), Some(3));
+        assert_eq!(oom_kills("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n"), Some(0));
+        assert_eq!(oom_kills("low 0\nhigh 0\n"), None, "a kernel that does not count them");
     }
 }

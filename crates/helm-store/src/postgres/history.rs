@@ -104,6 +104,9 @@ impl HistoryEngine for PgEngine {
                     .push_bind(filter.services.iter().map(|name| without_nul(name)).collect::<Vec<_>>())
                     .push(")");
             }
+            if let Some(kind) = &filter.kind {
+                sql.push(" AND kind = ").push_bind(without_nul(kind));
+            }
             sql.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(filter.limit));
             let rows: Vec<(i64, i64, String, String, String)> = sql
                 .build_query_as()

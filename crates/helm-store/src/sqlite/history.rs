@@ -78,6 +78,9 @@ impl HistoryEngine for SqliteEngine {
                 let names = serde_json::Value::from(filter.services.clone()).to_string();
                 sql.push(" AND service IN (SELECT value FROM json_each(").push_bind(names).push("))");
             }
+            if let Some(kind) = &filter.kind {
+                sql.push(" AND kind = ").push_bind(kind);
+            }
             sql.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit);
             let rows: Vec<(i64, i64, String, String, String)> =
                 sql.build_query_as().fetch_all(connection).await?;

@@ -87,7 +87,14 @@ pub(crate) async fn events_are_found_and_paged(database: &dyn Database) {
     assert_eq!(of(times.clone()).await, [12, 11, 10]);
     let services = vec!["core".into(), "it's".into(), "nobody".into()];
     assert_eq!(of(EventFilter { services, ..times }).await, [12, 11]);
-    let (mut read, mut before) = (Vec::new(), None);
+    let exits = EventFilter { kind: Some("exit".into()), limit: 2, ..all.clone() };
+    assert!(of(exits.clone()).await.is_empty());
+    let exit = |id| EventRow { kind: "exit".into(), ..event(id, "core") };
+    engine.put_events(&[exit(451), exit(452), event(453, "core"), exit(454)]).await.unwrap();
+    assert_eq!(of(exits.clone()).await, [454, 452]);
+    assert_eq!(of(EventFilter { before: Some(452), ..exits }).await, [451]);
+    let all = EventFilter { before: Some(451), ..all };
+    let (mut read, mut before) = (Vec::new(), Some(451));
     loop {
         let page = of(EventFilter { before, limit: 99, services: vec!["nexus".into()], ..all.clone() }).await;
         let Some(last) = page.last() else { break };

@@ -279,6 +279,7 @@ impl Task {
             user: Duration::ZERO,
             system: Duration::ZERO,
             max_rss: 0,
+            oom_kills: None,
         };
         self.ended(&ended).await;
         self.tree_empty(run, 0).await;

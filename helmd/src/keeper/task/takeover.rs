@@ -27,6 +27,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// Pauses between attempts to replace a keeper (no memory, no processes left).
 const REPLACE_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
+/// Until the new one has taken over.
+const KEEPER_GONE: &str = "its keeper was killed, or crashed; a new one takes over, the service goes on";
 /// Until a record that could not be read is read again.
 const RECORD_AGAIN: Duration = Duration::from_millis(500);
 
@@ -90,6 +92,7 @@ impl Task {
         (self.link, self.silence) = (None, None);
         let Some(run) = self.live.as_ref().map(|live| live.run) else { return };
         tracing::warn!(service.name = %self.name, run.id = %run, "the keeper is gone ({why}); a new one takes over");
+        self.tell(News::Warning { topic: "keeper".into(), text: KEEPER_GONE.to_owned() }).await;
         let mut attempt = 0_usize;
         loop {
             sleep_until(Instant::now() + REPLACE_AFTER[attempt.min(REPLACE_AFTER.len() - 1)]).await;

@@ -1,0 +1,85 @@
+//! `why`, `incidents`
+
+use helm_client::Client;
+use helm_proto::v1::{Incident, ListIncidentsRequest};
+
+use super::{range, timestamp};
+use crate::cli::{IncidentsArgs, IncidentsVerb};
+use crate::failure::Failure;
+use crate::render::{self, Printer, Sheet, json_incident as json, warn};
+
+/// Incidents of one answer.
+const PAGE: u32 = 500;
+
+/// `why`
+pub(super) async fn why(client: &mut Client, name: &str, printer: &mut Printer) -> Result<(), Failure> {
+    let why = client.why(name).await?;
+    if printer.wants_json() {
+        return printer.value(&json::Why::from(why), true);
+    }
+    printer.block(&render::incident::why(&why, Sheet::stdout()))
+}
+
+/// `incidents`
+pub(super) async fn run(
+    client: &mut Client,
+    args: IncidentsArgs,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    if let Some(IncidentsVerb::Show { number }) = args.verb {
+        return show(client, number, printer).await;
+    }
+    let [since, _] = range(args.since.as_deref(), None)?;
+    let request =
+        ListIncidentsRequest { names: args.names, since: since.map(timestamp), ..Default::default() };
+    let found = match args.last {
+        // 0 is the answer's own number of them.
+        Some(0) => Vec::new(),
+        None if request.since.is_some() => all(client, request).await?,
+        last => {
+            let answer =
+                client.incidents(ListIncidentsRequest { limit: last.unwrap_or(0), ..request }).await?;
+            told(answer.incomplete, answer.incidents)
+        }
+    };
+    if printer.wants_json() {
+        let found: Vec<json::Incident> = found.into_iter().map(json::Incident::from).collect();
+        return printer.value(&found, true);
+    }
+    if found.is_empty() {
+        return printer.line("no incident: nothing ended that was not asked to");
+    }
+    printer.block(&render::incident::list(&found, Sheet::stdout()))
+}
+
+async fn show(client: &mut Client, number: u64, printer: &mut Printer) -> Result<(), Failure> {
+    let incident = client.incident(number).await?;
+    if printer.wants_json() {
+        return printer.value(&json::Incident::from(incident), true);
+    }
+    printer.block(&render::incident::whole(&incident, Sheet::stdout()))
+}
+
+/// Page by page.
+async fn all(client: &mut Client, request: ListIncidentsRequest) -> Result<Vec<Incident>, Failure> {
+    let mut found: Vec<Incident> = Vec::new();
+    loop {
+        let before = found.last().map(|oldest| oldest.number);
+        let answer =
+            client.incidents(ListIncidentsRequest { limit: PAGE, before, ..request.clone() }).await?;
+        let page = told(answer.incomplete, answer.incidents);
+        let whole = u32::try_from(page.len()).is_ok_and(|incidents| incidents >= PAGE);
+        found.extend(page);
+        if !whole {
+            return Ok(found);
+        }
+    }
+}
+
+/// With what is to be known of them.
+fn told(incomplete: String, incidents: Vec<Incident>) -> Vec<Incident> {
+    if !incomplete.is_empty() {
+        warn(&incomplete);
+    }
+    incidents
+}

@@ -1,0 +1,181 @@
+//! Incidents over the wire, and why a service is as it is.
+
+use std::sync::Arc;
+
+use helm_core::event::{Change, ChangeKind};
+use helm_core::incident::why::{Situation, why};
+use helm_core::incident::{self, Incident, Told};
+use helm_core::name::ServiceName;
+use helm_core::status::{ServiceStatus, State};
+use helm_core::time::Wall;
+use helm_proto::incident as wire;
+use helm_proto::v1::incidents_server::Incidents;
+use helm_proto::v1::{
+    self, GetIncidentRequest, ListIncidentsRequest, ListIncidentsResponse, WhyRequest, WhyResponse,
+};
+use helm_proto::{convert, reason};
+use tonic::{Request, Response, Status};
+
+use super::{Api, Result};
+use crate::incident::dependents;
+use crate::incident::shelf::{Shelf, Wanted};
+use crate::store::history;
+use crate::supervisor::FleetView;
+use crate::{clock, work};
+
+/// Incidents of an answer where nobody says how many, and at most.
+const USUAL: u32 = 20;
+const MOST: u32 = 1_000;
+/// Events that are looked through for what came of an incident.
+const EVENTS: usize = 2_000;
+/// A killed keeper is told for so long.
+const KEEPER_NANOS: i64 = 3_600_000_000_000;
+
+#[tonic::async_trait]
+impl Incidents for Api {
+    async fn list_incidents(
+        &self,
+        request: Request<ListIncidentsRequest>,
+    ) -> Result<Response<ListIncidentsResponse>> {
+        let ListIncidentsRequest { names, limit, before, since } = request.into_inner();
+        self.known(&names)?;
+        let limit = if limit == 0 { USUAL } else { limit.min(MOST) };
+        let since = since.as_ref().map(convert::nanos);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (found, incomplete) = self.incidents(Wanted { names, before, since, limit }).await?;
+        let incidents = found.iter().map(|found| wire::incident(found, &[])).collect();
+        Ok(Response::new(ListIncidentsResponse { incidents, incomplete: incomplete.unwrap_or_default() }))
+    }
+
+    async fn get_incident(&self, request: Request<GetIncidentRequest>) -> Result<Response<v1::Incident>> {
+        let GetIncidentRequest { number } = request.into_inner();
+        let incident = self.incident(number).await?;
+        Ok(Response::new(wire::incident(&incident, &self.aftermath(&incident))))
+    }
+
+    async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyResponse>> {
+        let WhyRequest { name } = request.into_inner();
+        self.known(std::slice::from_ref(&name))?;
+        let view = self.supervisor.view();
+        let status = view.get(&name).cloned();
+        let status = status.ok_or_else(|| Status::internal(format!("{name} has no status yet")))?;
+        let involved: Vec<Arc<ServiceStatus>> = needed(&status, &view);
+        let names: Vec<String> = [&status].into_iter().chain(&involved).map(|s| s.name.to_string()).collect();
+        let mut newest = self.newest(names).await?.into_iter();
+        let incident = newest.next().flatten();
+        let aftermath = incident.as_ref().map_or_else(Vec::new, |incident| self.aftermath(incident));
+        let keeper = self.keeper(&status.name);
+        let needs: Vec<Option<Incident>> = newest.collect();
+        let needs: Vec<_> =
+            involved.iter().zip(&needs).map(|(status, incident)| (&**status, incident.as_ref())).collect();
+        let answers = match status.state {
+            State::Running | State::Starting | State::External => self.answers.newest(&status.name),
+            State::Stopped
+            | State::Blocked
+            | State::Stopping
+            | State::Backoff
+            | State::Failed
+            | State::NotInstalled => Vec::new(),
+        };
+        let answer = why(Situation {
+            status: &status,
+            now: clock::wall(),
+            incident: incident.as_ref(),
+            answers: &answers,
+            aftermath: &aftermath,
+            keeper: keeper.as_ref(),
+            needs: &needs,
+        });
+        Ok(Response::new(wire::why(answer)))
+    }
+}
+
+impl Api {
+    /// Those that are wanted, newest first, and why older ones may be missing: from the home what is there, the rest from the
+    /// store.
+    async fn incidents(&self, wanted: Wanted) -> Result<(Vec<Incident>, Option<String>)> {
+        let (shelf, asked) = (Shelf::of(&self.facts.home), wanted.clone());
+        let read = move || Ok((shelf.list(&asked), shelf.may_lack(&asked.names)));
+        let (mut found, may_lack) =
+            work::INCIDENTS.run(read).await.map_err(|e| Status::internal(e.to_string()))?;
+        if found.len() >= wanted.limit || !may_lack {
+            return Ok((found, None));
+        }
+        let before = found.last().map(|oldest| oldest.number).or(wanted.before);
+        let rest = Wanted { before, limit: wanted.limit - found.len(), ..wanted };
+        match history::incidents(&self.store, &rest).await {
+            Ok(older) => {
+                found.extend(older);
+                Ok((found, None))
+            }
+            Err(why) => {
+                Ok((found, Some(format!("older incidents are in the store, which cannot be read: {why}"))))
+            }
+        }
+    }
+
+    /// One of them: from the home, else from the store.
+    async fn incident(&self, number: u64) -> Result<Incident> {
+        let shelf = Shelf::of(&self.facts.home);
+        let read = work::INCIDENTS.run(move || Ok(shelf.get(number))).await;
+        if let Some(incident) = read.map_err(|e| Status::internal(e.to_string()))? {
+            return Ok(incident);
+        }
+        let up_to = Wanted { before: Some(number.saturating_add(1)), limit: 1, ..Wanted::default() };
+        let (stored, why) = match history::incidents(&self.store, &up_to).await {
+            Ok(stored) => (stored, String::new()),
+            Err(why) => (Vec::new(), format!(" in the home, and the store cannot be read ({why})")),
+        };
+        stored.into_iter().find(|incident| incident.number == number).ok_or_else(|| {
+            reason::unknown_entry(&format!(
+                "there is no incident {number}{why}; helmctl incidents lists them"
+            ))
+        })
+    }
+
+    /// The newest incident of each service.
+    async fn newest(&self, names: Vec<String>) -> Result<Vec<Option<Incident>>> {
+        let shelf = Shelf::of(&self.facts.home);
+        let read = move || Ok(names.iter().map(|name| shelf.newest_of(name)).collect());
+        work::INCIDENTS.run(read).await.map_err(|e| Status::internal(e.to_string()))
+    }
+
+    /// What came of it, as far as the events in memory go.
+    fn aftermath(&self, incident: &Incident) -> Vec<Told> {
+        let service = &incident.mishap.service;
+        let dependents = dependents(&self.specs, service);
+        let wanted = |change: &Change| {
+            change.at >= incident.mishap.at
+                && (change.service == *service || dependents.contains(&change.service))
+        };
+        let events = self.journal.last(EVENTS, u64::MAX, wanted);
+        incident::aftermath(incident, &dependents, events.iter().map(|entry| &entry.change))
+    }
+
+    /// The last time that its keeper had to be replaced, not long ago.
+    fn keeper(&self, service: &ServiceName) -> Option<Told> {
+        let from = Wall(clock::wall().0.saturating_sub(KEEPER_NANOS));
+        let wanted = |change: &Change| {
+            change.at >= from
+                && change.service == *service
+                && change.kind == ChangeKind::Warning
+                && change.cause == "keeper"
+                && !change.to.is_empty()
+        };
+        let entry = self.journal.last(1, u64::MAX, wanted).pop()?;
+        let text = entry.change.to.trim_start_matches("its keeper ").to_owned();
+        Some(Told { at: entry.change.at, service: None, text })
+    }
+}
+
+/// Those for whom it waits, and whoever keeps them waiting in the end.
+fn needed(status: &ServiceStatus, view: &FleetView) -> Vec<Arc<ServiceStatus>> {
+    let mut names: Vec<&ServiceName> =
+        status.waits_for.iter().filter(|_| status.state == State::Blocked).collect();
+    if let Some(root) = status.stuck.as_ref().map(|stuck| &stuck.root)
+        && !names.contains(&root)
+    {
+        names.push(root);
+    }
+    names.iter().filter_map(|name| view.get(name.as_str()).cloned()).collect()
+}
