@@ -13,6 +13,7 @@ mod edited;
 mod external;
 mod former;
 mod hands;
+mod hostile;
 mod immutable;
 mod layering;
 mod lifecycle;
