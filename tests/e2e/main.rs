@@ -17,6 +17,7 @@ mod hostile;
 mod immutable;
 mod layering;
 mod lifecycle;
+mod limits;
 mod logs;
 mod logs_cli;
 mod metrics;
