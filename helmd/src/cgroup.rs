@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use helm_core::name::ServiceName;
+use helm_core::spec::guard::Controllers;
 use helm_core::status::RunId;
 
 /// The leaf of a run.
@@ -21,6 +22,8 @@ pub fn leaf(tree: &Path, service: &ServiceName, run: RunId) -> PathBuf {
 pub struct Cgroups {
     /// The tree, where there is one.
     pub tree: Option<PathBuf>,
+    /// What it can limit.
+    pub controllers: Controllers,
     /// In words, for `daemon status`.
     pub detail: String,
 }
@@ -44,19 +47,22 @@ pub fn find(configured: Option<&str>) -> Cgroups {
     };
     match prepare(&candidate) {
         Ok(controllers) => Cgroups {
-            detail: format!(
-                "{}; controllers: {}",
-                candidate.display(),
-                if controllers.is_empty() { "none" } else { &controllers }
-            ),
+            detail: format!("{}; controllers: {}", candidate.display(), words(controllers)),
             tree: Some(candidate),
+            controllers,
         },
         Err(e) => none(&format!("the cgroup tree {} cannot be used: {e}", candidate.display())),
     }
 }
 
 fn none(why: &str) -> Cgroups {
-    Cgroups { tree: None, detail: why.to_owned() }
+    Cgroups { tree: None, controllers: Controllers::default(), detail: why.to_owned() }
+}
+
+fn words(Controllers { cpu, memory, pids }: Controllers) -> String {
+    let all = [("cpu", cpu), ("memory", memory), ("pids", pids)];
+    let there: Vec<&str> = all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+    if there.is_empty() { "none".to_owned() } else { there.join(" ") }
 }
 
 /// The mount point of cgroup2 (proc(5), mountinfo: the file system type stands after the ` - `).
@@ -136,7 +142,7 @@ pub fn hold_tree() -> Result<std::convert::Infallible, HoldError> {
 }
 
 /// Makes `keepers/`, moves ourselves out of the inner node where we are in it, and enables what is there.
-fn prepare(tree: &Path) -> std::io::Result<String> {
+fn prepare(tree: &Path) -> std::io::Result<Controllers> {
     let keepers = tree.join("keepers");
     fs::create_dir_all(&keepers)?;
     let own = std::process::id().to_string();
@@ -144,15 +150,11 @@ fn prepare(tree: &Path) -> std::io::Result<String> {
         fs::write(keepers.join("cgroup.procs"), &own)?;
     }
     let available = fs::read_to_string(tree.join("cgroup.controllers"))?;
-    let mut enabled = Vec::new();
-    for controller in ["cpu", "memory", "pids"] {
-        if available.split_whitespace().any(|c| c == controller)
+    let enabled = |controller: &str| {
+        available.split_whitespace().any(|c| c == controller)
             && fs::write(tree.join("cgroup.subtree_control"), format!("+{controller}")).is_ok()
-        {
-            enabled.push(controller);
-        }
-    }
-    Ok(enabled.join(" "))
+    };
+    Ok(Controllers { cpu: enabled("cpu"), memory: enabled("memory"), pids: enabled("pids") })
 }
 
 #[cfg(test)]

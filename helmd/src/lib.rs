@@ -16,6 +16,7 @@ pub mod ini;
 pub mod journal;
 pub mod keeper;
 pub mod leave;
+pub mod limits;
 pub mod logging;
 pub mod memory;
 pub mod port;

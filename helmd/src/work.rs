@@ -33,6 +33,8 @@ pub static PROGRAMS: Lane = Lane::new(4);
 pub static NAMES: Lane = Lane::new(8);
 /// Socket tables.
 pub static PORTS: Lane = Lane::new(4);
+/// What keeps the limits of services, as the kernel tells it.
+pub static LIMITS: Lane = Lane::new(2);
 /// What a keeper's task looks up or starts: directories of services, records, keepers.
 pub static KEEPERS: Lane = Lane::new(16);
 

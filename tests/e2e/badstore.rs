@@ -9,7 +9,11 @@ use harness::home::{Home, Said, fixture};
 use harness::postgres::Cluster;
 use harness::small::Small;
 use harness::wait::{eventually, until};
+use harness::watch::block_on;
+use helm_proto::v1::AppendRequest;
 use serde_json::{Value, json};
+
+use crate::logs::{append, batch};
 
 fn chatty(options: &str) -> Value {
     json!({"chatty": {"command": fixture("chatty", options)}})
@@ -133,7 +137,8 @@ fn a_full_disk_is_told_and_waited_for() {
     let small = Small::at(home.path("instance/store"));
     home.ctl(&["up"]).code(0);
     let full = state(&home, "full since");
-    assert!(full["state"].as_str().unwrap().contains("the disk of the database is full"), "{full}");
+    let words = full["state"].as_str().unwrap();
+    assert!(words.contains("the disk of the database is full") && words.contains("make room"), "{full}");
     home.ctl(&["status"]).says("the log is not stored since").says("full");
     event(&home, &["store", "full", "the disk of the database is full"]);
     small.grow();
@@ -277,12 +282,14 @@ fn a_wrong_password_a_missing_database_and_a_missing_right_say_what_to_do_and_ar
     let words = state(&home, "does not let helm_user in").to_string();
     assert!(words.contains("helmctl db init") && !words.contains("wrong"), "{words}");
     connect(&home, &cluster, "helm_user:secret", "nowhere");
-    state(&home, "there is no database nowhere");
+    let words = state(&home, "there is no database nowhere").to_string();
+    assert!(words.contains("create it with `helmctl db init`"), "{words}");
     home.ctl(&["status"]).says("the log is not stored since");
     admin(&cluster, "CREATE ROLE other LOGIN PASSWORD 'secret'");
     admin(&cluster, "REVOKE ALL ON SCHEMA public FROM public");
     connect(&home, &cluster, "other:secret", "helm_db");
-    state(&home, "lacks the right");
+    let words = state(&home, "lacks the right").to_string();
+    assert!(words.contains("`helmctl db init` grants it") || words.contains("GRANT ALL"), "{words}");
     connect(&home, &cluster, "helm_user:secret", "helm_db");
     whole(&home, 20);
 }
@@ -322,4 +329,57 @@ fn a_directory_that_cannot_be_made_is_named_and_services_go_on() {
     state(&home, "instance/store");
     fs::remove_file(home.path("instance/store")).unwrap();
     whole(&home, 20);
+}
+
+/// Until the database is away, and something waits in the local queue for it.
+fn queued(home: &Home, request: &AppendRequest) {
+    until("what is sent is queued", || block_on(append(home, request.clone())).is_ok_and(|kept| kept.queued));
+}
+
+#[test]
+fn who_reads_while_postgresql_is_away_is_told_what_waits_and_where() {
+    let (mut cluster, home) = on_postgres(&chatty("streams=stdout rate=50"));
+    home.ctl(&["up"]).code(0);
+    until("lines are stored", || stored(&home).len() > 20);
+    let told = fs::File::create(home.path("told")).unwrap();
+    let _follower = home.running(&["logs", "-f", "-n", "5"], told);
+    cluster.order("kill");
+    queued(&home, &batch("sender", &["it waited"]));
+    let waits = |text: &str| {
+        text.contains("appends wait in the local queue") && text.contains("output waits in logs/")
+    };
+    until("who follows is told", || waits(&home.read("told")));
+    let said = home.ctl(&["logs", "sender"]);
+    assert!(said.code != 0 && waits(&said.err), "{said:?}");
+    cluster.order("start");
+    eventually("who follows is told of the end", || {
+        let told = home.read("told");
+        if told.contains("the log is stored again") { Ok(()) } else { Err(told) }
+    });
+    until("what waited is there", || home.ctl(&["logs", "sender"]).out.contains("it waited"));
+    until("and nothing waits any more", || home.ctl(&["logs", "sender"]).err.is_empty());
+}
+
+#[test]
+fn a_local_queue_that_turns_bad_is_moved_aside_and_nothing_else_is_lost() {
+    let (mut cluster, home) = on_postgres(&chatty("streams=stdout rate=50 count=200"));
+    home.ctl(&["up"]).code(0);
+    until("lines are stored", || stored(&home).len() > 20);
+    cluster.order("kill");
+    // More than SQLite keeps in memory.
+    let text = "x".repeat(60_000);
+    queued(&home, &batch("lost", &[text.as_str(); 50]));
+    spoil(&home.path("instance/store/queue.db"));
+    cluster.order("start");
+    event(&home, &["store", "damaged", "the local queue cannot be read", "nothing was deleted", ".recover"]);
+    home.ctl(&["status"]).says("queue.db.damaged-");
+    let advice = status(&home)["advice"].to_string();
+    assert!(advice.contains("queue.db.damaged-"), "{advice}");
+    whole(&home, 200);
+    // The fresh one works.
+    cluster.order("kill");
+    queued(&home, &batch("sender", &["it waited"]));
+    cluster.order("start");
+    until("what waited is there", || home.ctl(&["logs", "sender"]).out.contains("it waited"));
+    home.ctl(&["logs", "verify"]).code(0);
 }

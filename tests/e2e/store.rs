@@ -251,7 +251,7 @@ fn an_unreachable_database_is_named_and_services_start_all_the_same() {
     });
     assert_eq!((status["engine"].as_str(), status["available"].as_bool()), (Some("postgresql"), Some(false)));
     assert!(!status.to_string().contains("secret"), "{status:#}");
-    let said = home.ctl(&["db", "check"]).code(1).says("cannot be reached");
+    let said = home.ctl(&["db", "check"]).code(1).says("cannot be reached").says("is PostgreSQL running");
     assert!(!said.err.contains("secret"));
 }
 

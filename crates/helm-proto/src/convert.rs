@@ -34,6 +34,7 @@ pub fn service_status(s: &ServiceStatus, now: Mono) -> v1::ServiceStatus {
         last_exit: s.last_exit.map(|exit| exit.to_string()),
         next_start_ms: s.next_start.map(countdown),
         kill_in_ms: s.kill_at.map(countdown),
+        limits: Vec::new(),
         waits_for: s.waits_for.iter().map(ToString::to_string).collect(),
         holder: s.holder.as_ref().map(holder),
         notify_status: s.notify_status.clone(),

@@ -83,6 +83,9 @@ pub struct StartOrder {
     pub cgroup: Option<CgroupLeaf>,
     /// rlimits: (resource number, soft and hard value).
     pub rlimits: Vec<(i32, u64)>,
+    /// Likewise, of the soft value alone: it can be changed while the service runs. Cut to what the hard one allows.
+    #[serde(default)]
+    pub soft_rlimits: Vec<(i32, u64)>,
     /// Give it a notify socket.
     pub notify: bool,
     /// Watchdog interval.

@@ -150,10 +150,11 @@ fn the_environment_of_a_service_is_clean() {
     let mut order = home.start_order(&[
         "/bin/sh",
         "-c",
-        "ls /proc/self/fd | tr '\\n' ' '; echo; grep -E '^Sig(Blk|Ign)' /proc/self/status; ulimit -n; pwd; env | sort; \
+        "ls /proc/self/fd | tr '\\n' ' '; echo; grep -E '^Sig(Blk|Ign)' /proc/self/status; ulimit -n; ulimit -Sd; ulimit -Hd; pwd; env | sort; \
          ps -o sid= -p $$; echo $$; cat /proc/self/oom_score_adj; umask",
     ]);
     order.rlimits = vec![(libc::RLIMIT_NOFILE as i32, 512)];
+    order.soft_rlimits = vec![(libc::RLIMIT_DATA as i32, 256 << 20)];
     order.env.push(("HELM_RUN".into(), "forged".into()));
     let run = order.run;
     let pid = keeper.start(order);
@@ -166,7 +167,8 @@ fn the_environment_of_a_service_is_clean() {
         assert!(line.starts_with(name) && line.ends_with("0000000000000000"), "{text}");
     }
     assert_eq!(lines[3], "512");
-    assert_eq!(lines[4], home.path.to_str().unwrap());
+    assert_eq!(lines[4..6], ["262144", "unlimited"], "KiB of memory, which may become more later");
+    assert_eq!(lines[6], home.path.to_str().unwrap());
     assert!(lines.contains(&format!("HELM_RUN={run}").as_str()) && !text.contains("forged"), "{text}");
     assert!(lines.iter().filter(|l| l.trim() == pid.to_string()).count() == 2, "session and pid: {text}");
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();

@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::{self, Block};
-use crate::render::{Printer, Sheet, WARN, cut, json, safe, status, styled, warning, width, wrapped};
+use crate::render::{Printer, Sheet, WARN, cut, json, limits, safe, status, styled, warning, width, wrapped};
 
 use super::follow::{Following, Interrupt};
 
@@ -23,12 +23,18 @@ pub(super) async fn once(
     names: Vec<String>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
+    let named = !names.is_empty();
     let answer = client.status(names).await?;
     let alerts = super::alerts(client).await?;
     if printer.wants_json() {
         return printer.value(&json::Statuses::new(answer.services, answer.hold, alerts), true);
     }
-    printer.block(&status::table(&answer.services, answer.hold, Sheet::stdout()))
+    let mut text = status::table(&answer.services, answer.hold, Sheet::stdout());
+    // Of those that are looked at closely.
+    if named {
+        text += &limits::table(&answer.services, Sheet::stdout());
+    }
+    printer.block(&text)
 }
 
 /// Stays: a table that is redrawn on a terminal, else (or as JSON) what changed.

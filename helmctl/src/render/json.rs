@@ -47,6 +47,16 @@ pub(crate) struct Status {
     cpu_percent: Option<f64>,
     memory_mb: Option<f64>,
     uptime: Option<u64>,
+    limits: Vec<Limit>,
+}
+
+/// A limit of services.json, and what keeps it.
+#[derive(Debug, Serialize)]
+struct Limit {
+    name: String,
+    value: String,
+    means: String,
+    words: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,7 +110,14 @@ impl From<v1::ServiceStatus> for Status {
             cpu_percent: s.cpu_percent.map(rounded),
             memory_mb: s.memory_bytes.map(mebibytes),
             uptime: s.uptime_seconds,
+            limits: s.limits.into_iter().map(Limit::from).collect(),
         }
+    }
+}
+
+impl From<v1::Limit> for Limit {
+    fn from(v1::Limit { name, value, means, words }: v1::Limit) -> Self {
+        Self { name, value, means, words }
     }
 }
 

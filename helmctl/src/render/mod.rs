@@ -9,6 +9,7 @@ pub(crate) mod json_config;
 pub(crate) mod json_db;
 pub(crate) mod json_incident;
 pub(crate) mod json_inside;
+pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod log_entry;

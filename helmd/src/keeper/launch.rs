@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use helm_core::spec::{self, Check, Config, Definition, Limits, Probe, Program, ServiceSpec};
+use helm_core::spec::guard::{self, Controllers, Rlimit};
+use helm_core::spec::{self, Check, Config, Definition, Probe, Program, ServiceSpec};
 use helm_core::status::RunId;
 use helm_core::wish::Mode;
 use helm_shim::wire::{CgroupLeaf, StartOrder};
@@ -34,14 +35,16 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
     }
     hand_over_registry(&world.config, spec, world.home.path()).map_err(Hindrance::Transient)?;
     let Launch { argv, env } = compose(spec, mode, &world.base_env)?;
+    let there = world.cgroups.controllers;
     Ok(StartOrder {
         run,
         mode,
         argv,
         env: env.into_iter().collect(),
         cwd: spec.path.clone(),
-        cgroup: world.cgroups.tree.as_deref().map(|tree| leaf(tree, spec, run)),
-        rlimits: rlimits(&spec.limits),
+        cgroup: world.cgroups.tree.as_deref().map(|tree| leaf(tree, spec, run, there)),
+        rlimits: numbered(guard::of_process(&spec.limits)),
+        soft_rlimits: numbered(guard::instead(&spec.limits, there)),
         notify: notify_probes(spec).next().is_some(),
         watchdog: spec.probes.liveness.as_ref().filter(|p| p.check == Check::Notify).map(|p| p.interval),
         definition: Some(Definition::of(spec, mode)),
@@ -188,74 +191,20 @@ pub(crate) fn executable(path: &Path) -> Result<(), Unusable> {
     }
 }
 
-fn leaf(tree: &Path, spec: &ServiceSpec, run: RunId) -> CgroupLeaf {
-    let set = |(file, value, _): (&str, Option<String>, &str)| Some((file.to_owned(), value?));
-    let values = leaf_values(&spec.limits).into_iter().filter_map(set).collect();
+/// What the kernel has in a new cgroup anyway is not written.
+fn leaf(tree: &Path, spec: &ServiceSpec, run: RunId, there: Controllers) -> CgroupLeaf {
+    let files = guard::of_cgroup(&spec.limits, there).into_iter().filter(|file| !file.usual);
+    let values = files.map(|file| (file.name.to_owned(), file.value)).collect();
     CgroupLeaf { dir: cgroup::leaf(tree, &spec.name, run).to_string_lossy().into_owned(), values }
 }
 
-/// cgroup v2 interface files (Documentation/admin-guide/cgroup-v2.rst): file, value where there is a limit, and what the
-/// kernel has where there is none.
-fn leaf_values(limits: &Limits) -> [(&'static str, Option<String>, &'static str); 5] {
-    [
-        ("memory.max", limits.memory.map(|v| v.to_string()), "max"),
-        ("memory.oom.group", limits.memory.map(|_| "1".to_owned()), "0"),
-        ("cpu.weight", limits.cpu_weight.map(|v| v.to_string()), "100"),
-        // Per cent of one core, as microseconds of each 100 ms.
-        ("cpu.max", limits.cpu_quota.map(|v| format!("{} 100000", u64::from(v) * 1000)), "max 100000"),
-        ("pids.max", limits.pids.map(|v| v.to_string()), "max"),
-    ]
-}
-
-/// Writes the limits of a definition into the leaf of a run that was started by another one; the trouble, if there is any.
-/// Blocking.
-pub fn renew_limits(tree: &Path, spec: &ServiceSpec, run: RunId) -> String {
-    let dir = cgroup::leaf(tree, &spec.name, run);
-    let mut trouble = Vec::new();
-    for (file, value, usual) in leaf_values(&spec.limits) {
-        let path = dir.join(file);
-        let wanted = value.as_deref().unwrap_or(usual);
-        match fs::read_to_string(&path) {
-            Ok(now) if now.trim() == wanted => {}
-            Ok(_) => trouble.extend(fs::write(&path, wanted).err().map(|e| format!("{file} {wanted}: {e}"))),
-            // The tree has not this controller; it was said when the run was started.
-            Err(_) => {}
-        }
-    }
-    trouble.join("; ")
-}
-
-fn rlimits(limits: &Limits) -> Vec<(i32, u64)> {
-    // Numbers of getrlimit(2) on x86-64 and arm64.
-    const CORE: i32 = 4;
-    const NOFILE: i32 = 7;
-    let pairs = [(CORE, limits.core), (NOFILE, limits.nofile)];
-    pairs.into_iter().filter_map(|(resource, value)| Some((resource, value?))).collect()
+fn numbered(limits: impl IntoIterator<Item = (Rlimit, u64)>) -> Vec<(i32, u64)> {
+    limits.into_iter().map(|(limit, value)| (limit.number(), value)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use helm_core::name::ServiceName;
-    use helm_core::spec::Definition;
-
-    #[test]
-    fn a_live_run_gets_the_limits_that_changed_and_loses_those_that_are_gone() {
-        let tree = tempfile::tempdir().unwrap();
-        let name = ServiceName::new("web").unwrap();
-        let mut spec = ServiceSpec::removed(name, Definition::default());
-        let dir = cgroup::leaf(tree.path(), &spec.name, RunId(7));
-        fs::create_dir_all(&dir).unwrap();
-        for (file, value) in [("memory.max", "1048576\n"), ("memory.oom.group", "1\n"), ("pids.max", "max\n")]
-        {
-            fs::write(dir.join(file), value).unwrap();
-        }
-        spec.limits.pids = Some(40);
-        assert_eq!(renew_limits(tree.path(), &spec, RunId(7)), "");
-        let read = |file: &str| fs::read_to_string(dir.join(file)).unwrap();
-        assert_eq!([read("memory.max"), read("memory.oom.group"), read("pids.max")], ["max", "0", "40"]);
-        assert!(!dir.join("cpu.max").exists(), "what the kernel does not offer is not made");
-    }
 
     #[test]
     fn programs_are_found_or_explained() {

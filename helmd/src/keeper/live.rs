@@ -68,6 +68,11 @@ impl Live {
         }
     }
 
+    /// Its main process, where that is held: its pid is nobody else's.
+    pub(super) fn main(&self) -> Option<u32> {
+        self.hold.as_ref().map(|hold| hold.pid)
+    }
+
     /// Begins to look for the exit beside the new keeper, which is not the parent.
     pub(super) fn watch_exit(&mut self, reaper: &Reaper) {
         let Some(hold) = &self.hold else { return };

@@ -57,7 +57,7 @@ impl Metrics for Api {
                 listed(key, last)
             }));
         }
-        let source = if self.facts.cgroup { "cgroup" } else { "tree" }.to_owned();
+        let source = if self.facts.cgroups.tree.is_some() { "cgroup" } else { "tree" }.to_owned();
         Ok(Response::new(ListMetricsResponse { series, source }))
     }
 

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod incidents;
 pub mod inside;
+mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod operate;
@@ -43,6 +44,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::app::replace::Successor;
+use crate::cgroup::Cgroups;
 use crate::changes::Changes;
 use crate::clock;
 use crate::config as files;
@@ -79,10 +81,8 @@ pub struct Facts {
     pub started: helm_core::time::Wall,
     /// Mode of starts without one.
     pub default_mode: Mode,
-    /// The cgroup tree, in words.
-    pub containment_detail: String,
-    /// There is one.
-    pub cgroup: bool,
+    /// The cgroups of services.
+    pub cgroups: Cgroups,
     /// What an operator should know.
     pub warnings: Vec<String>,
     /// What services name and what is not there; empty until it was looked for.
@@ -192,8 +192,8 @@ impl Helm for Api {
             home: facts.home.path().to_string_lossy().into_owned(),
             pid: std::process::id(),
             started_at: Some(convert::timestamp(facts.started)),
-            containment: if facts.cgroup { "cgroup" } else { "subreaper" }.to_owned(),
-            containment_detail: facts.containment_detail.clone(),
+            containment: if facts.cgroups.tree.is_some() { "cgroup" } else { "subreaper" }.to_owned(),
+            containment_detail: facts.cgroups.detail.clone(),
             hold: view.hold,
             warnings: alerts.iter().chain(&facts.warnings).chain(missing).cloned().collect(),
             alerts,
@@ -214,7 +214,8 @@ impl Helm for Api {
         let (view, now) = (self.supervisor.view(), clock::mono());
         let all = names.is_empty();
         let wanted = view.services.iter().filter(|s| all || names.iter().any(|n| n == s.name.as_str()));
-        let services = wanted.map(|s| watch::shown(s, now, &self.sampler)).collect();
+        let mut services: Vec<_> = wanted.map(|s| watch::shown(s, now, &self.sampler)).collect();
+        limits::tell(&mut services, &view, &self.specs, &self.facts.cgroups).await;
         Ok(Response::new(StatusResponse { services, hold: view.hold }))
     }
 
@@ -296,6 +297,7 @@ impl Helm for Api {
         let ok = !files::faulty(&faults);
         if let Some(config) = config {
             let base_env = Arc::new(files::own_environment());
+            faults.extend(limits::not_in_force(&config, self.facts.cgroups.controllers));
             faults.extend(programs::looked_for(Arc::new(config), base_env).await);
         }
         let faults = faults.iter().map(convert::fault).collect();

@@ -60,24 +60,49 @@ impl Store {
 
     /// What must not be overlooked; nothing where all is well.
     pub fn alerts(&self) -> Vec<String> {
-        let Condition { word, cause, since } = self.condition();
-        let mut alerts = Vec::new();
-        if word != "ok" {
-            let sent = match self.waiting() {
-                Some(waiting) if waiting.full.is_some() => "; the local queue takes nothing more".to_owned(),
-                Some(waiting) => format!("; {} appends wait in the local queue", waiting.appends),
-                None => String::new(),
-            };
-            alerts.push(format!(
-                "the log is not stored since {} ({word}): {cause}. Services go on, their output waits in logs/{sent}; helmctl db status",
-                stamp(since)
-            ));
-        }
+        let mut alerts: Vec<String> = self.outage(&self.condition()).into_iter().collect();
         if let State::Open(opened) = self.state() {
             alerts.extend(opened.lost.told());
         }
         alerts.extend(self.unreadable());
         alerts
+    }
+
+    fn outage(&self, condition: &Condition) -> Option<String> {
+        let Condition { word, cause, since } = condition;
+        let waits = self.meanwhile();
+        (*word != "ok").then(|| {
+            format!(
+                "the log is not stored since {} ({word}): {cause}. {waits}; helmctl db status",
+                stamp(*since)
+            )
+        })
+    }
+
+    /// Where that is which the log has not got yet.
+    pub fn meanwhile(&self) -> String {
+        let sent = match self.waiting() {
+            Some(waiting) if waiting.full.is_some() => "; the local queue takes nothing more".to_owned(),
+            Some(waiting) => format!("; {} appends wait in the local queue", waiting.appends),
+            None => String::new(),
+        };
+        format!("Services go on, their output waits in logs/{sent}")
+    }
+
+    /// What an answer lacks that is read from the log now.
+    pub fn unstored(&self) -> Option<String> {
+        let draining = || {
+            let appends = self.waiting().map_or(0, |waiting| waiting.appends);
+            (appends > 0).then(|| {
+                format!("{appends} appends wait in the local queue: they are on their way into the log")
+            })
+        };
+        self.outage(&self.condition()).or_else(draining)
+    }
+
+    /// For whoever follows the log of an open store.
+    pub fn outages(&self, health: watch::Receiver<Health>) -> Outages {
+        Outages { store: self.clone(), health, told: Condition::ok(), due: None }
     }
 
     /// What was acknowledged, waited locally, and cannot be read.
@@ -151,6 +176,40 @@ impl Store {
             }
             if changed(&mut state, health).await.is_none() {
                 return;
+            }
+        }
+    }
+}
+
+/// When nothing can come, and when it comes again.
+pub struct Outages {
+    store: Store,
+    health: watch::Receiver<Health>,
+    told: Condition,
+    /// When what has changed is told, if it still holds then.
+    due: Option<Instant>,
+}
+
+impl Outages {
+    /// The next one in words. Dropped before its answer, it loses nothing, and is answered no later.
+    pub async fn next(&mut self) -> String {
+        loop {
+            self.health.borrow_and_update();
+            if self.store.condition().word == self.told.word {
+                self.due = None;
+            } else {
+                sleep_until(*self.due.get_or_insert_with(|| Instant::now() + LASTS)).await;
+                self.due = None;
+                let found = self.store.condition();
+                if found.word != self.told.word {
+                    let words = self.store.outage(&found).unwrap_or_else(|| over(&self.told));
+                    self.told = found;
+                    return words;
+                }
+            }
+            if self.health.changed().await.is_err() {
+                // Its store is closed: whoever follows is told of that.
+                return std::future::pending().await;
             }
         }
     }

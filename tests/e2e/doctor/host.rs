@@ -8,7 +8,7 @@ use harness::small::Small;
 use serde_json::json;
 
 use super::site::{STRANGER, give, site, site_with};
-use super::{evidence, found, mend, mended, only, shows};
+use super::{evidence, found, mend, mended, only, shows, weight};
 
 #[test]
 fn a_port_that_somebody_else_holds() {
@@ -28,6 +28,26 @@ fn a_port_that_somebody_else_holds() {
     );
     mended(&home, &fault);
     stranger.wait().unwrap();
+    assert_eq!(found(&home), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_service_that_was_started_past_helm() {
+    let home = site();
+    let text: serde_json::Value = serde_json::from_str(&home.read("services.json")).unwrap();
+    let port = text["core"]["port"].as_u64().unwrap();
+    let mut by_hand = Command::new("python3");
+    by_hand.arg("run.py").current_dir(home.path("core")).env("PORT", port.to_string()).stdout(Stdio::null());
+    let mut by_hand = by_hand.spawn().unwrap();
+    harness::wait::until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port as u16)).is_ok());
+    home.ctl(&["start", "core", "--no-wait"]).code(0);
+    home.wait_for("core", "it is there and healthy", |s| s.state == "external" && s.health == "healthy");
+    let warning = only(&home, "port-held");
+    assert_eq!(weight(&warning), "warning");
+    shows(&warning, &format!("held by pid {}: ", by_hand.id()));
+    mended(&home, &warning);
+    by_hand.wait().unwrap();
+    home.wait_for("core", "Helm's own", |s| s.state == "running" && s.health == "healthy");
     assert_eq!(found(&home), Vec::<serde_json::Value>::new());
 }
 

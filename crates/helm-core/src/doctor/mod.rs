@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ServiceName;
+use crate::secret::without_passwords;
 use crate::status::{Health, State};
 use crate::time::Wall;
 
@@ -88,10 +89,10 @@ impl Finding {
         self
     }
 
-    /// By what it was seen.
+    /// By what it was seen. Command lines, output and messages of others are among it: no password is shown.
     #[must_use]
-    pub fn seen(mut self, evidence: impl Into<String>) -> Self {
-        self.evidence.push(evidence.into());
+    pub fn seen(mut self, evidence: impl AsRef<str>) -> Self {
+        self.evidence.push(without_passwords(evidence.as_ref()).into_owned());
         self
     }
 
@@ -269,4 +270,24 @@ pub enum Line {
     Failed(String),
     /// There is no such service; the one that was probably meant.
     Unknown(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_shows_no_password() {
+        let found = Finding::fault(Id::PortHeld, "x").seen("pid 7: psql postgresql://u:hush@h/d");
+        assert_eq!(found.evidence, ["pid 7: psql postgresql://u:********@h/d"]);
+    }
+
+    #[test]
+    fn findings_survive_the_way_to_helmctl() {
+        let finding = Finding::warning(Id::StaleSocket, "a socket").seen("/s").mend("rm /s");
+        let line = Line::Finding(Box::new(finding.fixed_by(Fix::RemoveSocket { path: "/s".into() })));
+        let text = serde_json::to_string(&line).unwrap();
+        assert!(text.contains(r#""id":"stale-socket""#), "{text}");
+        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);
+    }
 }

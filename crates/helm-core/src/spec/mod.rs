@@ -18,6 +18,7 @@ mod facts;
 mod fault;
 mod graph;
 mod group;
+pub mod guard;
 mod json;
 mod keep;
 mod own;

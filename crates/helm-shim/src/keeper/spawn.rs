@@ -32,6 +32,7 @@ pub(crate) struct Prepared {
     cwd: CString,
     pipes: [CString; 2],
     rlimits: Vec<(i32, u64)>,
+    soft_rlimits: Vec<(i32, u64)>,
     /// `cgroup.procs` of the leaf, open for writing.
     cgroup: Option<OwnedFd>,
     /// /proc/self/oom_score_adj as it was before the keeper changed its own.
@@ -99,6 +100,7 @@ impl Prepared {
             cwd: text(&order.cwd)?,
             pipes: [path(pipes[0])?, path(pipes[1])?],
             rlimits: order.rlimits.clone(),
+            soft_rlimits: order.soft_rlimits.clone(),
             cgroup,
             oom,
             umask,
@@ -225,11 +227,17 @@ impl Prepared {
         unsafe {
             for (resource, value) in &self.rlimits {
                 let limit = libc::rlimit { rlim_cur: *value, rlim_max: *value };
-                #[cfg(target_env = "gnu")]
-                let resource = resource.unsigned_abs();
-                #[cfg(not(target_env = "gnu"))]
-                let resource = *resource;
-                if libc::setrlimit(resource, &limit) < 0 {
+                if libc::setrlimit(number(*resource), &limit) < 0 {
+                    return false;
+                }
+            }
+            for (resource, value) in &self.soft_rlimits {
+                let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                if libc::getrlimit(number(*resource), &mut limit) < 0 {
+                    return false;
+                }
+                limit.rlim_cur = (*value).min(limit.rlim_max);
+                if libc::setrlimit(number(*resource), &limit) < 0 {
                     return false;
                 }
             }
@@ -243,6 +251,16 @@ impl Prepared {
         }
         true
     }
+}
+
+/// The number of a limit, of the type that this C library has for it.
+#[cfg(target_env = "gnu")]
+fn number(resource: i32) -> u32 {
+    resource.unsigned_abs()
+}
+#[cfg(not(target_env = "gnu"))]
+fn number(resource: i32) -> i32 {
+    resource
 }
 
 /// Every signal as a new process has it.

@@ -88,6 +88,7 @@ impl Home {
             cwd: self.path.display().to_string(),
             cgroup: None,
             rlimits: vec![],
+            soft_rlimits: vec![],
             notify: false,
             watchdog: None,
             definition: None,

@@ -123,8 +123,14 @@ pub async fn run(
         let Some(next) = migrations.iter().find(|m| m.version == has + 1) else { return Ok(()) };
         may_change(&mut step, options, (has, knows)).await?;
         let what = format!("migration {} ({}) of database {}", next.version, next.name, options.database());
-        take(&mut step, next).await.map_err(|e| fault(&what, e))?;
-        step.commit().await.map_err(|e| fault(&what, e))?;
+        let failed = |e| {
+            let undone = format!(
+                "{what} (rolled back, and tried again at the next opening; a helmd that knows version {has} can go on)"
+            );
+            fault(&undone, e)
+        };
+        take(&mut step, next).await.map_err(failed)?;
+        step.commit().await.map_err(failed)?;
         tracing::info!(version = next.version, "{what} is done");
     }
 }

@@ -32,8 +32,8 @@ pub(crate) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> Engi
     let extended = code.and_then(|c| c.parse::<i32>().ok()).unwrap_or(0);
     let text = format!("{what} in `{place}`: {said}");
     match extended & 0xff {
-        code::FULL => EngineError::Full(text),
-        code::IOERR if code::IOERR_OF_WRITING.contains(&extended) => EngineError::Full(text),
+        code::FULL => EngineError::Full(full(&text)),
+        code::IOERR if code::IOERR_OF_WRITING.contains(&extended) => EngineError::Full(full(&text)),
         code::IOERR if code::IOERR_OF_CONTENT.contains(&extended) => EngineError::Damaged(text),
         code::IOERR | code::BUSY | code::LOCKED => EngineError::Away(text),
         code::CORRUPT | code::NOTADB => EngineError::Damaged(text),
@@ -50,6 +50,10 @@ pub(crate) fn engine_error(what: &str, path: &Path, source: sqlx::Error) -> Engi
     }
 }
 
+fn full(text: &str) -> String {
+    format!("{text}; make room on its disk, or let the log keep less: `helmctl retention set`")
+}
+
 /// The same for what was tried with a file itself.
 pub(crate) fn file_error(what: &str, path: &Path, source: std::io::Error) -> EngineError {
     use std::io::ErrorKind;
@@ -57,7 +61,7 @@ pub(crate) fn file_error(what: &str, path: &Path, source: std::io::Error) -> Eng
     // Every other kind is named by what was tried; the list of kinds is not ours and grows.
     #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum")]
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => EngineError::Full(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => EngineError::Full(full(&text)),
         ErrorKind::PermissionDenied => EngineError::Denied(format!(
             "{text}; the user that helmd runs as must own the directory and be able to write there"
         )),

@@ -45,7 +45,15 @@ pub(crate) async fn migrate(
     let has = version(connection, path, steps).await?;
     for (at, step) in steps.iter().enumerate().skip(has) {
         let next = at + 1;
-        let failed = |e| engine_error(&format!("step {next} of the schema was rolled back"), path, e);
+        let failed = |e| {
+            engine_error(
+                &format!(
+                    "step {next} of the schema was rolled back and is tried again at the next opening (the helmd of before can go on)"
+                ),
+                path,
+                e,
+            )
+        };
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         transaction.execute(*step).await.map_err(failed)?;
         let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {next}"));
@@ -76,7 +84,8 @@ mod tests {
 
         let broken = "CREATE TABLE c (x INTEGER); CREATE TABLE nonsense (";
         let error = migrate(&mut connection, path, &[one, broken]).await.unwrap_err();
-        assert!(error.to_string().contains("step 2"), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("step 2 of the schema was rolled back"), "{said}");
         assert_eq!(tables(&mut connection).await, ["a", "b"]);
         migrate(&mut connection, path, &[one, "CREATE TABLE c (x INTEGER)"]).await.unwrap();
         assert_eq!(tables(&mut connection).await, ["a", "b", "c"]);

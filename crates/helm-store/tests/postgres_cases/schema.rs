@@ -83,7 +83,8 @@ async fn a_migration_that_fails_half_way_leaves_nothing() {
     };
     let bad = with("CREATE TABLE half (id int); INSERT INTO half VALUES (1); SELECT 1 / 0");
     let error = migrate::run(&mut connection, &options, &bad).await.unwrap_err();
-    assert!(error.to_string().contains("(half)"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("(half)") && said.contains("rolled back"), "{said}");
     assert_eq!(versions(&mut connection).await, all());
     let half: Option<String> =
         sqlx::query_scalar("SELECT to_regclass('half')::text").fetch_one(&mut connection).await.unwrap();

@@ -36,6 +36,7 @@ pub(super) async fn run(
     }
     while let Some(message) = following.next().await? {
         screen.entries(&message.entries)?;
+        message.notes.iter().for_each(|text| note(text));
         if message.gap_to.is_empty() {
             continue;
         }

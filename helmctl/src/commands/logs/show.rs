@@ -10,7 +10,7 @@ use super::screen::Screen;
 use super::{filter, follow};
 use crate::cli::LogsArgs;
 use crate::failure::Failure;
-use crate::render::{Printer, time};
+use crate::render::{Printer, note, time};
 
 /// Entries from the past where nothing says how many.
 const LAST: u32 = 50;
@@ -57,7 +57,9 @@ pub(super) async fn run(home: &Home, args: LogsArgs, printer: &mut Printer) -> R
             );
             Err(Failure::Timeout(format!("the time is over at {place}; go on from there with {option}")))
         }
-        Looked::Nowhere => Err(Failure::Timeout("the time was over before anything was looked at".into())),
+        Looked::Nowhere => Err(Failure::Timeout(
+            "the time was over before anything was looked at: give more with --within".into(),
+        )),
     }
 }
 
@@ -89,8 +91,9 @@ pub(super) async fn each(
         if let Some(to) = message.looked_to.or(message.entries.last().map(|entry| entry.at)) {
             looked = Looked::To(to);
         }
-        let end = message.end.clone();
+        let (end, notes) = (message.end.clone(), message.notes.clone());
         take(message)?;
+        notes.iter().for_each(|text| note(text));
         match end.as_str() {
             "" => {}
             "time" => return Ok(looked),
@@ -108,6 +111,7 @@ pub(super) async fn as_found(
 ) -> Result<Looked, Failure> {
     let looked = each(logs, request, |message| match message.looked_to {
         Some(to) => screen.looked(to),
+        // The last one has none, and takes away what was said of the search.
         None => screen.entries(&message.entries),
     })
     .await;
@@ -124,7 +128,10 @@ pub(super) async fn newest(
     let mut all = Vec::new();
     let looked = each(logs, request, |message| {
         all.extend(message.entries);
-        message.looked_to.map_or(Ok(()), |to| screen.looked(to))
+        match message.looked_to {
+            Some(to) => screen.looked(to),
+            None => screen.clear(),
+        }
     })
     .await;
     screen.clear()?;

@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Task, main_of};
 use crate::clock;
-use crate::keeper::launch::renew_limits;
 use crate::keeper::link::Link;
 use crate::keeper::live::Live;
 use crate::keeper::records::{former_records, last_record};
 use crate::keeper::silence::{Silence, signal_keeper};
+use crate::limits;
 use crate::work;
 
 /// A keeper that does not answer `Hello` for this long is stuck; killing it costs the service nothing.
@@ -171,15 +171,13 @@ impl Task {
         found
     }
 
-    /// A live run is kept within the limits of today's definition, as far as its cgroup can.
+    /// A live run is kept within the limits of today's definition, as far as that goes while it runs.
     async fn renewed_limits(&self) -> Option<News> {
-        let run = self.live.as_ref().filter(|live| !live.ended)?.run;
-        let tree = self.world.cgroups.tree.clone()?;
-        let spec = self.spec.clone();
-        if spec.is_removed() {
-            return None;
-        }
-        let text = work::KEEPERS.run_aside(move || renew_limits(&tree, &spec, run)).await.ok()?;
+        let live = self.live.as_ref().filter(|live| !live.ended && !self.spec.is_removed())?;
+        let (run, main) = (live.run, live.main()?);
+        let (world, spec) = (self.world.clone(), self.spec.clone());
+        let renew = move || limits::renew(&world.cgroups, &spec, run, main);
+        let text = work::KEEPERS.run_aside(renew).await.ok()?;
         (!text.is_empty()).then(|| News::Warning { topic: "limits".into(), text })
     }
 

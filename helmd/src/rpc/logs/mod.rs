@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{Api, Result, Streaming};
-use crate::store::{Opened, in_words};
+use crate::store::{Opened, Store, in_words};
 use convert::bad;
 
 /// Largest request: a batch may have 16 MiB, which is more than gRPC's usual 4.
@@ -73,7 +73,8 @@ impl Api {
     }
 
     async fn opened(&self) -> Result<Arc<Opened>> {
-        let away = |why: String| reason::store_away(&format!("the log cannot be used: {why}"));
+        let waits = || self.store.meanwhile();
+        let away = |why: String| reason::store_away(&format!("the log cannot be used: {why}. {}", waits()));
         self.store.ready().await.map_err(away)
     }
 
@@ -88,6 +89,10 @@ impl Api {
             let kept = || manifest.values().any(|p| p.contents.services.contains_key(name));
             if self.specs.iter().any(|spec| spec.name.as_str() == name) || kept() {
                 continue;
+            }
+            if let Some(waits) = self.store.unstored() {
+                let why = format!("the log has no entry of a service `{name}` so far: {waits}");
+                return Err(reason::store_away(&why));
             }
             let configured = self.specs.iter().map(|spec| spec.name.as_str());
             let stored = manifest.values().flat_map(|p| p.contents.services.keys().map(String::as_str));
@@ -125,11 +130,13 @@ async fn instances(opened: &Opened, hosts: Vec<String>) -> Result<Vec<Instance>>
     Ok(instances)
 }
 
-/// Why there is no answer.
-fn read_error(error: &ReadError) -> Status {
+/// Why there is no answer, and where that is which waits.
+fn read_error(store: &Store, error: &ReadError) -> Status {
     match error {
         ReadError::Filter(error) => reason::bad_request(&error.to_string()),
-        ReadError::Engine(engine) if engine.passes() => reason::store_away(&in_words(error)),
+        ReadError::Engine(engine) if engine.passes() => {
+            reason::store_away(&format!("{}. {}", in_words(error), store.meanwhile()))
+        }
         // No waiting mends it: whoever follows ends, and says why.
         ReadError::Engine(_) => Status::internal(in_words(error)),
     }
@@ -184,8 +191,8 @@ impl Logs for Api {
             0 => reader.page(&page, READ_WITHIN).await,
             offset => reader.offset(&page, u64::from(offset), READ_WITHIN).await,
         };
-        let mut found = read.map_err(|e| read_error(&e))?;
-        let mut notes = Vec::new();
+        let mut found = read.map_err(|e| read_error(&self.store, &e))?;
+        let mut notes: Vec<String> = self.store.unstored().into_iter().collect();
         let fits = fitting(&found.entries);
         if fits < found.entries.len() {
             found.entries.truncate(fits);
@@ -194,7 +201,7 @@ impl Logs for Api {
             notes.push("not everything could be looked at in time: the cursor goes on".to_owned());
         }
         let total = match request.total {
-            true => Some(reader.total(&page.filter).await.map_err(|e| read_error(&e))?),
+            true => Some(reader.total(&page.filter).await.map_err(|e| read_error(&self.store, &e))?),
             false => None,
         };
         Ok(Response::new(QueryLogsResponse {
@@ -220,9 +227,11 @@ impl Logs for Api {
             limit: (request.limit > 0).then_some(request.limit),
         };
         let order = convert::order(request.oldest_first);
-        let search = opened.reader.search(filter, order, after, budget).map_err(|e| read_error(&e))?;
+        let search =
+            opened.reader.search(filter, order, after, budget).map_err(|e| read_error(&self.store, &e))?;
         let place = place.map(|place| stream::UpTo::new(&opened, place));
-        Ok(self.while_open(opened.ended.clone(), |sink| stream::search(search, place, sink)))
+        Ok(self
+            .while_open(opened.ended.clone(), |sink| stream::search(self.store.clone(), search, place, sink)))
     }
 
     async fn follow_logs(
@@ -234,23 +243,26 @@ impl Logs for Api {
             return bad(format!("at most {PAGE} entries from the past: use SearchLogs for more"));
         }
         let (opened, filter) = self.asked(request.filter).await?;
-        let instance = opened.engine.instance();
+        let (instance, store) = (opened.engine.instance(), self.store.clone());
         let after = convert::places(&request.cursor, instance)?;
         if let Some(until) = convert::places(&request.until, instance)? {
             let after = after.unwrap_or_default();
             let ended = opened.ended.clone();
-            return Ok(self.while_open(ended, |sink| stream::between(opened, filter, after, until, sink)));
+            return Ok(
+                self.while_open(ended, |sink| stream::between(store, opened, filter, after, until, sink))
+            );
         }
         let last = if after.is_some() { 0 } else { request.last };
         let from = after.map_or(From::Now, From::After);
-        let follow = opened.reader.follow(filter.clone(), from).map_err(|e| read_error(&e))?;
+        let follow = opened.reader.follow(filter.clone(), from).map_err(|e| read_error(&self.store, &e))?;
         let ended = opened.ended.clone();
-        Ok(self.while_open(ended, |sink| stream::follow(opened, follow, filter, last, sink)))
+        Ok(self.while_open(ended, |sink| stream::follow(store, opened, follow, filter, last, sink)))
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<LogEntry>> {
         let id = request.into_inner().id;
-        let found = self.opened().await?.reader.get(EntryId(id)).await.map_err(|e| read_error(&e))?;
+        let found =
+            self.opened().await?.reader.get(EntryId(id)).await.map_err(|e| read_error(&self.store, &e))?;
         found.map(|entry| Response::new(convert::log_entry(entry))).ok_or_else(|| unknown(id))
     }
 
@@ -261,7 +273,8 @@ impl Logs for Api {
         }
         let opened = self.opened().await?;
         let found = opened.reader.context_around(EntryId(id), before, after).await;
-        let (mut entries, place) = found.map_err(|e| read_error(&e))?.ok_or_else(|| unknown(id))?;
+        let (mut entries, place) =
+            found.map_err(|e| read_error(&self.store, &e))?.ok_or_else(|| unknown(id))?;
         // The nearest ones, if all together are too much for one answer.
         entries.truncate(place + fitting(entries.get(place..).unwrap_or_default()));
         if fitting(&entries) < entries.len() {
@@ -284,7 +297,11 @@ impl Logs for Api {
             ));
         }
         let (opened, filter) = self.asked(filter).await?;
-        let found = opened.reader.histogram(&filter, from, to, step).await.map_err(|e| read_error(&e))?;
+        let found = opened
+            .reader
+            .histogram(&filter, from, to, step)
+            .await
+            .map_err(|e| read_error(&self.store, &e))?;
         let buckets = found.buckets.into_iter().map(convert::bucket).collect();
         Ok(Response::new(LogHistogramResponse { buckets, exact: found.exact && is_written(&opened) }))
     }
@@ -292,7 +309,7 @@ impl Logs for Api {
     async fn log_facets(&self, request: Request<LogFacetsRequest>) -> Result<Response<LogFacetsResponse>> {
         let (opened, filter) = self.asked(request.into_inner().filter).await?;
         let (from, to) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
-        let found = opened.reader.facets(&filter, from, to).await.map_err(|e| read_error(&e))?;
+        let found = opened.reader.facets(&filter, from, to).await.map_err(|e| read_error(&self.store, &e))?;
         let services =
             found.services.into_iter().map(|(name, counts)| convert::facet(name, &counts)).collect();
         Ok(Response::new(LogFacetsResponse { services, exact: found.exact && is_written(&opened) }))

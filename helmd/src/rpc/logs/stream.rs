@@ -16,7 +16,8 @@ use tokio::time::interval;
 use tonic::Status;
 
 use super::{PIECE_BYTES, READ_WITHIN, convert, read_error};
-use crate::store::{Opened, in_words};
+use crate::store::told::Outages;
+use crate::store::{Opened, Store, in_words};
 
 /// Between two words about how far a proof is.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -54,7 +55,12 @@ impl UpTo {
 }
 
 /// Streams what a search finds.
-pub(super) async fn search(mut search: Search, place: Option<UpTo>, sink: Sink<SearchLogsResponse>) {
+pub(super) async fn search(
+    store: Store,
+    mut search: Search,
+    place: Option<UpTo>,
+    sink: Sink<SearchLogsResponse>,
+) {
     loop {
         let found = tokio::select! {
             found = search.next() => found,
@@ -75,10 +81,11 @@ pub(super) async fn search(mut search: Search, place: Option<UpTo>, sink: Sink<S
                     End::Time(cursor) => ("time", cursor),
                 };
                 let cursor = cursor.map(Cursor::token).unwrap_or_default();
-                SearchLogsResponse { end: word.to_owned(), cursor, ..Default::default() }
+                let notes = store.unstored().into_iter().collect();
+                SearchLogsResponse { end: word.to_owned(), cursor, notes, ..Default::default() }
             }
             Ok(None) => return,
-            Err(error) => return drop(sink.send(Err(read_error(&error))).await),
+            Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
         };
         if !tell(&sink, message).await {
             return;
@@ -88,6 +95,7 @@ pub(super) async fn search(mut search: Search, place: Option<UpTo>, sink: Sink<S
 
 /// The last entries, then what comes after `follow`'s places. The first message comes at once, so that there is a place from the begin.
 pub(super) async fn follow(
+    store: Store,
     opened: Arc<Opened>,
     mut follow: Follow,
     filter: Filter,
@@ -107,13 +115,12 @@ pub(super) async fn follow(
                 }
             }
         }
-        Err(error) => return drop(sink.send(Err(read_error(&error))).await),
+        Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
     }
+    let mut outages = store.outages(opened.writer.health());
     loop {
-        let item = tokio::select! {
-            item = follow.next() => item,
-            () = sink.closed() => return,
-        };
+        let cursor = convert::places_token(follow.places());
+        let Some(item) = next(&mut follow, &mut outages, &cursor, &sink).await else { return };
         let told = match item {
             Ok(Some(Item::Entries(class, entries))) => {
                 let mut places = follow.places().clone();
@@ -141,10 +148,33 @@ pub(super) async fn follow(
                 tell(&sink, FollowLogsResponse { cursor, gap_from, gap_to, ..Default::default() }).await
             }
             Ok(None) => return,
-            Err(error) => return drop(sink.send(Err(read_error(&error))).await),
+            Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
         };
         if !told {
             return;
+        }
+    }
+}
+
+/// What comes next; meanwhile it is said why nothing does. `None`: nobody listens any more.
+async fn next(
+    follow: &mut Follow,
+    outages: &mut Outages,
+    cursor: &str,
+    sink: &Sink<FollowLogsResponse>,
+) -> Option<Result<Option<Item>, ReadError>> {
+    // One and the same until it is there: what it has taken from the news must not be lost.
+    let mut next = std::pin::pin!(follow.next());
+    loop {
+        let note = tokio::select! {
+            item = &mut next => return Some(item),
+            note = outages.next() => note,
+            () = sink.closed() => return None,
+        };
+        let message =
+            FollowLogsResponse { cursor: cursor.to_owned(), notes: vec![note], ..Default::default() };
+        if !tell(sink, message).await {
+            return None;
         }
     }
 }
@@ -176,6 +206,7 @@ fn around(range: &Range) -> (String, String) {
 
 /// Entries after `from` up to `until`, by class and id: what a gap holds.
 pub(super) async fn between(
+    store: Store,
     opened: Arc<Opened>,
     filter: Filter,
     from: Places,
@@ -188,13 +219,13 @@ pub(super) async fn between(
         let mut history = match opened.reader.range(filter.clone(), Range { class: class.clone(), from, to })
         {
             Ok(history) => history,
-            Err(error) => return drop(sink.send(Err(read_error(&error))).await),
+            Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
         };
         loop {
             let entries = match history.next().await {
                 Ok(Some(entries)) => entries,
                 Ok(None) => break,
-                Err(error) => return drop(sink.send(Err(read_error(&error))).await),
+                Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
             };
             for piece in pieces(entries) {
                 let place = piece.last().map(|last| [(class.clone(), last.id)].into());
