@@ -119,8 +119,13 @@ out_of_memory() {
     ctl start hog --no-wait
     until_true 120 "the hog has ended" is hog state failed
     ctl events hog -n 3
+    until_true 30 "the incident says so" oom_told
+    ctl why hog | tee /tmp/why
+    { grep -q "killed by the kernel, out of memory" /tmp/why && grep -q "raise limits.memory of hog" /tmp/why; } || fail "why does not tell it"
     same "an OOM kill beside"
 }
+
+oom_told() { ctl incidents hog --json | python3 -c 'import json,sys; sys.exit(json.load(sys.stdin)[0]["oom"] != "yes")'; }
 
 services_unit() {
     echo "== helm-services stops them in order, and starts what was wanted"
