@@ -46,7 +46,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let path = file.path().to_owned();
     let writer = file.writer().map_err(context("the thread that writes the wishes cannot be started"))?;
     let stop = ground.stop.clone();
-    let (driver, supervisor) =
+    let (mut driver, supervisor) =
         Driver::new(fleet, wishes, (path, writer), ground.mode, performer, heard, stop.clone());
     let sampler = ground.sampler(&supervisor, &kept.store);
     ground.record(&journal, &sampler, reports);
@@ -80,7 +80,8 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let services = ground.world.config.services.len();
     let socket = &api.facts.socket;
     tracing::info!(%socket, services, "helmd {} is up", env!("CARGO_PKG_VERSION"));
-    let driving = tokio::spawn(driver.run(found));
+    driver.begin(found);
+    let driving = tokio::spawn(driver.run());
     let serving = tokio::spawn(rpc::serve(api, doors, stop));
     process.say_ready();
     ground.until_over(carry_out);

@@ -64,7 +64,7 @@ struct Saving {
 }
 
 impl Driver {
-    /// Puts the driver together; the handle works as soon as `run` is polled.
+    /// Puts the driver together; the handle shows the fleet after `begin`, and answers as soon as `run` is polled.
     pub fn new(
         fleet: Fleet,
         loaded: wishes::Loaded,
@@ -95,8 +95,9 @@ impl Driver {
         (driver, Supervisor { asks, view: seen })
     }
 
-    /// Tells the fleet what adoption found, then runs until helmd leaves.
-    pub async fn run(mut self, found: Vec<(ServiceName, News)>) {
+    /// Tells the fleet what adoption found, and shows it. To be done before anybody looks: a fleet without services would
+    /// be shown else, and a reload would find nothing to ask for.
+    pub fn begin(&mut self, found: Vec<(ServiceName, News)>) {
         let known = self.saved;
         for (name, news) in found {
             if matches!(news, News::Silent) && !known {
@@ -106,6 +107,10 @@ impl Driver {
         }
         self.step(Event::Adopted);
         self.publish();
+    }
+
+    /// Runs until helmd leaves.
+    pub async fn run(mut self) {
         let mut saving: Option<Saving> = None;
         loop {
             let deadline = self.fleet.deadline().map(|(at, _)| at);
