@@ -302,11 +302,11 @@ fn a_reload_is_done_whole_though_nobody_waits_for_it_any_more() {
     let home = Home::new(&json!({"web": talks(5)}));
     home.ctl(&["up"]).code(0);
     let pid = home.status("web").pid;
+    let text = home.read("services.json").replace("rate=5", "rate=6");
     hanging(&home);
     let waits = home.running(&["reload"], Stdio::null());
     let mut pipe = once_read(&home);
     drop(waits);
-    let text = json!({"web": talks(6)}).to_string();
     home.write("services.new", &text);
     std::fs::rename(home.path("services.new"), home.path("services.json")).unwrap();
     pipe.write_all(text.as_bytes()).unwrap();
