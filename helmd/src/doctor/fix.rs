@@ -1,12 +1,13 @@
 //! What `--fix` does. Each looks once more before it acts: what was true a minute ago may be so no longer.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use helm_core::doctor::{Fix, Line};
 use helm_core::name::ServiceName;
+use rustix::fs::OFlags;
 
 use super::daemon::is_stale;
 use crate::config;
@@ -33,13 +34,17 @@ fn carry_out(home: &Home, fix: &Fix) -> Result<(), String> {
     }
 }
 
+/// Through the open file: what is looked at is what is changed, whoever puts a link in its place meanwhile.
 fn close(path: &Path) -> Result<(), String> {
-    let meta = fs::symlink_metadata(path).map_err(|e| e.to_string())?;
+    let not_through_links = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = fs::OpenOptions::new().read(true).custom_flags(not_through_links).open(path);
+    let file = opened.map_err(|e| format!("{e}; where it is a link, chmod what it leads to"))?;
+    let meta = file.metadata().map_err(|e| e.to_string())?;
     if !meta.is_file() {
-        return Err("is no file of its own: chmod it where it lies".to_owned());
+        return Err("is no file".to_owned());
     }
     let mode = meta.permissions().mode() & 0o700;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| e.to_string())
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(|e| e.to_string())
 }
 
 fn remove_socket(path: &Path) -> Result<(), String> {
@@ -55,7 +60,7 @@ fn make_directory(home: &Home, path: &Path) -> Result<(), String> {
     let owner = fs::metadata(home.path()).map_err(|e| e.to_string())?;
     fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(|e| e.to_string())?;
     if rustix::process::geteuid().is_root() {
-        chown(path, Some(owner.uid()), Some(owner.gid())).map_err(|e| e.to_string())?;
+        lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(|e| e.to_string())?;
     }
     Ok(())
 }
