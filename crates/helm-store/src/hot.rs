@@ -1,4 +1,4 @@
-//! Look-ups by trace and user in a partition that has no index for them yet: 32-bit hashes in memory, 8 bytes a row.
+//! Look-ups by trace and user in a partition that has no index for them yet: 32-bit hashes in memory, 8 bytes for each that a row has.
 //!
 //! A hash may lie: the rows that are named are candidates, which the reader tests again.
 
@@ -10,14 +10,30 @@ use crate::entry::NewEntry;
 #[derive(Debug, Clone, Default)]
 pub struct Hot {
     base: u32,
-    traces: Vec<u32>,
-    users: Vec<u32>,
+    end: u32,
+    traces: Hashes,
+    users: Hashes,
+}
+
+/// Rows that have a value, in order, with its hash.
+#[derive(Debug, Clone, Default)]
+struct Hashes(Vec<(u32, u32)>);
+
+impl Hashes {
+    fn push(&mut self, row: u32, text: Option<&str>) {
+        self.0.extend(text.map(|text| (row, hash(text))));
+    }
+
+    fn rows_of(&self, text: &str) -> impl Iterator<Item = u32> {
+        let wanted = hash(text);
+        self.0.iter().filter(move |(_, hash)| *hash == wanted).map(|(row, _)| *row)
+    }
 }
 
 impl Hot {
     /// Nothing yet; the first entry that is added is row `base`.
     pub fn from(base: u32) -> Self {
-        Self { base, ..Self::default() }
+        Self { base, end: base, ..Self::default() }
     }
 
     /// First row that is known.
@@ -27,36 +43,35 @@ impl Hot {
 
     /// One past the last row that is known.
     pub fn end(&self) -> u32 {
-        self.base + u32::try_from(self.traces.len()).unwrap_or(0)
+        self.end
     }
 
     /// Takes in the next row.
     pub fn push(&mut self, entry: &NewEntry) {
-        self.traces.push(hash(entry.trace.as_deref()));
-        self.users.push(hash(entry.user.as_deref()));
+        self.traces.push(self.end, entry.trace.as_deref());
+        self.users.push(self.end, entry.user.as_deref());
+        self.end += 1;
     }
 
     /// Adds the rows that may have this trace and this user (those that are given) to `rows`, in order.
     pub fn find(&self, trace: Option<&str>, user: Option<&str>, rows: &mut Vec<u32>) {
-        let (trace, user) = (hash(trace), hash(user));
-        let fits = |wanted: u32, has: u32| wanted == 0 || wanted == has;
-        let found = self.traces.iter().zip(&self.users).enumerate();
-        rows.extend(
-            found
-                .filter(|(_, (t, u))| fits(trace, **t) && fits(user, **u))
-                .filter_map(|(at, _)| u32::try_from(at).ok())
-                .map(|at| self.base + at),
-        );
+        match (trace, user) {
+            (None, None) => rows.extend(self.base..self.end),
+            (Some(trace), None) => rows.extend(self.traces.rows_of(trace)),
+            (None, Some(user)) => rows.extend(self.users.rows_of(user)),
+            (Some(trace), Some(user)) => {
+                let of_user: Vec<u32> = self.users.rows_of(user).collect();
+                rows.extend(self.traces.rows_of(trace).filter(|row| of_user.binary_search(row).is_ok()));
+            }
+        }
     }
 }
 
-/// 0 is kept for what is not there.
-fn hash(text: Option<&str>) -> u32 {
-    let Some(text) = text else { return 0 };
+fn hash(text: &str) -> u32 {
     // Fixed keys: the same text has the same value as long as the process lives, and it is kept nowhere else.
     let mut hasher = std::hash::DefaultHasher::new();
     hasher.write(text.as_bytes());
-    u32::try_from(hasher.finish() >> 32).unwrap_or(1).max(1)
+    u32::try_from(hasher.finish() >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
