@@ -231,7 +231,7 @@ fn what_does_not_become_healthy_is_taken_back() {
     let text = home.read("services.json");
     home.ctl(&["reload", "--wait", "--timeout", "20s"])
         .code(1)
-        .says("configuration 2 was taken back: not all healthy within 20 s: site:")
+        .says("configuration 2 was taken back: not all became healthy (20 s were given): site:")
         .says("what was restarted is up again");
     assert_eq!(home.read("services.json"), text, "the operator's file stays as it is");
     until("site is ready", || home.status("site").ready);

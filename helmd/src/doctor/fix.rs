@@ -1,7 +1,7 @@
 //! What `--fix` does. Each looks once more before it acts: what was true a minute ago may be so no longer.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -26,7 +26,7 @@ pub(super) fn all(home: &Path, fixes: Vec<Fix>) -> Result<Vec<Line>, String> {
 
 fn carry_out(home: &Home, fix: &Fix) -> Result<(), String> {
     match fix {
-        Fix::Close { path } => close(Path::new(path)),
+        Fix::Close { path } => close(home, Path::new(path)),
         Fix::RemoveSocket { path } => remove_socket(Path::new(path)),
         Fix::MakeDirectory { path } => make_directory(home, Path::new(path)),
         Fix::CopyRegistry { service } => copy_registry(home, service),
@@ -35,13 +35,16 @@ fn carry_out(home: &Home, fix: &Fix) -> Result<(), String> {
 }
 
 /// Through the open file: what is looked at is what is changed, whoever puts a link in its place meanwhile.
-fn close(path: &Path) -> Result<(), String> {
+fn close(home: &Home, path: &Path) -> Result<(), String> {
     let not_through_links = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = fs::OpenOptions::new().read(true).custom_flags(not_through_links).open(path);
     let file = opened.map_err(|e| format!("{e}; where it is a link, chmod what it leads to"))?;
     let meta = file.metadata().map_err(|e| e.to_string())?;
     if !meta.is_file() {
         return Err("is no file".to_owned());
+    }
+    if meta.uid() != owner(home)?.uid() {
+        return Err("belongs to another user than the home, who may need it as it is".to_owned());
     }
     let mode = meta.permissions().mode() & 0o700;
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(|e| e.to_string())
@@ -55,14 +58,16 @@ fn remove_socket(path: &Path) -> Result<(), String> {
     fs::remove_file(path).map_err(|e| e.to_string())
 }
 
-/// For whom the home belongs to.
+/// By whom the home belongs to: nobody else makes directories, or gives them away, where that one could put a link.
 fn make_directory(home: &Home, path: &Path) -> Result<(), String> {
-    let owner = fs::metadata(home.path()).map_err(|e| e.to_string())?;
-    fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(|e| e.to_string())?;
-    if rustix::process::geteuid().is_root() {
-        lchown(path, Some(owner.uid()), Some(owner.gid())).map_err(|e| e.to_string())?;
+    if owner(home)?.uid() != rustix::process::geteuid().as_raw() {
+        return Err("do it as the user that the home belongs to".to_owned());
     }
-    Ok(())
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(|e| e.to_string())
+}
+
+fn owner(home: &Home) -> Result<fs::Metadata, String> {
+    fs::metadata(home.path()).map_err(|e| e.to_string())
 }
 
 fn copy_registry(home: &Home, service: &ServiceName) -> Result<(), String> {

@@ -48,7 +48,11 @@ impl Reloads {
                 self.end(operation, "done", message).await;
             }
             Phase::Apply => {
-                let why = format!("not all healthy within {} s: {}", limit.as_secs(), lacks.join("; "));
+                let why = format!(
+                    "not all became healthy ({} s were given): {}",
+                    limit.as_secs(),
+                    lacks.join("; ")
+                );
                 self.go_back(operation, why).await;
             }
             Phase::Back { why } => {

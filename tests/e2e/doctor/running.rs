@@ -20,7 +20,7 @@ fn a_service_that_ends_again_and_again() {
     shows(&fault, "exited with code 3");
     shows(&fault, "| the disk is on fire");
     shows(&fault, " why worker");
-    assert!(mend(&fault).ends_with(" kick worker"), "{fault:#}");
+    assert!(mend(&fault).ends_with(" start worker"), "{fault:#}");
     home.ctl(&["doctor", "worker"]).code(1).says("the disk is on fire");
     home.ctl(&["doctor", "core"]).code(0);
 }

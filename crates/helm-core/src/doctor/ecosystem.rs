@@ -110,11 +110,12 @@ impl KeyPair {
         }
         let (private, public) = (quoted(private), quoted(public));
         let publish = format!("openssl rsa -in {private} -pubout -out {public}");
+        let make = format!("(umask 077 && openssl genrsa -out {private} 2048) && {publish}");
         let mend = match &self.private.1 {
             KeyFile::Good => publish,
-            KeyFile::Missing | KeyFile::Unusable(_) => format!(
-                "mkdir -p \"$(dirname {private})\" && (umask 077 && openssl genrsa -out {private} 2048) && {publish}"
-            ),
+            KeyFile::Missing => format!("mkdir -p \"$(dirname {private})\" && {make}"),
+            // What is there may be a key after all, for somebody else.
+            KeyFile::Unusable(_) => format!("mv -n {private} {private}.unusable && {make}"),
         };
         let finding = Finding::fault(Id::JwtKeys, "it cannot sign tokens: nobody can log in").mend(mend);
         Some(seen.into_iter().fold(finding, Finding::seen).of(&self.service))

@@ -32,6 +32,16 @@ pub struct Port {
     pub uid: u32,
 }
 
+/// Units that run what others ask for: one of their processes says nothing of them.
+const RUNNERS: [&str; 6] = [
+    "docker.service",
+    "containerd.service",
+    "podman.service",
+    "cron.service",
+    "crond.service",
+    "atd.service",
+];
+
 impl Port {
     /// It cannot be had.
     pub fn findings(&self, hands: &Hands) -> Vec<Finding> {
@@ -59,10 +69,13 @@ impl Port {
         };
         let own = holder.uid == Some(self.uid);
         let mend = match (unit, holder.pid) {
-            (Some(unit), _) => hands.sudo(&format!("systemctl disable --now {}", quoted(unit))),
-            (None, Some(pid)) if own => format!("kill {pid}"),
-            (None, Some(pid)) => hands.sudo(&format!("kill {pid}")),
-            (None, None) => hands.sudo(&format!("fuser -k {}/tcp", self.port)),
+            (Some(unit), _) if !RUNNERS.contains(&unit.as_str()) => {
+                hands.sudo(&format!("systemctl disable --now {}", quoted(unit)))
+            }
+            (_, Some(pid)) if own => format!("kill {pid}"),
+            (_, Some(pid)) => hands.sudo(&format!("kill {pid}")),
+            // Whose it is comes first.
+            (_, None) => hands.sudo(&format!("ss -ltnp 'sport = :{}'", self.port)),
         };
         let finding = match (holder.pid, &holder.command) {
             (Some(pid), Some(command)) => finding.seen(format!("held by pid {pid}: {command}")),
@@ -182,7 +195,7 @@ mod tests {
     fn a_holder_is_ended_by_whoever_may() {
         assert_eq!(mend(1000, Some(7), None), "kill 7");
         assert_eq!(mend(0, Some(7), None), "sudo kill 7");
-        assert_eq!(mend(0, None, None), "sudo fuser -k 443/tcp");
+        assert_eq!(mend(0, None, None), "sudo ss -ltnp 'sport = :443'");
         assert_eq!(mend(0, Some(7), Some("nginx.service")), "sudo systemctl disable --now nginx.service");
     }
 

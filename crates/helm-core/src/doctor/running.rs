@@ -50,8 +50,10 @@ impl Run {
     fn state(&self, hands: &Hands) -> Option<Finding> {
         let ToldService { state, reason, .. } = &self.told;
         match state {
-            State::Failed => Some(self.failing("it failed, and is not started again", hands)),
-            State::Backoff => Some(self.failing("it ends again and again", hands)),
+            State::Failed => Some(self.failing("it failed, and is not started again", "start", hands)),
+            State::Backoff => {
+                Some(self.failing("it ended unexpectedly, and waits for its next start", "kick", hands))
+            }
             // It is passed over as that one is.
             State::Blocked if self.waits_for_absent => Some(
                 Finding::warning(Id::Blocked, "it waits for a service that is not installed")
@@ -73,13 +75,13 @@ impl Run {
         }
     }
 
-    fn failing(&self, what: &str, hands: &Hands) -> Finding {
+    fn failing(&self, what: &str, again: &str, hands: &Hands) -> Finding {
         let finding = Finding::fault(Id::Failing, what).seen(self.told.reason.clone());
         let finding = self.output.last.iter().fold(finding, |f, line| f.seen(format!("| {line}")));
         let name = &self.told.name;
         finding
             .seen(format!("the whole of it: {}", hands.ctl(&format!("why {name}"))))
-            .mend(hands.ctl(&format!("kick {name}")))
+            .mend(hands.ctl(&format!("{again} {name}")))
     }
 
     fn health(&self, hands: &Hands) -> Option<Finding> {

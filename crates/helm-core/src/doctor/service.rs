@@ -124,8 +124,8 @@ impl ServiceFiles {
         let mend = match &self.origin {
             Some(Origin::Repository(url)) => format!("git clone {} {}", quoted(url), quoted(&self.path)),
             Some(Origin::Archive(url)) => {
-                let (url, beside) = (quoted(url), format!("{}/..", self.path));
-                format!("curl -fL {url} | tar -xz -C {}", quoted(&beside))
+                let beside = self.path.rsplit_once('/').map_or(".", |(beside, _)| beside);
+                format!("curl -fL {} | tar -xz -C {}", quoted(url), quoted(beside))
             }
             None => self.edit(),
         };
@@ -227,13 +227,19 @@ impl ServiceFiles {
     }
 }
 
+/// Directories that are virtual environments by their names.
+const VENVS: [&str; 4] = ["pyenv", "venv", ".venv", "env"];
+
 /// Makes a virtual environment where `python` is to be, if that is where one would have it.
 fn venv(python: &str, path: &str, requirements: bool) -> Option<String> {
     let (dir, name) = python.rsplit_once("/bin/")?;
     if !name.starts_with("python") {
         return None;
     }
-    let make = format!("python3 -m venv --clear {}", quoted(dir));
+    // Never over the service's own files: a directory is emptied only where its name says that it holds nothing else.
+    let within = dir.strip_prefix(path)?.strip_prefix('/')?;
+    let clear = if VENVS.contains(&within) { "--clear " } else { "" };
+    let make = format!("python3 -m venv {clear}{}", quoted(dir));
     Some(if requirements {
         let (pip, file) = (format!("{dir}/bin/pip"), format!("{path}/requirements.txt"));
         format!("{make} && {} install -r {}", quoted(&pip), quoted(&file))
