@@ -1,6 +1,7 @@
 //! What a life of helmd is put together from: each part is made here, [`super::life`] connects them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use helm_core::fleet::Fleet;
@@ -160,6 +161,7 @@ impl Ground {
             sampler: sampler.clone(),
             specs: self.specs.clone(),
             cgroup: self.world.cgroups.tree.is_some(),
+            given: AtomicU64::default(),
         };
         self.tasks.spawn(recorder.run(reports));
     }

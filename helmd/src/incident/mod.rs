@@ -14,6 +14,7 @@ pub mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use helm_core::event::{Change, ChangeKind};
 use helm_core::incident::{Incident, Mishap, ProbeAnswer};
@@ -86,6 +87,8 @@ pub struct Recorder {
     pub specs: Arc<Vec<Arc<ServiceSpec>>>,
     /// Limits of memory are kept by cgroups.
     pub cgroup: bool,
+    /// The last number that was given: on a full disk the shelf does not know it.
+    pub given: AtomicU64,
 }
 
 impl Recorder {
@@ -105,7 +108,9 @@ impl Recorder {
     fn record(&self, report: Report) -> std::io::Result<()> {
         let evidence = gather::evidence(self, &report);
         let shelf = Shelf::of(&self.home);
-        let number = shelf.newest().unwrap_or_else(|| self.journal.newest()) + 1;
+        let newest = shelf.newest().unwrap_or_else(|| self.journal.newest());
+        let number = newest.max(self.given.load(Ordering::Relaxed)) + 1;
+        self.given.store(number, Ordering::Relaxed);
         let incident = Incident::new(number, report.mishap, evidence);
         let kept = shelf.keep(&incident);
         // It is told even where it could not be kept.
