@@ -1,8 +1,6 @@
 //! Looking for what is wrong: helmd's own program looks, so that it can be done where no helmd runs; what a running helmd
 //! says of itself is asked here, and told to it.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use helm_core::doctor::{Brief, Daemon, Fix, Line, Told, ToldService};
@@ -15,15 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{interval, timeout};
 
 use crate::connect::Client;
-use crate::daemon::find;
 use crate::error::ClientError;
 use crate::home::{Home, Presence};
 use crate::store::Store;
+use crate::tool::Tool;
 
 /// A helmd that says nothing of itself for this long is stuck; it answers from memory.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -31,8 +27,6 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What the program says at most where it fails before it begins.
-const ERRORS: u64 = 64 << 10;
 
 /// Asks the helmd of this home, if there is one.
 ///
@@ -124,47 +118,28 @@ fn wall(at: Timestamp) -> Wall {
 /// A helmd that looks, or mends; it is ended with this.
 #[derive(Debug)]
 pub struct Doctor {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    tool: Tool,
     ended: bool,
 }
 
 impl Doctor {
     /// Looks at a home, or at one service of it.
     pub async fn look(home: &Home, name: Option<&str>, brief: &Brief) -> Result<Self, ClientError> {
-        Self::start(home.path(), name.as_slice(), brief).await
+        Self::start(home, name.as_slice(), brief).await
     }
 
     /// Does what was agreed to.
     pub async fn fix(home: &Home, fixes: &[Fix]) -> Result<Self, ClientError> {
-        Self::start(home.path(), &["--fix"], fixes).await
+        Self::start(home, &["--fix"], fixes).await
     }
 
     async fn start(
-        home: &Path,
+        home: &Home,
         words: &[&str],
         input: &(impl Serialize + ?Sized),
     ) -> Result<Self, ClientError> {
-        let program = find("helmd")?;
-        let broken = |e: std::io::Error| ClientError::Start(format!("{}: {e}", program.display()));
         let text = serde_json::to_vec(input).map_err(|e| ClientError::Start(e.to_string()))?;
-        let mut child = Command::new(&program)
-            .arg("--home")
-            .arg(home)
-            .arg("doctor")
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(broken)?;
-        let (Some(mut pipe), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(ClientError::Start("its pipes are not there".into()));
-        };
-        // A program that ended before it read says why on its standard error.
-        let _ = pipe.write_all(&text).await;
-        Ok(Self { child, lines: BufReader::new(output).lines(), ended: false })
+        Ok(Self { tool: Tool::start(home, "doctor", words, &text).await?, ended: false })
     }
 
     /// The next thing that it says; `None` behind the last one. Whatever still hangs in it is not waited for.
@@ -172,16 +147,9 @@ impl Doctor {
         if self.ended {
             return Ok(None);
         }
-        let line =
-            self.lines.next_line().await.map_err(|e| ClientError::Start(format!("`helmd doctor`: {e}")))?;
-        let Some(line) = line else {
+        let Some(line) = self.tool.line().await? else {
             self.ended = true;
-            let mut said = String::new();
-            if let Some(errors) = self.child.stderr.take() {
-                // What is not text is not shown.
-                let _ = errors.take(ERRORS).read_to_string(&mut said).await;
-            }
-            let said = said.trim();
+            let said = self.tool.errors().await;
             return if said.is_empty() {
                 Ok(None)
             } else {

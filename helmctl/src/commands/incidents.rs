@@ -8,8 +8,8 @@ use crate::cli::{IncidentsArgs, IncidentsVerb};
 use crate::failure::Failure;
 use crate::render::{self, Printer, Sheet, json_incident as json, warn};
 
-/// Incidents of one answer.
-const PAGE: u32 = 500;
+/// Incidents of one answer, at most.
+const PAGE: u32 = 200;
 
 /// `why`
 pub(super) async fn why(client: &mut Client, name: &str, printer: &mut Printer) -> Result<(), Failure> {
@@ -35,10 +35,10 @@ pub(super) async fn run(
     let found = match args.last {
         // 0 is the answer's own number of them.
         Some(0) => Vec::new(),
-        None if request.since.is_some() => all(client, request).await?,
-        last => {
-            let answer =
-                client.incidents(ListIncidentsRequest { limit: last.unwrap_or(0), ..request }).await?;
+        Some(last) => pages(client, request, last).await?,
+        None if request.since.is_some() => pages(client, request, u32::MAX).await?,
+        None => {
+            let answer = client.incidents(request).await?;
             told(answer.incomplete, answer.incidents)
         }
     };
@@ -60,20 +60,25 @@ async fn show(client: &mut Client, number: u64, printer: &mut Printer) -> Result
     printer.block(&render::incident::whole(&incident, Sheet::stdout()))
 }
 
-/// Page by page.
-async fn all(client: &mut Client, request: ListIncidentsRequest) -> Result<Vec<Incident>, Failure> {
+/// So many at most, page by page.
+async fn pages(
+    client: &mut Client,
+    request: ListIncidentsRequest,
+    mut missing: u32,
+) -> Result<Vec<Incident>, Failure> {
     let mut found: Vec<Incident> = Vec::new();
-    loop {
-        let before = found.last().map(|oldest| oldest.number);
-        let answer =
-            client.incidents(ListIncidentsRequest { limit: PAGE, before, ..request.clone() }).await?;
+    while missing > 0 {
+        let (limit, before) = (missing.min(PAGE), found.last().map(|oldest| oldest.number));
+        let answer = client.incidents(ListIncidentsRequest { limit, before, ..request.clone() }).await?;
         let page = told(answer.incomplete, answer.incidents);
-        let whole = u32::try_from(page.len()).is_ok_and(|incidents| incidents >= PAGE);
+        let came = u32::try_from(page.len()).unwrap_or(u32::MAX);
         found.extend(page);
-        if !whole {
-            return Ok(found);
+        if came < limit {
+            break;
         }
+        missing -= limit;
     }
+    Ok(found)
 }
 
 /// With what is to be known of them.

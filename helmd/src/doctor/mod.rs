@@ -33,6 +33,9 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// A server that is far away may be asked three times.
 const DATABASE_WITHIN: Duration = Duration::from_secs(15);
 
+/// What makes a look hang.
+const PERHAPS: &str = "a file system that does not answer, or a pipe in the place of a file";
+
 type Look = Box<dyn FnOnce(&Scene) -> Vec<Finding> + Send>;
 
 /// One thing to look at.
@@ -59,25 +62,34 @@ impl Check {
         }
     }
 
-    /// Looks, on a thread of its own that nobody waits for beyond the bound.
+    /// Looks.
     fn run(self, scene: &Arc<Scene>) -> Vec<Finding> {
         let Self { words, service, within, look } = self;
-        let (tell, told) = sync_channel(1);
         let scene = scene.clone();
-        let looker = thread::Builder::new().spawn(move || tell.send(look(&scene)));
-        let why = match looker.map(|_| told.recv_timeout(within)) {
-            Ok(Ok(found)) => return found,
-            Ok(Err(RecvTimeoutError::Timeout)) => format!("no answer within {} s", within.as_secs()),
-            Ok(Err(RecvTimeoutError::Disconnected)) => "it broke off".to_owned(),
-            Err(e) => format!("no thread for it: {e}"),
+        let why = match bounded(within, move || look(&scene)) {
+            Ok(found) => return found,
+            Err(why) => why,
         };
         let finding = Finding::fault(Id::Hangs, format!("{words} could not be looked at")).seen(why);
-        let finding = finding.seen("a file system that does not answer, or a pipe in the place of a file");
+        let finding = finding.seen(PERHAPS);
         vec![match service {
             Some(name) => finding.of(&name),
             None => finding,
         }]
     }
+}
+
+/// What comes of work on a thread of its own, which nobody waits for beyond the bound; or why nothing does.
+fn bounded<T: Send + 'static>(
+    within: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (tell, told) = sync_channel(1);
+    thread::Builder::new().spawn(move || tell.send(work())).map_err(|e| format!("no thread for it: {e}"))?;
+    told.recv_timeout(within).map_err(|e| match e {
+        RecvTimeoutError::Timeout => format!("no answer within {} s", within.as_secs()),
+        RecvTimeoutError::Disconnected => "it broke off".to_owned(),
+    })
 }
 
 /// All that there is to look at; of one service only what is its own.
@@ -125,7 +137,11 @@ pub fn run(home: &Path, name: Option<&str>) -> ExitCode {
 }
 
 fn look(home: &Path, name: Option<&str>) -> Result<Line, String> {
-    let scene = Arc::new(Scene::of(home, input()?)?);
+    let (place, brief) = (home.to_owned(), input()?);
+    let scene = bounded(WITHIN, move || Scene::of(&place, brief)).map_err(|why| {
+        format!("the configuration of {} could not be read: {why}; {PERHAPS}", home.display())
+    })?;
+    let scene = Arc::new(scene?);
     let only = match name {
         Some(name) => match scene.services().find(|spec| spec.name.as_str() == name) {
             Some(spec) => Some(spec.name.clone()),

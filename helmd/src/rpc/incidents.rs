@@ -23,9 +23,9 @@ use crate::store::history;
 use crate::supervisor::FleetView;
 use crate::{clock, work};
 
-/// Incidents of an answer where nobody says how many, and at most.
+/// Incidents of an answer where nobody says how many, and at most: of 16 KiB each, within the 4 MiB that a client takes.
 const USUAL: u32 = 20;
-const MOST: u32 = 1_000;
+const MOST: u32 = 200;
 /// Events that are looked through for what came of an incident.
 const EVENTS: usize = 2_000;
 /// A killed keeper is told for so long.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use harness::home::Home;
 use harness::small::Small;
 use serde_json::json;
 
@@ -95,18 +96,33 @@ fn a_clock_that_is_behind_what_was_written() {
     assert!(mend(&fault).ends_with("timedatectl set-ntp true"), "{fault:#}");
 }
 
-#[test]
-fn what_hangs_is_found_and_hides_nothing_else() {
-    let home = site();
-    fs::remove_file(home.path("nexus/certs/nexus.crt")).unwrap();
+/// A pipe that nobody writes into, in the place of a file.
+fn pipe(home: &Home, file: &str) {
+    let path = home.path(file);
+    let _ = fs::remove_file(&path);
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        home.path("nexus/certs/nexus.crt"),
+        path,
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::from_raw_mode(0o600),
         0,
     )
     .unwrap();
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_holds_nobody_up() {
+    let home = site();
+    fs::create_dir_all(home.path("instance")).unwrap();
+    pipe(&home, "instance/helm.conf");
+    let said = home.ctl(&["doctor"]).code(1);
+    assert!(said.err.contains("could not be read: no answer within 2 s"), "{said:?}");
+}
+
+#[test]
+fn what_hangs_is_found_and_hides_nothing_else() {
+    let home = site();
+    pipe(&home, "nexus/certs/nexus.crt");
     let fault = only(&home, "hangs");
     assert_eq!(fault["service"], "nexus");
     assert!(
