@@ -279,11 +279,9 @@ pub fn scope(principal: &Principal, rules: &Rules, action: Action) -> Scope {
         Reach::Open if rules.open_ingest => Scope::All,
         Reach::Open => Scope::none(),
     };
-    match reached.intersection(&credential.narrowed()) {
-        // There is no half of a configuration.
-        Scope::Only(_) if action.is_of_all() => Scope::none(),
-        scope => scope,
-    }
+    let scope = reached.intersection(&credential.narrowed());
+    // There is no half of a configuration.
+    if action.is_of_all() && scope != Scope::All { Scope::none() } else { scope }
 }
 
 /// Whether this principal may do this: of this service, or (`None`) of any at all.
@@ -313,7 +311,12 @@ fn refusal(credential: &Credential, action: Action, service: Option<&str>, scope
     let (who, column) = (who(credential), credential.column());
     let key = |word: &str| match credential {
         Credential::User(role) | Credential::Token(role, _) => format!("{}{word}", role.as_str()),
-        _ => String::new(),
+        Credential::Session
+        | Credential::Service(_)
+        | Credential::IngestToken(_)
+        | Credential::MetricsToken(_)
+        | Credential::Direct
+        | Credential::Web => String::new(),
     };
     let listed_by = match matrix::reach(action, column) {
         Reach::Open => return Refusal::Closed,
