@@ -23,6 +23,13 @@ pub(crate) struct Status {
     protection: String,
     advice: Vec<String>,
     hosts: Vec<Host>,
+    dropped: Vec<Dropped>,
+}
+
+#[derive(Debug, Serialize)]
+struct Dropped {
+    service: String,
+    health_probes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +85,10 @@ impl From<v1::StoreStatusResponse> for Status {
             let v1::CaptureLag { service, bytes, segment, offset } = lag;
             Lag { service, bytes, segment, offset }
         };
+        let dropped = |dropped: v1::DroppedLines| {
+            let v1::DroppedLines { service, health_probes } = dropped;
+            Dropped { service, health_probes }
+        };
         Self {
             engine: s.engine,
             address: s.address,
@@ -94,6 +105,7 @@ impl From<v1::StoreStatusResponse> for Status {
             protection: s.protection,
             advice: s.advice,
             hosts: s.hosts.into_iter().map(host).collect(),
+            dropped: s.dropped.into_iter().map(dropped).collect(),
         }
     }
 }
