@@ -28,6 +28,7 @@ use tower::service_fn;
 
 use crate::error::ClientError;
 use crate::home::{Home, LockInfo, Presence};
+use crate::principal::{OnBehalf, Wire};
 use crate::stream::Stream;
 
 /// A Unix socket connects at once; a helmd that does not accept for this long is stuck.
@@ -40,10 +41,11 @@ const CALL_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
-    calls: HelmClient<Channel>,
-    metrics: MetricsClient<Channel>,
-    configuration: ConfigurationClient<Channel>,
-    incidents: IncidentsClient<Channel>,
+    wire: Wire,
+    calls: HelmClient<Wire>,
+    metrics: MetricsClient<Wire>,
+    configuration: ConfigurationClient<Wire>,
+    incidents: IncidentsClient<Wire>,
 }
 
 impl Client {
@@ -75,24 +77,35 @@ impl Client {
 
     /// Connects to a socket.
     pub async fn at(socket: &Path) -> io::Result<Self> {
-        let channel = channel(socket, Some(CALL_WITHIN)).await?;
-        Ok(Self {
-            socket: socket.to_owned(),
-            calls: HelmClient::new(channel.clone()),
-            metrics: MetricsClient::new(channel.clone()),
-            configuration: ConfigurationClient::new(channel.clone()),
-            incidents: IncidentsClient::new(channel),
-        })
+        Ok(Self::over(socket.to_owned(), Wire::from(channel(socket, Some(CALL_WITHIN)).await?)))
+    }
+
+    fn over(socket: PathBuf, wire: Wire) -> Self {
+        Self {
+            socket,
+            calls: HelmClient::new(wire.clone()),
+            metrics: MetricsClient::new(wire.clone()),
+            configuration: ConfigurationClient::new(wire.clone()),
+            incidents: IncidentsClient::new(wire.clone()),
+            wire,
+        }
+    }
+
+    /// The same connection, with this principal named in every call (on `web.sock` alone it counts).
+    #[must_use]
+    pub fn on_behalf(&self, whom: &OnBehalf) -> Self {
+        Self::over(self.socket.clone(), self.wire.on_behalf(whom))
     }
 
     /// A connection of its own for a stream that may be read slowly.
-    async fn streams(&self) -> Result<HelmClient<Channel>, ClientError> {
+    async fn streams(&self) -> Result<HelmClient<Wire>, ClientError> {
         Ok(HelmClient::new(self.connection(None).await?))
     }
 
-    /// One more connection; `limit`: of each call over it.
-    pub(crate) async fn connection(&self, limit: Option<Duration>) -> Result<Channel, ClientError> {
-        channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))
+    /// One more connection, for the same principal; `limit`: of each call over it.
+    pub(crate) async fn connection(&self, limit: Option<Duration>) -> Result<Wire, ClientError> {
+        let channel = channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))?;
+        Ok(self.wire.over(channel))
     }
 
     /// The address.

@@ -9,10 +9,10 @@ use helm_proto::v1::{
     LogHistogramResponse, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest, SearchLogsResponse,
     VerifyLogsRequest, VerifyLogsResponse,
 };
-use tonic::transport::Channel;
 
 use crate::connect::Client;
 use crate::error::ClientError;
+use crate::principal::Wire;
 use crate::resume::Feed;
 use crate::stream::Stream;
 
@@ -23,7 +23,7 @@ const CALL_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Logs {
     client: Client,
-    calls: LogsClient<Channel>,
+    calls: LogsClient<Wire>,
 }
 
 impl Logs {
@@ -33,7 +33,7 @@ impl Logs {
         Ok(Self { client: client.clone(), calls })
     }
 
-    async fn streams(&self) -> Result<LogsClient<Channel>, ClientError> {
+    async fn streams(&self) -> Result<LogsClient<Wire>, ClientError> {
         Ok(LogsClient::new(self.client.connection(None).await?))
     }
 

@@ -6,17 +6,17 @@ use helm_proto::v1::store_client::StoreClient;
 use helm_proto::v1::{
     RetentionRequest, RetentionResponse, SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
 };
-use tonic::transport::Channel;
 
 use crate::connect::Client;
 use crate::error::ClientError;
+use crate::principal::Wire;
 
 /// A database answers later than memory does.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// The store of one helmd.
 #[derive(Debug, Clone)]
-pub struct Store(StoreClient<Channel>);
+pub struct Store(StoreClient<Wire>);
 
 impl Store {
     /// Of the helmd that `client` speaks with.
