@@ -12,7 +12,7 @@ use helm_proto::v1::{
 
 use crate::connect::Client;
 use crate::error::ClientError;
-use crate::principal::Wire;
+use crate::principal::{OnBehalf, Wire};
 use crate::resume::Feed;
 use crate::stream::Stream;
 
@@ -23,14 +23,22 @@ const CALL_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Logs {
     client: Client,
+    wire: Wire,
     calls: LogsClient<Wire>,
 }
 
 impl Logs {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        let calls = LogsClient::new(client.connection(Some(CALL_WITHIN)).await?);
-        Ok(Self { client: client.clone(), calls })
+        let wire = client.connection(Some(CALL_WITHIN)).await?;
+        Ok(Self { client: client.clone(), calls: LogsClient::new(wire.clone()), wire })
+    }
+
+    /// The same connection, with this principal named in every call.
+    #[must_use]
+    pub fn on_behalf(&self, whom: &OnBehalf) -> Self {
+        let wire = self.wire.on_behalf(whom);
+        Self { client: self.client.on_behalf(whom), calls: LogsClient::new(wire.clone()), wire }
     }
 
     async fn streams(&self) -> Result<LogsClient<Wire>, ClientError> {

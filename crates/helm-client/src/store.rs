@@ -9,24 +9,37 @@ use helm_proto::v1::{
 
 use crate::connect::Client;
 use crate::error::ClientError;
-use crate::principal::Wire;
+use crate::principal::{OnBehalf, Wire};
 
 /// A database answers later than memory does.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// The store of one helmd.
 #[derive(Debug, Clone)]
-pub struct Store(StoreClient<Wire>);
+pub struct Store {
+    wire: Wire,
+    calls: StoreClient<Wire>,
+}
 
 impl Store {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        Ok(Self(StoreClient::new(client.connection(Some(CALL_WITHIN)).await?)))
+        Ok(Self::over(client.connection(Some(CALL_WITHIN)).await?))
+    }
+
+    fn over(wire: Wire) -> Self {
+        Self { calls: StoreClient::new(wire.clone()), wire }
+    }
+
+    /// The same connection, with this principal named in every call.
+    #[must_use]
+    pub fn on_behalf(&self, whom: &OnBehalf) -> Self {
+        Self::over(self.wire.on_behalf(whom))
     }
 
     /// `StoreStatus`
     pub async fn status(&mut self) -> Result<StoreStatusResponse, ClientError> {
-        Ok(self.0.store_status(StoreStatusRequest {}).await?.into_inner())
+        Ok(self.calls.store_status(StoreStatusRequest {}).await?.into_inner())
     }
 
     /// `Retention`; with rules a dry run by these, else by the ones in force.
@@ -35,7 +48,7 @@ impl Store {
         dry_run: bool,
         rules: Vec<String>,
     ) -> Result<RetentionResponse, ClientError> {
-        Ok(self.0.retention(RetentionRequest { dry_run, rules }).await?.into_inner())
+        Ok(self.calls.retention(RetentionRequest { dry_run, rules }).await?.into_inner())
     }
 
     /// `SetRetention`
@@ -44,6 +57,6 @@ impl Store {
         class: String,
         rule: String,
     ) -> Result<RetentionResponse, ClientError> {
-        Ok(self.0.set_retention(SetRetentionRequest { class, rule }).await?.into_inner())
+        Ok(self.calls.set_retention(SetRetentionRequest { class, rule }).await?.into_inner())
     }
 }
