@@ -15,7 +15,7 @@ const PER_SECOND: u64 = 1024;
 
 /// A body that ends with an error when it comes too slowly.
 #[derive(Debug)]
-pub struct Paced {
+pub(super) struct Paced {
     body: Incoming,
     begun: Option<Instant>,
     came: u64,

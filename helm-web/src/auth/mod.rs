@@ -1,0 +1,255 @@
+//! Who asks: from a request's credential to the principal that helmd is told. What that principal may is helmd's to decide.
+
+pub mod claims;
+pub mod core;
+pub mod cross_site;
+pub mod direct;
+pub mod keys;
+pub mod sessions;
+pub mod standing;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use helm_client::OnBehalf;
+use helm_proto::v1::Principal;
+
+use crate::problem::{Problem, Result};
+use crate::serve::Client;
+use crate::situation::Situation;
+use claims::{Claims, TokenFault, User};
+use keys::{Keys, NoKey};
+use sessions::Sessions;
+use standing::Standing;
+
+/// Who asks, as far as it is known.
+#[derive(Debug, Clone)]
+pub enum Who {
+    /// With a credential that counts.
+    Known(Caller),
+    /// Without one, but by a program of Helm's own user.
+    Direct(Caller),
+    /// Without one.
+    Nobody,
+    /// With one that does not count.
+    Refused(Problem),
+}
+
+/// A principal that is known.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// As helmd is told.
+    pub principal: Principal,
+    /// The same, on every call.
+    pub whom: OnBehalf,
+    /// Why it may read only, if so.
+    pub reads_only: Option<&'static str>,
+    /// When its credential ends, in seconds since 1970.
+    pub expires: Option<i64>,
+}
+
+impl Caller {
+    fn of(principal: Principal, expires: Option<i64>) -> Self {
+        Self { whom: OnBehalf::from(&principal), principal, reads_only: None, expires }
+    }
+
+    /// Of a service token: contract 5's routes that are for people refuse it.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.principal.via == "service"
+    }
+}
+
+/// Finds out who asks.
+#[derive(Debug, Clone)]
+pub struct Authority(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    own: u32,
+    keys: Keys,
+    sessions: Sessions,
+    situation: Situation,
+}
+
+/// What a Bearer header holds where it is an API token of Helm's own.
+const API_TOKEN: &str = "helm_";
+
+impl Authority {
+    /// `own`: Helm's user.
+    #[must_use]
+    pub fn new(own: u32, keys: Keys, sessions: Sessions, situation: Situation) -> Self {
+        Self(Arc::new(Inner { own, keys, sessions, situation }))
+    }
+
+    /// Whether a request comes from a program of Helm's own user with nothing in between.
+    #[must_use]
+    pub fn is_direct(&self, headers: &HeaderMap, client: &Client) -> bool {
+        let settings = self.0.situation.settings();
+        direct::is_direct(headers, client, self.0.own, &settings.trusted_uids)
+    }
+
+    /// Who asks. An Authorization header decides alone.
+    pub async fn who(&self, headers: &HeaderMap, client: &Client, request_id: &str) -> Who {
+        let from = from(client);
+        let named = |mut principal: Principal| {
+            request_id.clone_into(&mut principal.request_id);
+            principal.from.clone_from(&from);
+            principal
+        };
+        let mut given = headers.get_all(AUTHORIZATION).iter();
+        match (given.next(), given.next()) {
+            (None, _) if self.is_direct(headers, client) => {
+                let principal = Principal { via: "direct".to_owned(), ..Principal::default() };
+                Who::Direct(Caller::of(named(principal), None))
+            }
+            (None, _) => Who::Nobody,
+            (Some(_), Some(_)) => refused("there is more than one Authorization header"),
+            (Some(value), None) => {
+                match value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")) {
+                    None => refused(MISSING),
+                    Some(token) if token.starts_with(API_TOKEN) => refused("this API token is not known"),
+                    Some(token) => match self.of_core(token).await {
+                        Ok((principal, expires, reads_only)) => {
+                            let caller = Caller::of(named(principal), Some(expires));
+                            Who::Known(Caller { reads_only, ..caller })
+                        }
+                        Err(problem) => Who::Refused(problem),
+                    },
+                }
+            }
+        }
+    }
+
+    /// A token of Core's.
+    async fn of_core(&self, token: &str) -> Result<(Principal, i64, Option<&'static str>)> {
+        match self.claims(token).await? {
+            Claims::Service { calling, expires } => {
+                let principal = Principal {
+                    subject: calling.to_string(),
+                    name: calling.to_string(),
+                    via: "service".to_owned(),
+                    ..Principal::default()
+                };
+                Ok((principal, expires, None))
+            }
+            Claims::User(user) => {
+                let reads_only = self.standing(token, &user).await?;
+                let principal = Principal {
+                    subject: user.subject,
+                    name: user.name,
+                    role: user.role.as_str().to_owned(),
+                    via: "user".to_owned(),
+                    ..Principal::default()
+                };
+                Ok((principal, user.expires, reads_only))
+            }
+        }
+    }
+
+    async fn claims(&self, token: &str) -> Result<Claims> {
+        let place = self.0.situation.core();
+        let unknown = |e: NoKey| Problem::unavailable(e.to_string(), Duration::from_secs(5));
+        let keys = self.0.keys.look(&place, false).await.map_err(unknown)?.keys;
+        let mut read = claims::read(token, &keys);
+        if read == Err(TokenFault::Signature) {
+            // Core's keys may have been made anew, under the same name (contract 1.1).
+            let keys = self.0.keys.look(&place, true).await.map_err(unknown)?.keys;
+            read = claims::read(token, &keys);
+        }
+        read.map_err(|fault| Problem::unauthorized(format!("Invalid Token: {fault}")))
+    }
+
+    /// What Core says of a user's session: why it may read only, if so.
+    async fn standing(&self, token: &str, user: &User) -> Result<Option<&'static str>> {
+        let age = Duration::from_secs(now().saturating_sub(user.issued).max(0).unsigned_abs());
+        let port = self.0.situation.core().port;
+        match self.0.sessions.standing(port, token, age).await {
+            Standing::Whole => Ok(None),
+            Standing::Reads => Ok(Some(
+                "Core does not say whether this session still lives (helmctl why core): until it does, nothing is changed in its name. `helmctl dashboard` signs in without Core",
+            )),
+            Standing::Unconfirmed => Err(Problem::unauthorized(
+                "Core does not say whether this session lives (helmctl why core), and the token is not new. `helmctl dashboard` signs in without Core",
+            )),
+            Standing::Ended => {
+                Err(Problem::unauthorized("the session of this token was ended: sign in again"))
+            }
+        }
+    }
+}
+
+/// The text of contract 1.5.
+const MISSING: &str = "Authorization header is missing or invalid.";
+
+fn refused(why: &'static str) -> Who {
+    Who::Refused(Problem::unauthorized(why))
+}
+
+/// "127.0.0.1 uid 1000"
+fn from(client: &Client) -> String {
+    let uid = client.uid.map_or_else(|| "of an unknown user".to_owned(), |uid| format!("uid {uid}"));
+    format!("{} {uid}", client.far.ip())
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Somebody with a credential.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        match parts.extensions.get::<Who>() {
+            Some(Who::Known(caller)) => {
+                if let Some(why) = caller.reads_only
+                    && cross_site::is_change(&parts.method)
+                {
+                    return Err(Problem::unavailable(why, Duration::from_secs(10)));
+                }
+                Ok(caller.clone())
+            }
+            Some(Who::Refused(problem)) => Err(problem.clone()),
+            Some(Who::Direct(_) | Who::Nobody) | None => Err(Problem::unauthorized(MISSING)),
+        }
+    }
+}
+
+/// Somebody with a credential, or a program of Helm's own user without one.
+#[derive(Debug, Clone)]
+pub struct MaybeDirect(pub Caller);
+
+impl<S: Sync> FromRequestParts<S> for MaybeDirect {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        if let Some(Who::Direct(caller)) = parts.extensions.get::<Who>() {
+            return Ok(Self(caller.clone()));
+        }
+        Caller::from_request_parts(parts, state).await.map(Self)
+    }
+}
+
+/// A person: contract 5's routes for users refuse service tokens with a plain object.
+#[derive(Debug, Clone)]
+pub struct Person(pub Caller);
+
+impl<S: Sync> FromRequestParts<S> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if caller.is_service() {
+            return Err(Problem::forbidden("This endpoint is for users only").plain());
+        }
+        Ok(Self(caller))
+    }
+}

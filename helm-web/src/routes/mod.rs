@@ -1,0 +1,59 @@
+//! What can be asked for. `/api/…` is what HiveMatrix speaks (contract 5), `/api/v1/…` all that helmd offers over HTTP.
+
+pub mod dashboard;
+pub mod docs;
+pub mod health;
+pub mod input;
+pub mod services;
+
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::problem::{PlainBody, Problem, ProblemBody};
+
+/// The head of the document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Helm", description = "Services, their logs and their numbers. Errors are problem+json (RFC 9457), or `{\"error\": …}` where HiveMatrix expects that."),
+    components(schemas(ProblemBody, PlainBody)),
+    tags(
+        (name = "services", description = "What runs, and how it is"),
+        (name = "logs", description = "What services said"),
+        (name = "metrics", description = "Numbers over time"),
+        (name = "helm", description = "Helm itself"),
+    )
+)]
+struct Head;
+
+/// All routes and their document.
+fn all() -> (Router<App>, Document) {
+    OpenApiRouter::with_openapi(Head::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(services::list))
+        .routes(routes!(services::statuses))
+        .routes(routes!(services::status))
+        .routes(routes!(dashboard::status))
+        .routes(routes!(docs::openapi))
+        .routes(routes!(docs::docs))
+        .split_for_parts()
+}
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    all().0.fallback(nowhere).with_state(app)
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> Document {
+    all().1
+}
+
+#[allow(clippy::unused_async, reason = "handlers are futures")]
+async fn nowhere() -> Problem {
+    Problem::not_found("there is nothing at this address; /docs lists what there is")
+}
