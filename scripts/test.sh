@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one command that tests everything: installs what the tests need (as root, by apt), then runs all stages.
-# A stage that fails does not keep the others from running. The last line says `N passed, N failed`.
+# A stage that fails does not keep the others from running. At the end each failed stage says why, and the last line `N passed, N failed`.
 #   scripts/test.sh [STAGE ...]       only these (names as printed)
 set -euo pipefail
 
@@ -43,6 +43,29 @@ stage() {
     [ "$code" -eq 0 ] || failures+=("$name")
     printf -- '--- %s: %s, %d passed, %d failed, %d s\n' \
         "$name" "$([ "$code" -eq 0 ] && echo ok || echo FAILED)" "$good" "$bad" $((SECONDS - begin))
+}
+
+# why LOG: the failed tests that a log names, each with the begin of its panic; where it names none, the end of the log.
+why() {
+    awk -v most=15 '
+        function told(   i) {
+            if (name == "") return
+            print name
+            for (i = 0; i < lines; i++) print "    " text[i]
+            name = ""; any = 1
+        }
+        /^---- .* stdout ----$/ { told(); name = $0; lines = panicked = 0; next }
+        /^(failures:|test result:)/ { told() }
+        name != "" {
+            # What the test printed before does not matter.
+            if (/ panicked at / && !panicked) { lines = 0; panicked = 1 }
+            if (lines < most && $0 != "") text[lines++] = substr($0, 1, 300)
+        }
+        { last[NR % most] = substr($0, 1, 300) }
+        END {
+            told()
+            if (!any) for (i = NR > most ? NR - most + 1 : 1; i <= NR; i++) print "    " last[i % most]
+        }' "$1"
 }
 
 # need COMMAND PACKAGE: installs the Debian package where the command is missing.
@@ -149,6 +172,10 @@ stage boot boot
 stage logs logs
 stage licences licences
 
+for name in "${failures[@]}"; do
+    printf '\n=== %s failed:\n' "$name"
+    why "$work/$name.log"
+done
 printf '\n%d s in all%s\n' "$SECONDS" "${failures:+; failed: ${failures[*]}}"
 echo "$passed passed, $failed failed"
 [ ${#failures[@]} -eq 0 ]

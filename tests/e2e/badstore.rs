@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use harness::home::{Home, Said, fixture};
+use harness::home::{Home, Running, Said, fixture};
 use harness::postgres::Cluster;
 use harness::small::Small;
 use harness::wait::{eventually, until};
@@ -336,26 +336,59 @@ fn queued(home: &Home, request: &AppendRequest) {
     until("what is sent is queued", || block_on(append(home, request.clone())).is_ok_and(|kept| kept.queued));
 }
 
+/// `logs -f`: what it prints goes to `followed`, what it says to `told`.
+fn reads_on(home: &Home) -> Running {
+    let mut follower = home.helmctl(&["logs", "-f", "-n", "5"]);
+    let file = |name| fs::File::create(home.path(name)).unwrap();
+    follower.stdout(file("followed")).stderr(file("told"));
+    Running::of(follower)
+}
+
+fn waits(text: &str) -> bool {
+    text.contains("appends wait in the local queue") && text.contains("output waits in logs/")
+}
+
+fn again(text: &str) -> bool {
+    text.contains("the log is stored again")
+}
+
+/// Whether who follows has been told so.
+fn told(home: &Home, so: fn(&str) -> bool) -> Result<(), String> {
+    let told = home.read("told");
+    if so(&told) { Ok(()) } else { Err(format!("{told}\n{}", status(home))) }
+}
+
+#[test]
+fn who_begins_to_follow_while_postgresql_is_away_is_told_once_and_gets_the_past_when_it_is_back() {
+    let (mut cluster, home) = on_postgres(&chatty("streams=stdout rate=50"));
+    home.ctl(&["up"]).code(0);
+    until("lines are stored", || stored(&home).len() > 20);
+    cluster.order("kill");
+    queued(&home, &batch("sender", &["it waited"]));
+    let _follower = reads_on(&home);
+    eventually("who follows is told", || told(&home, waits));
+    cluster.order("start");
+    eventually("who follows is told of the end", || told(&home, again));
+    until("it follows", || home.read("followed").lines().count() > 5);
+    let told = home.read("told");
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
 #[test]
 fn who_reads_while_postgresql_is_away_is_told_what_waits_and_where() {
     let (mut cluster, home) = on_postgres(&chatty("streams=stdout rate=50"));
     home.ctl(&["up"]).code(0);
     until("lines are stored", || stored(&home).len() > 20);
-    let told = fs::File::create(home.path("told")).unwrap();
-    let _follower = home.running(&["logs", "-f", "-n", "5"], told);
+    let _follower = reads_on(&home);
+    // The past is read from the database: one that begins while it is away is the next test's.
+    until("it follows", || !home.read("followed").is_empty());
     cluster.order("kill");
     queued(&home, &batch("sender", &["it waited"]));
-    let waits = |text: &str| {
-        text.contains("appends wait in the local queue") && text.contains("output waits in logs/")
-    };
-    until("who follows is told", || waits(&home.read("told")));
+    eventually("who follows is told", || told(&home, waits));
     let said = home.ctl(&["logs", "sender"]);
     assert!(said.code != 0 && waits(&said.err), "{said:?}");
     cluster.order("start");
-    eventually("who follows is told of the end", || {
-        let told = home.read("told");
-        if told.contains("the log is stored again") { Ok(()) } else { Err(told) }
-    });
+    eventually("who follows is told of the end", || told(&home, again));
     until("what waited is there", || home.ctl(&["logs", "sender"]).out.contains("it waited"));
     until("and nothing waits any more", || home.ctl(&["logs", "sender"]).err.is_empty());
 }

@@ -12,7 +12,7 @@ use helm_store::query::{Cursor, Filter, Order, Page};
 use helm_store::reader::{End, Follow, Found, Item, Range, ReadError, Search};
 use helm_store::verify::{self, Anchor, Report};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::interval;
+use tokio::time::{Instant, interval, sleep_until};
 use tonic::Status;
 
 use super::{PIECE_BYTES, READ_WITHIN, convert, read_error};
@@ -21,6 +21,8 @@ use crate::store::{Opened, Store, in_words};
 
 /// Between two words about how far a proof is.
 const PROGRESS: Duration = Duration::from_millis(200);
+/// Between two tries to read the past for a follower, while the database is away.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// One proof at a time: each reads everything.
 static PROOFS: Semaphore = Semaphore::const_new(1);
 
@@ -93,7 +95,7 @@ pub(super) async fn search(
     }
 }
 
-/// The last entries, then what comes after `follow`'s places. The first message comes at once, so that there is a place from the begin.
+/// The last entries, as soon as they can be read, then what comes after `follow`'s places. The first message names the place, so that there is one from the begin.
 pub(super) async fn follow(
     store: Store,
     opened: Arc<Opened>,
@@ -102,22 +104,11 @@ pub(super) async fn follow(
     last: u32,
     sink: Sink<FollowLogsResponse>,
 ) {
-    match past(&opened, follow.places(), filter, last).await {
-        Ok(entries) => {
-            let mut pieces = pieces(entries);
-            let first = pieces.next().unwrap_or_default();
-            let cursor = convert::places_token(follow.places());
-            for entries in std::iter::once(first).chain(pieces) {
-                let entries = convert::log_entries(entries);
-                let message = FollowLogsResponse { entries, cursor: cursor.clone(), ..Default::default() };
-                if !tell(&sink, message).await {
-                    return;
-                }
-            }
-        }
-        Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
-    }
     let mut outages = store.outages(opened.writer.health());
+    let places = follow.places().clone();
+    if !begin((&store, &opened), &places, (filter, last), &mut outages, &sink).await {
+        return;
+    }
     loop {
         let cursor = convert::places_token(follow.places());
         let Some(item) = next(&mut follow, &mut outages, &cursor, &sink).await else { return };
@@ -156,6 +147,56 @@ pub(super) async fn follow(
     }
 }
 
+/// Tells the last entries, as soon as they can be read. `false`: nobody listens any more, or there is no way to read them.
+async fn begin(
+    (store, opened): (&Store, &Arc<Opened>),
+    places: &Places,
+    (filter, last): (Filter, u32),
+    outages: &mut Outages,
+    sink: &Sink<FollowLogsResponse>,
+) -> bool {
+    let cursor = convert::places_token(places);
+    let entries = loop {
+        match past(opened, places, filter.clone(), last).await {
+            Ok(entries) => break entries,
+            Err(ReadError::Engine(away)) if away.passes() => {
+                if !readable_again(outages, &cursor, sink).await {
+                    return false;
+                }
+            }
+            Err(error) => {
+                // Who left does not want to know.
+                let _ = sink.send(Err(read_error(store, &error))).await;
+                return false;
+            }
+        }
+    };
+    let mut pieces = pieces(entries);
+    let first = pieces.next().unwrap_or_default();
+    for entries in std::iter::once(first).chain(pieces) {
+        let entries = convert::log_entries(entries);
+        let message = FollowLogsResponse { entries, cursor: cursor.clone(), ..Default::default() };
+        if !tell(sink, message).await {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits until it is worth reading again, and says why it was not. `false`: nobody listens any more.
+async fn readable_again(outages: &mut Outages, cursor: &str, sink: &Sink<FollowLogsResponse>) -> bool {
+    tokio::select! {
+        note = outages.next() => tell(sink, noted(note, cursor)).await,
+        // What ends sooner than it is told, or only reads have noticed.
+        () = sleep_until(Instant::now() + READ_AGAIN) => true,
+        () = sink.closed() => false,
+    }
+}
+
+fn noted(note: String, cursor: &str) -> FollowLogsResponse {
+    FollowLogsResponse { cursor: cursor.to_owned(), notes: vec![note], ..Default::default() }
+}
+
 /// What comes next; meanwhile it is said why nothing does. `None`: nobody listens any more.
 async fn next(
     follow: &mut Follow,
@@ -171,9 +212,7 @@ async fn next(
             note = outages.next() => note,
             () = sink.closed() => return None,
         };
-        let message =
-            FollowLogsResponse { cursor: cursor.to_owned(), notes: vec![note], ..Default::default() };
-        if !tell(sink, message).await {
+        if !tell(sink, noted(note, cursor)).await {
             return None;
         }
     }
