@@ -190,7 +190,13 @@ impl From<ClientError> for Problem {
                 Reason::Other(word) => of_word(&word, message),
             },
             ClientError::Denied { .. } => Self::unavailable(words, Duration::from_secs(30)),
-            _ => {
+            ClientError::Home(_)
+            | ClientError::NotRunning { .. }
+            | ClientError::Starting { .. }
+            | ClientError::NotAnswering { .. }
+            | ClientError::Broken(_)
+            | ClientError::Start(_)
+            | ClientError::Unit { .. } => {
                 tracing::error!("helmd answered in a way that was not expected: {words}");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
             }
