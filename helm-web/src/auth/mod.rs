@@ -53,7 +53,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn of(principal: Principal, expires: Option<i64>) -> Self {
+    /// Of this principal, whose credential ends then.
+    #[must_use]
+    pub fn of(principal: Principal, expires: Option<i64>) -> Self {
         Self { whom: OnBehalf::from(&principal), principal, reads_only: None, expires }
     }
 

@@ -3,6 +3,7 @@
 pub mod dashboard;
 pub mod docs;
 pub mod health;
+pub mod ingest;
 pub mod input;
 pub mod services;
 
@@ -37,6 +38,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(services::statuses))
         .routes(routes!(services::status))
         .routes(routes!(dashboard::status))
+        .routes(routes!(ingest::hivematrix))
+        .routes(routes!(ingest::lines))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()
