@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use helm_client::{ClientError, Reason};
@@ -128,6 +129,16 @@ impl Problem {
             503 => "service-unavailable",
             _ => "internal-server-error",
         }
+    }
+
+    /// With a body of another protocol in the place of its own.
+    #[must_use]
+    pub fn with_body(self, media: HeaderValue, body: Body) -> Response {
+        let mut response = self.at("");
+        *response.body_mut() = body;
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().insert(CONTENT_TYPE, media);
+        response
     }
 
     /// As it is sent, for this path.

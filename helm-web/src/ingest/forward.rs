@@ -57,7 +57,9 @@ pub async fn all(app: &App, batch: Batch<'_>, until: Instant) -> Result<Outcome>
             }
             Err(problem) if kept_some => {
                 let why = problem.detail().to_owned();
-                outcome.rejected.extend(indexes.into_iter().map(|index| Rejected { index, reason: why.clone().into() }));
+                outcome
+                    .rejected
+                    .extend(indexes.into_iter().map(|index| Rejected { index, reason: why.clone().into() }));
             }
             Err(problem) => return Err(problem),
         }
@@ -104,7 +106,12 @@ async fn one(
         let error = match timeout_at(until, append(app, sender, &request)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Problem::unavailable("helmd did not keep the entries in time", Duration::from_secs(2))),
+            Err(_) => {
+                return Err(Problem::unavailable(
+                    "helmd did not keep the entries in time",
+                    Duration::from_secs(2),
+                ));
+            }
         };
         let next = Instant::now() + TRY_EVERY;
         if !may_pass(&error) || next >= until {
@@ -114,7 +121,11 @@ async fn one(
     }
 }
 
-async fn append(app: &App, sender: &Sender, request: &AppendRequest) -> std::result::Result<AppendResponse, ClientError> {
+async fn append(
+    app: &App,
+    sender: &Sender,
+    request: &AppendRequest,
+) -> std::result::Result<AppendResponse, ClientError> {
     app.backend.logs(&sender.caller.whom).await?.append(request.clone()).await
 }
 

@@ -76,7 +76,10 @@ impl Gate {
     pub async fn turn(&self, share: String, until: Instant) -> Result<Turn> {
         let own = self.share(share);
         let full = |whose: &str| {
-            Problem::too_many(format!("{whose} batches are on their way already, and none got through in time"), LATER)
+            Problem::too_many(
+                format!("{whose} batches are on their way already, and none got through in time"),
+                LATER,
+            )
         };
         let own = timeout_at(until, own.acquire_owned()).await.ok().and_then(std::result::Result::ok);
         let own = own.ok_or_else(|| full("this sender's"))?;
@@ -143,7 +146,8 @@ struct Room {
 impl Room {
     async fn grow(&mut self, by: usize, until: Instant) -> Result<()> {
         loop {
-            let freed = self.all.freed.notified();
+            let all = self.all.clone();
+            let freed = all.freed.notified();
             if self.try_grow(by) {
                 return Ok(());
             }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use helm_core::time::Wall;
-use helm_ingest::answer::Outcome;
+use helm_ingest::answer::{Outcome, Verb};
 use helm_ingest::{Asked, BodyError, Format};
 use tokio::time::Instant;
 
@@ -60,22 +60,34 @@ pub struct Once {
 ///
 /// # Errors
 /// Nothing of it was taken.
-pub async fn take(app: &App, format: Format, asked: Asking<'_>, body: axum::body::Body) -> Result<Outcome> {
+pub async fn take(app: &App, format: Format, asked: Asking<'_>, body: axum::body::Body) -> Result<Taken> {
     let until = Instant::now() + PATIENCE;
     let held = app.ingest.gate.read(body, asked.sender.uid, until).await?;
     let decoded = read(&asked, held.bytes(), |asked, plain| helm_ingest::decode(format, asked, plain))?;
     let service = decoded.service.clone();
     let turn = app.ingest.gate.turn(asked.sender.share(&service), until).await;
-    let total = decoded.total;
+    let (total, verbs) = (decoded.total, decoded.verbs.clone());
     let outcome = match turn {
-        Ok(_turn) => forward::all(app, Batch { sender: asked.sender, decoded, once: asked.once }, until).await,
+        Ok(_turn) => {
+            forward::all(app, Batch { sender: asked.sender, decoded, once: asked.once }, until).await
+        }
         Err(problem) => Err(problem),
     };
-    outcome.inspect_err(|problem| {
+    let outcome = outcome.inspect_err(|problem| {
         if is_lost(problem) {
             app.ingest.refused.count(asked.sender.service_of(&service), total, problem.detail());
         }
-    })
+    })?;
+    Ok(Taken { outcome, verbs })
+}
+
+/// What became of a body.
+#[derive(Debug)]
+pub struct Taken {
+    /// By helmd's word.
+    pub outcome: Outcome,
+    /// What each document of `_bulk` asked for.
+    pub verbs: Vec<Verb>,
 }
 
 /// Senders of the ecosystem do not try again: what is told to come later is lost.
@@ -87,7 +99,12 @@ fn is_lost(problem: &Problem) -> bool {
 ///
 /// # Errors
 /// It cannot be read.
-pub async fn dry_run(app: &App, format: Format, asking: Asking<'_>, body: axum::body::Body) -> Result<String> {
+pub async fn dry_run(
+    app: &App,
+    format: Format,
+    asking: Asking<'_>,
+    body: axum::body::Body,
+) -> Result<String> {
     let held = app.ingest.gate.read(body, asking.sender.uid, Instant::now() + PATIENCE).await?;
     read(&asking, held.bytes(), |asked, plain| helm_ingest::explain(format, asked, plain))
 }
@@ -99,6 +116,8 @@ pub struct Asking<'a> {
     pub sender: &'a Sender,
     /// Whose the entries are that name no service, where the address says so.
     pub service: Option<&'a str>,
+    /// The index in the path of `_bulk`.
+    pub index: Option<&'a str>,
     /// The headers.
     pub headers: &'a HeaderMap,
     /// How it is kept once.
@@ -115,11 +134,12 @@ fn read<T>(
     let service = asking.sender.calling().or(asking.service);
     let unpacked = || {
         let plain = helm_ingest::unpack::unpack(encoding, body)?;
-        read(&Asked { service, arrived: now() }, &plain)
+        read(&Asked { service, index: asking.index, arrived: now() }, &plain)
     };
     // Of a large body every byte is looked at: others are to be answered meanwhile.
     let packed = encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
-    let result = if packed || body.len() > HEAVY { tokio::task::block_in_place(unpacked) } else { unpacked() };
+    let result =
+        if packed || body.len() > HEAVY { tokio::task::block_in_place(unpacked) } else { unpacked() };
     result.map_err(|e| refusal(&e))
 }
 
@@ -150,7 +170,8 @@ pub fn once(headers: &HeaderMap, sender: &Sender) -> Result<Once> {
         (None, None) => Ok(Once::default()),
         (Some(name), Some(number)) if !name.is_empty() => {
             let number = number.parse().ok().filter(|number| *number > 0);
-            let number = number.ok_or_else(|| Problem::bad_request("X-Helm-Sequence is a whole number from 1"))?;
+            let number =
+                number.ok_or_else(|| Problem::bad_request("X-Helm-Sequence is a whole number from 1"))?;
             // Under the principal's own name: no sender can use up another's numbers.
             Ok(Once { sequence: Some((format!("{}/{name}", sender.stem()), number)) })
         }

@@ -88,11 +88,14 @@ async fn write(
     let Count { batches, entries, why } = count;
     let entry = NewLogEntry {
         level: "WARNING".to_owned(),
-        message: format!("Helm refused {entries} log entries in {batches} batches that were sent over HTTP: {why}"),
+        message: format!(
+            "Helm refused {entries} log entries in {batches} batches that were sent over HTTP: {why}"
+        ),
         context: serde_json::json!({ "helm.refused": entries, "helm.batches": batches }).to_string(),
         ..NewLogEntry::default()
     };
-    let request = AppendRequest { service: service.to_owned(), entries: vec![entry], ..AppendRequest::default() };
+    let request =
+        AppendRequest { service: service.to_owned(), entries: vec![entry], ..AppendRequest::default() };
     backend.logs(whom).await?.append(request).await?;
     Ok(())
 }

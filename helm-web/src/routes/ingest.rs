@@ -1,19 +1,20 @@
-//! Where programs send log entries: HiveMatrix's own address, and those of other senders' protocols.
+//! Where programs send log entries: HiveMatrix's own address, and those of other senders' protocols (docs/ingest.md).
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use helm_core::name::ServiceName;
-use helm_ingest::{Format, answer};
+use helm_ingest::{Door, Format, answer, elastic};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::input::Params;
+use super::input::{Params, Segment};
 use crate::app::App;
 use crate::auth::MaybeDirect;
 use crate::ingest::sender::Sender;
-use crate::ingest::{self, Asking};
+use crate::ingest::{self, Asking, Taken};
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 use crate::serve::Client;
 
@@ -40,10 +41,7 @@ pub async fn hivematrix(
     request: Request,
 ) -> Result<Response> {
     let sent = Sent::of(&app, who, query, request)?;
-    if !sent.is_json() {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"));
-    }
-    sent.take(&app, Format::HiveMatrix, |outcome| json(answer::hivematrix(&outcome))).await
+    sent.take(&app, Door::HiveMatrix, None).await.map(in_own_words)
 }
 
 /// Lines: a JSON object each (`application/x-ndjson`), or text.
@@ -59,7 +57,151 @@ pub async fn lines(
     request: Request,
 ) -> Result<Response> {
     let sent = Sent::of(&app, who, query, request)?;
-    sent.take(&app, Format::Lines, |outcome| json(answer::hivematrix(&outcome))).await
+    sent.take(&app, Door::Lines, None).await.map(in_own_words)
+}
+
+/// OTLP/HTTP logs, as protobuf or JSON; the answer has the form of the request.
+#[utoipa::path(post, path = "/v1/logs", tag = "logs", params(IngestQuery),
+    request_body(content = serde_json::Value, description = "ExportLogsServiceRequest", content_type = "application/json"),
+    responses((status = 200, description = "ExportLogsServiceResponse", body = serde_json::Value), (status = 400, description = "google.rpc.Status", body = serde_json::Value),
+        (status = 401, body = serde_json::Value), (status = 403, body = serde_json::Value), (status = 408, body = serde_json::Value), (status = 413, body = serde_json::Value),
+        (status = 415, body = serde_json::Value), (status = 429, body = serde_json::Value), (status = 503, body = serde_json::Value)))]
+pub async fn otlp(
+    State(app): State<App>,
+    who: Result<MaybeDirect>,
+    Params(query): Params<IngestQuery>,
+    request: Request,
+) -> Response {
+    let json = !matches!(
+        ingest::media(request.headers()).as_str(),
+        "application/x-protobuf" | "application/protobuf"
+    );
+    let media = HeaderValue::from_static(if json { "application/json" } else { "application/x-protobuf" });
+    let taken = async { Sent::of(&app, who?, query, request)?.take(&app, Door::Otlp, None).await }.await;
+    match taken {
+        Ok(Answer::Told(text)) => told(text),
+        Ok(Answer::Taken(taken)) => {
+            ([(CONTENT_TYPE, media)], answer::otlp(json, &taken.outcome)).into_response()
+        }
+        Err(problem) => {
+            let body = answer::otlp_error(json, problem.status().as_u16(), problem.detail());
+            problem.with_body(media, Body::from(body))
+        }
+    }
+}
+
+/// Loki's push, as JSON or snappy-compressed protobuf.
+#[utoipa::path(post, path = "/loki/api/v1/push", tag = "logs", params(IngestQuery),
+    request_body(content = serde_json::Value, description = "PushRequest", content_type = "application/json"),
+    responses((status = 204), (status = 200, description = "With dry_run", body = serde_json::Value), (status = 400, content_type = "text/plain", body = String), (status = 401, content_type = "text/plain", body = String), (status = 403, content_type = "text/plain", body = String),
+        (status = 408, content_type = "text/plain", body = String), (status = 413, content_type = "text/plain", body = String), (status = 415, content_type = "text/plain", body = String),
+        (status = 429, content_type = "text/plain", body = String), (status = 503, content_type = "text/plain", body = String)))]
+pub async fn loki(
+    State(app): State<App>,
+    who: Result<MaybeDirect>,
+    Params(query): Params<IngestQuery>,
+    request: Request,
+) -> Response {
+    let taken = async { Sent::of(&app, who?, query, request)?.take(&app, Door::Loki, None).await }.await;
+    match taken {
+        Ok(Answer::Told(text)) => told(text),
+        Ok(Answer::Taken(taken)) => match taken.outcome.rejected.first() {
+            // Its clients send again what is answered by 5xx and 429 only: these entries are not to be sent again.
+            Some(first) if taken.outcome.ingested == 0 => {
+                let words = format!(
+                    "{} entries refused, the first because {}",
+                    taken.outcome.rejected.len(),
+                    first.reason
+                );
+                plain(Problem::bad_request(words))
+            }
+            _ => StatusCode::NO_CONTENT.into_response(),
+        },
+        Err(problem) => plain(problem),
+    }
+}
+
+/// Elasticsearch's `_bulk`, for shippers that speak nothing else.
+#[utoipa::path(post, path = "/es/_bulk", tag = "logs", params(IngestQuery),
+    request_body(content = String, description = "An action and a document, a line each", content_type = "application/x-ndjson"),
+    responses((status = 200, body = serde_json::Value), (status = 400, body = serde_json::Value), (status = 401, body = serde_json::Value), (status = 403, body = serde_json::Value),
+        (status = 408, body = serde_json::Value), (status = 413, body = serde_json::Value), (status = 415, body = serde_json::Value), (status = 429, body = serde_json::Value), (status = 503, body = serde_json::Value)))]
+pub async fn bulk(
+    State(app): State<App>,
+    who: Result<MaybeDirect>,
+    Params(query): Params<IngestQuery>,
+    request: Request,
+) -> Response {
+    of_bulk(&app, who, query, None, request).await
+}
+
+/// The same, for the documents of one index.
+#[utoipa::path(post, path = "/es/{index}/_bulk", tag = "logs", params(IngestQuery, ("index" = String, Path, description = "Whose the documents are that say nothing else")),
+    request_body(content = String, description = "An action and a document, a line each", content_type = "application/x-ndjson"),
+    responses((status = 200, body = serde_json::Value), (status = 400, body = serde_json::Value), (status = 401, body = serde_json::Value), (status = 403, body = serde_json::Value),
+        (status = 408, body = serde_json::Value), (status = 413, body = serde_json::Value), (status = 415, body = serde_json::Value), (status = 429, body = serde_json::Value), (status = 503, body = serde_json::Value)))]
+pub async fn bulk_of_index(
+    State(app): State<App>,
+    who: Result<MaybeDirect>,
+    Segment(index): Segment<String>,
+    Params(query): Params<IngestQuery>,
+    request: Request,
+) -> Response {
+    of_bulk(&app, who, query, Some(index), request).await
+}
+
+async fn of_bulk(
+    app: &App,
+    who: Result<MaybeDirect>,
+    query: IngestQuery,
+    index: Option<String>,
+    request: Request,
+) -> Response {
+    let taken =
+        async { Sent::of(app, who?, query, request)?.take(app, Door::Bulk, index.as_deref()).await }.await;
+    as_elastic(match taken {
+        Ok(Answer::Told(text)) => told(text),
+        Ok(Answer::Taken(taken)) => told(answer::bulk(&taken.verbs, &taken.outcome)),
+        Err(problem) => {
+            let body = answer::bulk_error(problem.status().as_u16(), problem.detail());
+            problem.with_body(JSON, Body::from(body))
+        }
+    })
+}
+
+/// What shippers ask an Elasticsearch before they send; `path` is what follows `/es`.
+pub(super) fn probe(who: Result<MaybeDirect>, method: &Method, path: &str) -> Response {
+    let refused = |problem: Problem| {
+        let body = answer::bulk_error(problem.status().as_u16(), problem.detail());
+        problem.with_body(JSON, Body::from(body))
+    };
+    as_elastic(match who.map(|_| elastic::probe(method.as_str(), path)) {
+        Err(problem) => refused(problem),
+        Ok(None) => {
+            refused(Problem::not_found("Helm takes `_bulk` here, and answers what shippers ask before it"))
+        }
+        Ok(Some(probe)) => {
+            let mut response = told(probe.body.to_owned());
+            *response.status_mut() = StatusCode::from_u16(probe.status).unwrap_or(StatusCode::OK);
+            response
+        }
+    })
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The official clients go on only where this is said.
+fn as_elastic(mut response: Response) -> Response {
+    let name = HeaderName::from_static("x-elastic-product");
+    response.headers_mut().insert(name, HeaderValue::from_static("Elasticsearch"));
+    response
+}
+
+/// What is answered to a body.
+enum Answer {
+    /// How it would be read, as JSON.
+    Told(String),
+    Taken(Taken),
 }
 
 /// A request that brings entries.
@@ -68,50 +210,59 @@ struct Sent {
     service: Option<String>,
     dry_run: bool,
     headers: HeaderMap,
-    media: String,
-    body: axum::body::Body,
+    body: Body,
 }
 
 impl Sent {
     fn of(app: &App, MaybeDirect(caller): MaybeDirect, query: IngestQuery, request: Request) -> Result<Self> {
         let uid = request.extensions().get::<Client>().and_then(|client| client.uid);
         let (parts, body) = request.into_parts();
-        let media = ingest::media(&parts.headers);
         let sender = Sender::of(caller, uid);
+        let media = ingest::media(&parts.headers);
         sender.check_open(app.situation.settings().open_ingest, &parts.headers, &media)?;
         let service = query.service.filter(|name| !name.is_empty());
         if let Some(name) = &service {
             ServiceName::new(name).map_err(|e| Problem::bad_request(e.to_string()))?;
         }
         let dry_run = query.dry_run.is_some_and(|word| matches!(word.as_str(), "1" | "true" | "yes"));
-        Ok(Self { sender, service, dry_run, headers: parts.headers, media, body })
+        Ok(Self { sender, service, dry_run, headers: parts.headers, body })
     }
 
-    fn is_json(&self) -> bool {
-        self.media == "application/json" || self.media.ends_with("+json")
-    }
-
-    async fn take(
-        self,
-        app: &App,
-        format: Format,
-        answer: impl FnOnce(answer::Outcome) -> Response,
-    ) -> Result<Response> {
+    async fn take(self, app: &App, door: Door, index: Option<&str>) -> Result<Answer> {
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let format = Format::of(door, content_type).ok_or_else(|| {
+            let words = "this address does not take this Content-Type; HiveMatrix's loggers send application/json, docs/ingest.md has the others";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)
+        })?;
         let once = ingest::once(&self.headers, &self.sender)?;
         let asking = Asking {
             sender: &self.sender,
             service: self.service.as_deref(),
+            index,
             headers: &self.headers,
             once: &once,
         };
         if self.dry_run {
-            return ingest::dry_run(app, format, asking, self.body).await.map(json);
+            return ingest::dry_run(app, format, asking, self.body).await.map(Answer::Told);
         }
-        ingest::take(app, format, asking, self.body).await.map(answer)
+        ingest::take(app, format, asking, self.body).await.map(Answer::Taken)
     }
 }
 
+fn in_own_words(answer: Answer) -> Response {
+    told(match answer {
+        Answer::Told(text) => text,
+        Answer::Taken(taken) => answer::hivematrix(&taken.outcome),
+    })
+}
+
 /// A text that is JSON already.
-fn json(text: String) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+fn told(text: String) -> Response {
+    ([(CONTENT_TYPE, JSON)], text).into_response()
+}
+
+/// A refusal as Loki's clients show it.
+fn plain(problem: Problem) -> Response {
+    let body = Body::from(format!("{}\n", problem.detail()));
+    problem.with_body(HeaderValue::from_static("text/plain; charset=utf-8"), body)
 }
