@@ -9,9 +9,8 @@ use helm_proto::v1::{
     LogHistogramResponse, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest, SearchLogsResponse,
     VerifyLogsRequest, VerifyLogsResponse,
 };
-use tonic::transport::Channel;
 
-use crate::connect::Client;
+use crate::connect::{Client, Link};
 use crate::error::ClientError;
 use crate::resume::Feed;
 use crate::stream::Stream;
@@ -23,7 +22,7 @@ const CALL_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Logs {
     client: Client,
-    calls: LogsClient<Channel>,
+    calls: LogsClient<Link>,
 }
 
 impl Logs {
@@ -33,7 +32,7 @@ impl Logs {
         Ok(Self { client: client.clone(), calls })
     }
 
-    async fn streams(&self) -> Result<LogsClient<Channel>, ClientError> {
+    async fn streams(&self) -> Result<LogsClient<Link>, ClientError> {
         Ok(LogsClient::new(self.client.connection(None).await?))
     }
 

@@ -6,9 +6,8 @@ use helm_proto::v1::store_client::StoreClient;
 use helm_proto::v1::{
     RetentionRequest, RetentionResponse, SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
 };
-use tonic::transport::Channel;
 
-use crate::connect::Client;
+use crate::connect::{Client, Link};
 use crate::error::ClientError;
 
 /// A database answers later than memory does.
@@ -16,7 +15,7 @@ const CALL_WITHIN: Duration = Duration::from_secs(30);
 
 /// The store of one helmd.
 #[derive(Debug, Clone)]
-pub struct Store(StoreClient<Channel>);
+pub struct Store(StoreClient<Link>);
 
 impl Store {
     /// Of the helmd that `client` speaks with.
