@@ -118,7 +118,7 @@ fn put_together(
     let keys = Keys::new(core.clone(), &instance(&home));
     let backend = Backend::of(home);
     let (situation, asking) = situation::of(backend.clone());
-    let authority = Authority::new(own, keys, Sessions::new(core), situation.clone());
+    let authority = Authority::new(own, keys, Sessions::new(core), backend.clone(), situation.clone());
     let ids = Arc::new(Ids::new());
     let ingest = Arc::new(Ingest::new(ids.stem()));
     Ok((App { backend, authority, situation, ids, connections, ingest }, asking))

@@ -195,6 +195,7 @@ impl From<ClientError> for Problem {
                 Reason::UnknownService(_) | Reason::UnknownEntry => Self::not_found(message),
                 Reason::BadRequest => Self::bad_request(message),
                 Reason::Denied => Self::forbidden(message),
+                Reason::Unauthenticated => Self::unauthorized(message),
                 Reason::StoreAway => Self::unavailable(message, Duration::from_secs(5)),
                 Reason::NotRunnable => Self::new(StatusCode::CONFLICT, message),
                 Reason::Leaving => Self::unavailable(message, HELMD_BACK),

@@ -126,7 +126,7 @@ async fn append(
     sender: &Sender,
     request: &AppendRequest,
 ) -> std::result::Result<AppendResponse, ClientError> {
-    app.backend.logs(&sender.caller.whom).await?.append(request.clone()).await
+    app.backend.logs(&sender.caller.principal).await?.append(request.clone()).await
 }
 
 fn may_pass(error: &ClientError) -> bool {

@@ -164,7 +164,7 @@ pub fn media(headers: &HeaderMap) -> String {
 ///
 /// # Errors
 /// One of the two is missing, or is none.
-pub fn once(headers: &HeaderMap, sender: &Sender) -> Result<Once> {
+pub fn once(headers: &HeaderMap) -> Result<Once> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match (text("x-helm-sender"), text("x-helm-sequence")) {
         (None, None) => Ok(Once::default()),
@@ -172,8 +172,8 @@ pub fn once(headers: &HeaderMap, sender: &Sender) -> Result<Once> {
             let number = number.parse().ok().filter(|number| *number > 0);
             let number =
                 number.ok_or_else(|| Problem::bad_request("X-Helm-Sequence is a whole number from 1"))?;
-            // Under the principal's own name: no sender can use up another's numbers.
-            Ok(Once { sequence: Some((format!("{}/{name}", sender.stem()), number)) })
+            // helmd keeps the numbers of each principal apart.
+            Ok(Once { sequence: Some((name.to_owned(), number)) })
         }
         _ => Err(Problem::bad_request("X-Helm-Sender and X-Helm-Sequence belong together")),
     }

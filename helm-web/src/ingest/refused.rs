@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use helm_client::OnBehalf;
-use helm_proto::v1::{AppendRequest, NewLogEntry};
+use helm_proto::v1::{AppendRequest, NewLogEntry, Principal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backend::Backend;
@@ -81,7 +80,7 @@ impl Refused {
 
 async fn write(
     backend: &Backend,
-    whom: &OnBehalf,
+    whom: &Principal,
     service: &str,
     count: &Count,
 ) -> Result<(), helm_client::ClientError> {

@@ -76,16 +76,6 @@ impl Sender {
         }
     }
 
-    /// What names of its own numbering stand behind.
-    #[must_use]
-    pub fn stem(&self) -> String {
-        let principal = &self.caller.principal;
-        match self.uid {
-            Some(uid) if principal.via == "direct" => format!("direct/{uid}"),
-            _ => format!("{}/{}", principal.via, principal.subject),
-        }
-    }
-
     /// Marks an entry, and gives it to the service that sends it.
     pub fn mark(&self, record: &mut Record) {
         let mut marks = self.marks.clone();

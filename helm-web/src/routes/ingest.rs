@@ -234,7 +234,7 @@ impl Sent {
             let words = "this address does not take this Content-Type; HiveMatrix's loggers send application/json, docs/ingest.md has the others";
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words)
         })?;
-        let once = ingest::once(&self.headers, &self.sender)?;
+        let once = ingest::once(&self.headers)?;
         let asking = Asking {
             sender: &self.sender,
             service: self.service.as_deref(),

@@ -6,6 +6,7 @@ pub mod health;
 pub mod ingest;
 pub mod input;
 pub mod services;
+pub mod sign_in;
 
 use axum::Router;
 use axum::http::{Method, Uri};
@@ -47,6 +48,9 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(ingest::loki))
         .routes(routes!(ingest::bulk))
         .routes(routes!(ingest::bulk_of_index))
+        .routes(routes!(sign_in::sign_in))
+        .routes(routes!(sign_in::sign_out))
+        .routes(routes!(sign_in::me))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()
