@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use helm_core::access::{Action, Scope};
 use helm_core::name::ServiceName;
 use helm_core::spec::LogRules;
 use helm_core::time::Wall;
@@ -21,6 +22,7 @@ use super::Result;
 use super::convert::bad;
 use crate::clock;
 use crate::rpc::Api;
+use crate::rpc::caller::Caller;
 use crate::store::append::NotKept;
 use crate::store::entry;
 
@@ -42,8 +44,9 @@ struct Judged {
 }
 
 /// Keeps what can be kept.
-pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendResponse> {
-    let once = once(&request)?;
+pub(super) async fn append(api: &Api, caller: &Caller, request: AppendRequest) -> Result<AppendResponse> {
+    let once = once(&request)?.map(|once| of_sender(once, caller));
+    let scope = caller.scope(Action::Ingest);
     if request.entries.len() > APPEND_ROWS {
         return bad(format!(
             "{} entries in one batch, at most {APPEND_ROWS}: send it in pieces",
@@ -53,7 +56,7 @@ pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendRe
     let mut answer = AppendResponse::default();
     let bytes: usize = request.entries.iter().map(|entry| entry.message.len() + entry.context.len()).sum();
     // Of a large batch every text is looked at: others are to be answered meanwhile.
-    let Judged { parts, probes } = heavy(bytes, || judge(api, request, &mut answer));
+    let Judged { parts, probes } = heavy(bytes, || judge(api, &scope, request, &mut answer));
     let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, Vec::new());
     for (class, part) in parts {
         let (entries, indexes) = (part.entries, part.indexes);
@@ -117,22 +120,24 @@ fn once(request: &AppendRequest) -> Result<Option<Once>> {
     }
 }
 
+/// Over HTTP each sender numbers its batches for itself: nobody can make those of another one seem to be repetitions.
+fn of_sender(once: Once, caller: &Caller) -> Once {
+    let Some(principal) = caller.principal() else { return once };
+    let own = |name: String| format!("{}:{}\u{1f}{name}", principal.credential.via(), principal.subject);
+    match once {
+        Once::Key(key) => Once::Key(own(key)),
+        Once::Sequence { sender, number } => Once::Sequence { sender: own(sender), number },
+    }
+}
+
 /// Judges each entry.
-fn judge(api: &Api, request: AppendRequest, answer: &mut AppendResponse) -> Judged {
-    let arrived = clock::wall();
+fn judge(api: &Api, scope: &Scope, request: AppendRequest, answer: &mut AppendResponse) -> Judged {
+    let arrived = Wall(clock::wall().0);
     let mut judged = Judged::default();
     for (new, index) in request.entries.into_iter().zip(0_u32..) {
         let name = if new.service.is_empty() { &request.service } else { &new.service };
-        let verdict = ServiceName::new(name)
-            .map_err(|error| error.to_string())
-            .map(|name| (name, sent::repair(sent(&new), Wall(arrived.0))));
-        let (name, entry, flags) = match verdict {
-            Ok((name, Verdict::Ok(entry))) => (name, entry, 0),
-            Ok((name, Verdict::Repaired(entry, _))) => (name, entry, flag::REPAIRED),
-            Ok((_, Verdict::Refused(refusal))) => {
-                answer.rejected.push(Rejected { index, reason: refusal.to_string() });
-                continue;
-            }
+        let (name, entry, flags) = match verdict(scope, name, &new, arrived) {
+            Ok(taken) => taken,
             Err(reason) => {
                 answer.rejected.push(Rejected { index, reason });
                 continue;
@@ -147,6 +152,24 @@ fn judge(api: &Api, request: AppendRequest, answer: &mut AppendResponse) -> Judg
         judged.parts.entry(class).or_default().push(index, &name, entry, flags);
     }
     judged
+}
+
+/// Whose an entry is, what is kept of it, and its flags; or why it is refused.
+fn verdict(
+    scope: &Scope,
+    name: &str,
+    new: &NewLogEntry,
+    arrived: Wall,
+) -> std::result::Result<(ServiceName, sent::SentEntry, u32), String> {
+    let name = ServiceName::new(name).map_err(|error| error.to_string())?;
+    if !scope.holds(name.as_str()) {
+        return Err(format!("whoever sent it may not send log entries of `{name}`"));
+    }
+    match sent::repair(sent(new), arrived) {
+        Verdict::Refused(refusal) => Err(refusal.to_string()),
+        Verdict::Ok(entry) => Ok((name, entry, 0)),
+        Verdict::Repaired(entry, _) => Ok((name, entry, flag::REPAIRED)),
+    }
 }
 
 impl Part {
