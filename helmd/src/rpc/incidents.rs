@@ -104,9 +104,9 @@ impl Api {
         let before = found.last().map(|oldest| oldest.number).or(wanted.before);
         let rest = Wanted { before, limit: wanted.limit - found.len(), ..wanted };
         match history::incidents(&self.store, &rest).await {
-            Ok(older) => {
+            Ok((older, incomplete)) => {
                 found.extend(older);
-                Ok((found, None))
+                Ok((found, incomplete))
             }
             Err(why) => {
                 Ok((found, Some(format!("older incidents are in the store, which cannot be read: {why}"))))
@@ -123,7 +123,9 @@ impl Api {
         }
         let up_to = Wanted { before: Some(number.saturating_add(1)), limit: 1, ..Wanted::default() };
         let (stored, why) = match history::incidents(&self.store, &up_to).await {
-            Ok(stored) => (stored, String::new()),
+            Ok((stored, incomplete)) => {
+                (stored, incomplete.map_or_else(String::new, |why| format!(" ({why})")))
+            }
             Err(why) => (Vec::new(), format!(" in the home, and the store cannot be read ({why})")),
         };
         stored.into_iter().find(|incident| incident.number == number).ok_or_else(|| {

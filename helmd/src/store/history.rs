@@ -27,6 +27,8 @@ use crate::work;
 const BATCH: usize = 256;
 /// Incidents that are read at once: each may have some KiB.
 const INCIDENTS: u32 = 100;
+/// So often, at most: who asks for what lies further back hears that, and is not kept waiting.
+const ROUNDS: u32 = 100;
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// Changes of states within this time are written together.
@@ -204,11 +206,18 @@ pub async fn past(journal: &Journal, store: &Store, filter: EventFilter) -> (Vec
     }
 }
 
-/// Incidents of the past, newest first: those below number `before`.
-pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<Vec<Incident>, String> {
+/// Incidents of the past, newest first: those below number `before`. The second value says why older ones may be missing.
+pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<(Vec<Incident>, Option<String>), String> {
     let opened = store.opened()?;
+    look_through(&*opened.history, wanted).await
+}
+
+async fn look_through(
+    engine: &dyn HistoryEngine,
+    wanted: &Wanted,
+) -> Result<(Vec<Incident>, Option<String>), String> {
     let (mut found, mut before) = (Vec::new(), None);
-    loop {
+    for _ in 0..ROUNDS {
         let filter = EventFilter {
             services: wanted.names.clone(),
             kind: Some(ChangeKind::Incident.as_str().to_owned()),
@@ -217,16 +226,18 @@ pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<Vec<Incident>, 
             limit: INCIDENTS,
             ..EventFilter::default()
         };
-        let rows = opened.history.events(&filter).await.map_err(|e| in_words(&e))?;
+        let rows = engine.events(&filter).await.map_err(|e| in_words(&e))?;
         let incident = |row: &EventRow| serde_json::from_str::<Stored>(&row.body).ok()?.incident;
         let below = |incident: &Incident| wanted.before.is_none_or(|before| incident.number < before);
         found.extend(rows.iter().filter_map(incident).filter(below).take(wanted.limit - found.len()));
         before = rows.last().map(|row| row.id);
         let whole = u32::try_from(rows.len()).is_ok_and(|rows| rows >= INCIDENTS);
         if !whole || found.len() >= wanted.limit {
-            return Ok(found);
+            return Ok((found, None));
         }
     }
+    let why = format!("only the newest {} incidents in the store were looked through", ROUNDS * INCIDENTS);
+    Ok((found, Some(why)))
 }
 
 /// The part of a state that is worth a row of its own.
@@ -284,5 +295,54 @@ async fn forget(engine: &dyn HistoryEngine, age: Option<Duration>) {
             Err(e) => tracing::warn!("events that are too old could not be taken away: {}", in_words(&e)),
         }
         sleep_until(Instant::now() + FORGET).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_store::engine::Answer;
+
+    use super::*;
+
+    /// A store whose incidents have no end, none of which can be read.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl HistoryEngine for Endless {
+        fn events<'a>(&'a self, filter: &'a EventFilter) -> Answer<'a, Vec<EventRow>> {
+            let newest = filter.before.unwrap_or(u64::MAX);
+            let row = move |back: u32| EventRow {
+                id: newest - u64::from(back) - 1,
+                at: 0,
+                service: "core".to_owned(),
+                kind: ChangeKind::Incident.as_str().to_owned(),
+                body: String::new(),
+            };
+            Box::pin(async move { Ok((0..filter.limit).map(row).collect()) })
+        }
+
+        fn put_status<'a>(&'a self, _: &'a [StatusRow]) -> Answer<'a, ()> {
+            unimplemented!()
+        }
+        fn states(&self) -> Answer<'_, Vec<StatusRow>> {
+            unimplemented!()
+        }
+        fn put_events<'a>(&'a self, _: &'a [EventRow]) -> Answer<'a, ()> {
+            unimplemented!()
+        }
+        fn last_event(&self) -> Answer<'_, u64> {
+            unimplemented!()
+        }
+        fn forget_events(&self, _: i64) -> Answer<'_, u64> {
+            unimplemented!()
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_what_lies_far_back_is_told_so() {
+        let wanted = Wanted { limit: 20, ..Wanted::default() };
+        let (found, why) = look_through(&Endless, &wanted).await.unwrap();
+        assert_eq!(found.len(), 0);
+        assert!(why.unwrap().contains("the newest 10000 incidents"));
     }
 }
