@@ -322,19 +322,19 @@ mod tests {
         }
 
         fn put_status<'a>(&'a self, _: &'a [StatusRow]) -> Answer<'a, ()> {
-            unimplemented!()
+            Box::pin(async { Ok(()) })
         }
         fn states(&self) -> Answer<'_, Vec<StatusRow>> {
-            unimplemented!()
+            Box::pin(async { Ok(Vec::new()) })
         }
         fn put_events<'a>(&'a self, _: &'a [EventRow]) -> Answer<'a, ()> {
-            unimplemented!()
+            Box::pin(async { Ok(()) })
         }
         fn last_event(&self) -> Answer<'_, u64> {
-            unimplemented!()
+            Box::pin(async { Ok(0) })
         }
         fn forget_events(&self, _: i64) -> Answer<'_, u64> {
-            unimplemented!()
+            Box::pin(async { Ok(0) })
         }
     }
 
