@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=../../proto");
     let files = protox::compile(
         [
+            "helm/v1/access.proto",
             "helm/v1/config.proto",
             "helm/v1/helm.proto",
             "helm/v1/incidents.proto",

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 
@@ -31,6 +31,8 @@ pub struct BindError {
 pub struct Left {
     /// The one in the home.
     pub own: Option<OwnedFd>,
+    /// systemd made that one, and removes it.
+    pub of_systemd: bool,
     /// That of the group.
     pub group: Option<OwnedFd>,
 }
@@ -52,18 +54,24 @@ impl Sockets {
     /// For a life with this group: those that are there already, the others are made. The lock is held: what is there and
     /// is not ours is stale.
     pub fn open(&mut self, home: &Home, group: Option<&str>) -> Result<(), BindError> {
-        let Left { own, group: of_group } = std::mem::take(&mut self.left);
+        let Left { own, of_systemd, group: of_group } = std::mem::take(&mut self.left);
+        let own = own.map(|socket| (socket, !of_systemd));
         self.own = Some(Bound::at(private(home)?, self.own.take(), own)?);
-        let former = self.group.take();
+        let (former, of_group) = (self.group.take(), of_group.map(|socket| (socket, true)));
         self.group = match group {
             Some(name) => Some(Bound::at(group_dir(home, name)?, former, of_group)?),
             None => {
                 // Nobody is to wait at it.
-                former.iter().for_each(|former| drop(fs::remove_file(former.place.path())));
+                former.iter().for_each(Bound::remove);
                 None
             }
         };
         Ok(())
+    }
+
+    /// helmd leaves, and nobody will listen: who looks sees that at once. The lock is still held.
+    pub fn remove(&self) {
+        self.own.iter().chain(&self.group).for_each(Bound::remove);
     }
 
     /// The address to be told: the one that all who may can reach.
@@ -99,20 +107,31 @@ impl Sockets {
 struct Bound {
     place: Place,
     socket: StdListener,
+    /// The file that helmd made for it: a helmd that has nothing to do with this one may have put another in its place.
+    made: Option<(u64, u64)>,
 }
 
 impl Bound {
     /// The one of a former life, or what was left, where it can be reached there; else one that is made.
-    fn at(place: Place, former: Option<Self>, left: Option<OwnedFd>) -> Result<Self, BindError> {
+    /// Of what was left it is said whether helmd made it.
+    fn at(place: Place, former: Option<Self>, left: Option<(OwnedFd, bool)>) -> Result<Self, BindError> {
         let there = place.path().exists();
         if let Some(former) = former.filter(|former| there && former.place == place) {
             return Ok(former);
         }
-        let socket = match left.filter(|_| there) {
-            Some(left) => left.into(),
-            None => listen(&place).map_err(|source| BindError { path: place.path(), source })?,
+        let (socket, made) = match left.filter(|_| there) {
+            Some((left, made)) => (left.into(), made),
+            None => (listen(&place).map_err(|source| BindError { path: place.path(), source })?, true),
         };
-        Ok(Self { place, socket })
+        let made = file(&place).filter(|_| made);
+        Ok(Self { place, socket, made })
+    }
+
+    fn remove(&self) {
+        if self.made.is_some() && self.made == file(&self.place) {
+            // One that stays is replaced by the next helmd.
+            let _ = fs::remove_file(self.place.path());
+        }
     }
 
     fn door(&self) -> io::Result<Door> {
@@ -135,6 +154,12 @@ impl Place {
     fn path(&self) -> PathBuf {
         self.dir.join(NAME)
     }
+}
+
+/// Which file is there.
+fn file(place: &Place) -> Option<(u64, u64)> {
+    let meta = fs::symlink_metadata(place.path()).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 /// In the home, never in `$XDG_RUNTIME_DIR`: systemd removes that with the last logout (decision 0004).

@@ -78,6 +78,11 @@ impl Home {
         self.0.join("instance/run/helmd.sock")
     }
 
+    /// The directory of the group's socket can be looked into.
+    fn is_members(&self) -> bool {
+        self.group_socket().parent().is_some_and(|dir| fs::read_dir(dir).is_ok())
+    }
+
     fn group_socket(&self) -> PathBuf {
         self.0.join("sock/helmd.sock")
     }
@@ -98,6 +103,10 @@ impl Home {
                     version: String::new(),
                     started: 0,
                 })));
+            }
+            // They see that there is none: it is gone while no helmd runs.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.is_members() => {
+                return Ok(Presence::Absent);
             }
             Err(e) => return Err(unreadable(e)),
         };

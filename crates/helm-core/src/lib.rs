@@ -3,6 +3,7 @@
 //! Nothing in this crate performs IO, reads a clock, draws randomness or knows a wire or row type: time, random
 //! draws and news are passed in, effects come out. See docs/ARCHITECTURE.md, invariant 1.
 
+pub mod access;
 pub mod ask;
 pub mod doctor;
 pub mod event;

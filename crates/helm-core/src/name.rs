@@ -25,6 +25,23 @@ impl ServiceName {
         if ok { Ok(Self(text.into())) } else { Err(BadName(text.chars().take(80).collect())) }
     }
 
+    /// The nearest name to what another system calls a service: lower case, `-` for anything that a name has not, cut to
+    /// [`ServiceName::MAX`]. `None` if nothing of it is left.
+    pub fn fold(text: &str) -> Option<Self> {
+        let mut name = String::new();
+        for letter in text.chars().take(4 * Self::MAX).flat_map(char::to_lowercase) {
+            let fits =
+                letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_' || letter == '-';
+            match (fits, name.ends_with('-')) {
+                (true, _) => name.push(letter),
+                (false, false) if !name.is_empty() => name.push('-'),
+                (false, _) => {}
+            }
+        }
+        name.truncate(Self::MAX);
+        Self::new(name.trim_end_matches('-')).ok()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,6 +109,25 @@ mod tests {
     fn accepts_what_the_ecosystem_uses() {
         for good in ["core", "my-app_2", "0", &"a".repeat(50)] {
             assert!(ServiceName::new(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_others_call_a_service_becomes_a_name() {
+        let folded = |text: &str| ServiceName::fold(text).map(|name| name.as_str().to_owned());
+        for (text, name) in [
+            ("checkout", "checkout"),
+            ("Shop.Checkout", "shop-checkout"),
+            ("unknown_service:python", "unknown_service-python"),
+            ("/docker/My App #2/", "docker-my-app-2"),
+            ("a -- b", "a---b"),
+            ("Müller", "m-ller"),
+        ] {
+            assert_eq!(folded(text).as_deref(), Some(name), "{text}");
+        }
+        assert_eq!(folded(&"A.".repeat(60)).map(|name| name.len()), Some(49));
+        for none in ["", "...", "日本語"] {
+            assert_eq!(folded(none), None, "{none}");
         }
     }
 

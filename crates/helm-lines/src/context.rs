@@ -30,7 +30,7 @@ pub(crate) struct Bounded {
 
 /// Builds the text of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Context {
+pub struct Context {
     text: String,
     /// Bytes that the fields would have taken, had there been no bound.
     asked: usize,
@@ -53,7 +53,7 @@ impl Context {
     }
 
     /// A field whose value is valid JSON.
-    pub(crate) fn json(&mut self, key: &str, raw: &str) {
+    pub fn json(&mut self, key: &str, raw: &str) {
         let clean = json::clean(raw);
         self.bounded.mended |= matches!(clean.text, std::borrow::Cow::Owned(_));
         if clean.depth > DEPTH_MAX {
@@ -69,7 +69,7 @@ impl Context {
     }
 
     /// A field that is text.
-    pub(crate) fn string(&mut self, key: &str, value: &str) {
+    pub fn string(&mut self, key: &str, value: &str) {
         // Escaping may take six bytes for one: measured only where it could matter.
         if self.room(key) == 0 || value.len() > self.room(key) / 6 {
             return self.shortened(key, value);
@@ -80,7 +80,7 @@ impl Context {
     }
 
     /// A field that is a number, or a literal.
-    pub(crate) fn number(&mut self, key: &str, value: impl Display) {
+    pub fn number(&mut self, key: &str, value: impl Display) {
         let value = value.to_string();
         self.json(key, &value);
     }
@@ -117,14 +117,19 @@ impl Context {
     }
 
     /// A note of Helm's own (its key begins with `helm.`): for these there is always room, once each.
-    pub(crate) fn note(&mut self, key: &str, value: &str) {
+    pub fn note(&mut self, key: &str, value: &str) {
         let room = (CONTEXT_MAX - 64).saturating_sub(self.text.len() + key.len() + 8) / 6;
         self.key(key);
         json::quote(&mut self.text, cut(value, room));
     }
 
+    /// It has no field yet.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     /// The object, or nothing if it has no field.
-    pub(crate) fn finish(mut self) -> Option<String> {
+    pub fn finish(mut self) -> Option<String> {
         if self.bounded.long {
             let asked = self.asked.to_string();
             self.note("helm.context_bytes", &asked);

@@ -3,13 +3,48 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The fields of an object, in order, each value as its own text. `None` if `text` is no JSON object.
-pub(crate) fn object(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+/// Most fields of one object: more than a context has room for. What lies behind them is only passed over, so that a sender
+/// cannot choose how much memory its fields take.
+pub const FIELDS_MAX: usize = 16_384;
+
+/// The first [`FIELDS_MAX`] fields of an object, in order, each value as its own text. `None` if `text` is no JSON object.
+pub fn object(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     // The top-level keys go through serde_json's own unescaping; an odd one there makes the whole no object.
     serde_json::from_str::<Fields<'_>>(text).ok().map(|fields| fields.0)
+}
+
+/// The elements of an array, each as its own text: the first `most`, and how many there are. `None` if `text` is no JSON array.
+/// Nothing is built of what lies behind `most`: what it costs is not the sender's to choose.
+pub fn array(text: &str, most: usize) -> Option<(Vec<&str>, usize)> {
+    let mut from = serde_json::Deserializer::from_str(text);
+    let found = from.deserialize_seq(Elements(most)).ok()?;
+    from.end().ok().map(|()| found)
+}
+
+struct Elements(usize);
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = (Vec<&'de str>, usize);
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() < self.0 {
+            match seq.next_element::<&'de RawValue>()? {
+                Some(element) => elements.push(element.get()),
+                None => break,
+            }
+        }
+        let mut count = elements.len();
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((elements, count))
+    }
 }
 
 struct Fields<'a>(Vec<(Cow<'a, str>, &'a str)>);
@@ -24,9 +59,11 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Vec::with_capacity(16);
-                while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                while fields.len() < FIELDS_MAX {
+                    let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? else { break };
                     fields.push((key.0, value.get()));
                 }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Fields(fields))
             }
         }
@@ -38,7 +75,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The text of a JSON string; `None` if `raw` is another kind of value.
-pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
+pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
@@ -47,7 +84,7 @@ pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Appends `text` as a JSON string.
-pub(crate) fn quote(out: &mut String, text: &str) {
+pub fn quote(out: &mut String, text: &str) {
     out.push('"');
     let mut from = 0;
     let special = |b: u8| (b < 0x20) | (b == b'"') | (b == b'\\');
@@ -78,15 +115,16 @@ pub(crate) fn quote(out: &mut String, text: &str) {
 
 /// JSON text that any JSON type holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Clean<'a> {
-    pub(crate) text: Cow<'a, str>,
+pub struct Clean<'a> {
+    /// The value.
+    pub text: Cow<'a, str>,
     /// Nesting: 0 for a scalar, 1 for a flat object.
-    pub(crate) depth: usize,
+    pub depth: usize,
 }
 
 /// Replaces in valid JSON what PostgreSQL's `jsonb` and other readers refuse: `\u0000` and lone surrogates within strings,
 /// numbers beyond a double (kept as strings).
-pub(crate) fn clean(raw: &str) -> Clean<'_> {
+pub fn clean(raw: &str) -> Clean<'_> {
     let bytes = raw.as_bytes();
     // Most values are text without escapes, or short numbers and literals.
     let simple = match bytes.first() {
@@ -146,7 +184,7 @@ pub(crate) fn clean(raw: &str) -> Clean<'_> {
 }
 
 /// `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON has not, as strings. `None` if there are none.
-pub(crate) fn with_numbers_named(text: &str) -> Option<String> {
+pub fn with_numbers_named(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (mut out, mut copied, mut at) = (String::new(), 0, 0);
     while let Some(found) = memchr::memchr3(b'"', b'N', b'I', bytes.get(at..)?) {

@@ -13,7 +13,7 @@ mod context;
 mod entry;
 mod explain;
 mod join;
-mod json;
+pub mod json;
 mod level;
 mod read;
 mod rule;
@@ -22,7 +22,7 @@ mod text;
 mod time;
 mod trace;
 
-pub use context::{CONTEXT_MAX, DEPTH_MAX};
+pub use context::{CONTEXT_MAX, Context, DEPTH_MAX};
 pub use entry::{
     Body, Entry, Flags, Line, MESSAGE_MAX, Position, Span, TRACE_MAX, USER_MAX, trace_column, user_column,
 };
@@ -32,4 +32,4 @@ pub use level::Level;
 pub use read::Format;
 pub use rule::{Pattern, Rule, RuleError};
 pub use text::plain;
-pub use time::FUTURE;
+pub use time::{FUTURE, sent_time, write as write_time};

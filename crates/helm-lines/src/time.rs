@@ -251,8 +251,14 @@ pub(crate) fn whole(text: &str, clock: Clock) -> Option<i64> {
     }
 }
 
+/// A time as a sender may spell it: ISO 8601 (UTC if it names no zone), or a count since 1970 whose size tells the unit.
+pub fn sent_time(text: &str) -> Option<i64> {
+    // Neither of the two needs to know when it arrived.
+    whole(text, Clock { at: helm_core::time::Wall(0), offset: 0 })
+}
+
 /// A time as text: `2026-11-23T09:04:00.424977Z`, the fraction as short as it is exact.
-pub(crate) fn write(ns: i64) -> String {
+pub fn write(ns: i64) -> String {
     let (seconds, nanos) = (ns.div_euclid(SECOND), ns.rem_euclid(SECOND));
     let (year, month, day) = civil(seconds.div_euclid(DAY));
     let s = seconds.rem_euclid(DAY);

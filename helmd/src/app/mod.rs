@@ -189,7 +189,8 @@ fn start(options: Options) -> Result<(), StartError> {
         None => {
             let given = systemd::listener()
                 .map_err(context("the socket of systemd (helmd.socket) cannot be used"))?;
-            (home.lock()?, Left { own: given, group: None }, Begin::Files)
+            let of_systemd = given.is_some();
+            (home.lock()?, Left { own: given, of_systemd, group: None }, Begin::Files)
         }
     };
     let versions = Versions::of(&home);
@@ -222,8 +223,15 @@ fn start(options: Options) -> Result<(), StartError> {
 }
 
 impl Process {
-    /// One life after another, until helmd leaves.
+    /// Until helmd leaves, and its sockets with it.
     fn live(mut self, first: Begun) -> Result<(), StartError> {
+        let ended = self.lives(first);
+        self.sockets.remove();
+        ended
+    }
+
+    /// One life after another, until helmd leaves.
+    fn lives(&mut self, first: Begun) -> Result<(), StartError> {
         let runtime = runtime(&first)?;
         let mut then = self.life(first, runtime)?;
         loop {

@@ -24,7 +24,7 @@ use super::{Process, in_path};
 use crate::address::Left;
 use crate::home::Home;
 use crate::reaper::Reaper;
-use crate::signals;
+use crate::{signals, systemd};
 
 /// A program that has not checked itself within this is not taken.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
@@ -73,7 +73,8 @@ impl Handover {
     pub(super) fn take(self) -> io::Result<(OwnedFd, Left)> {
         let own = Some(helm_shim::sys::inherited(self.socket)?);
         let group = self.group.map(helm_shim::sys::inherited).transpose()?;
-        Ok((helm_shim::sys::inherited(self.lock)?, Left { own, group }))
+        let of_systemd = systemd::listens();
+        Ok((helm_shim::sys::inherited(self.lock)?, Left { own, of_systemd, group }))
     }
 
     /// The limit of open files as it was for the first program.

@@ -8,8 +8,12 @@ use super::group::Named;
 use super::keep::Keep;
 use super::plain::{Bytes, One, Time, Whole};
 use super::resolve::set;
+use super::roles;
 use super::shape::{Reader, Shape, fields};
 use super::tree::{Kind, Member, Node, fits};
+use super::web::{self, WebSettings};
+use crate::access::{Roles, Rules};
+use crate::name::ServiceName;
 use crate::wish::Mode;
 
 /// Helm's own settings, complete. docs/configuration.md explains them.
@@ -37,6 +41,17 @@ pub struct Settings {
     pub trigrams: bool,
     /// Numbers over time.
     pub metrics: MetricSettings,
+    /// What people may, by role.
+    pub roles: Roles,
+    /// What helm-web asks for.
+    pub web: WebSettings,
+}
+
+impl Settings {
+    /// What decides who may do what.
+    pub fn rules(&self) -> Rules {
+        Rules { roles: self.roles.clone(), open_ingest: self.web.open_ingest }
+    }
 }
 
 /// How numbers are sampled, and what of them is kept how long.
@@ -73,6 +88,8 @@ impl Default for Settings {
             partition_rows: 1 << 20,
             trigrams: false,
             metrics: MetricSettings::default(),
+            roles: Roles::default(),
+            web: WebSettings::default(),
         }
     }
 }
@@ -124,13 +141,16 @@ const DEFAULT_CLASS: &str = "default";
 /// Sections that belong to others (contract 3.6): their keys are not looked at.
 const FOREIGN: [&str; 2] = ["database", "database_credentials"];
 /// Sections that are read here.
-const OURS: [&str; 3] = ["helm", "retention", "metrics"];
+const OURS: [&str; 5] = ["helm", "retention", "metrics", "roles", "web"];
 
-/// Reads the settings; what is missing or bad has its default.
-pub(super) fn read(doc: &mut Doc<'_>) -> Settings {
+/// Reads the settings; what is missing or bad has its default. `services`: those that are configured, where that could be read.
+pub(super) fn read(doc: &mut Doc<'_>, services: Option<&[&ServiceName]>) -> Settings {
     let mut settings = Settings::default();
-    let [own, retention, metrics] = own_sections(doc).map(|members| Node { at: 0, kind: Kind::Map(members) });
+    let sections = own_sections(doc).map(|members| Node { at: 0, kind: Kind::Map(members) });
+    let [own, retention, metrics, roles, web] = sections;
     helm(doc, &own, &mut settings);
+    settings.roles = roles::read(doc, OURS[3], &roles, services);
+    settings.web = web::read(doc, OURS[4], &web);
     if let Some(Named(classes)) =
         Named::<Keep>::read(&retention, &mut Reader::new(doc, OURS[1], Severity::Error))
     {
@@ -179,8 +199,8 @@ fn helm(doc: &mut Doc<'_>, section: &Node, settings: &mut Settings) {
 }
 
 /// The members of each of our sections; faults of form elsewhere are reported on the way.
-fn own_sections(doc: &mut Doc<'_>) -> [Vec<Member>; 3] {
-    let mut members = [const { Vec::new() }; 3];
+fn own_sections(doc: &mut Doc<'_>) -> [Vec<Member>; OURS.len()] {
+    let mut members = [const { Vec::new() }; OURS.len()];
     if !fits(doc) {
         return members;
     }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use super::scalar::{show_duration, show_size};
 use super::{
     Backoff, Check, Limits, LogRules, MetricSettings, Probe, Probes, Program, ServiceSpec, Settings,
-    StopPolicy, argv,
+    StopPolicy, WebSettings, argv,
 };
+use crate::access::{Rights, Roles};
 use crate::exit::signal_name;
 use crate::secret;
 use crate::wish::Mode;
@@ -221,6 +222,8 @@ pub(super) fn of_settings(settings: &Settings) -> Vec<Fact> {
         partition_rows,
         trigrams,
         metrics,
+        roles,
+        web,
     } = settings;
     let mut facts = Facts::default();
     facts.given("helm.peer_group", peer_group.as_ref());
@@ -239,7 +242,29 @@ pub(super) fn of_settings(settings: &Settings) -> Vec<Fact> {
     for (name, time) in [("interval", interval), ("raw", raw), ("minutes", minutes), ("hours", hours)] {
         facts.live(&format!("metrics.{name}"), show_duration(*time));
     }
+    of_roles(roles, &mut facts);
+    of_web(web, &mut facts);
     facts.0
+}
+
+fn of_roles(roles: &Roles, facts: &mut Facts) {
+    let Roles { technician, billing, client } = roles;
+    for (role, Rights { sees, operates }) in
+        [("technician", technician), ("billing", billing), ("client", client)]
+    {
+        facts.live(&format!("roles.{role}"), sees);
+        facts.live(&format!("roles.{role}.operate"), operates);
+    }
+}
+
+fn of_web(web: &WebSettings, facts: &mut Facts) {
+    let WebSettings { allowed_hosts, public_url, trusted_uids, open_ingest, prefixes } = web;
+    let uids: Vec<String> = trusted_uids.iter().map(ToString::to_string).collect();
+    facts.live("web.allowed_hosts", allowed_hosts.join(", "));
+    facts.given("web.public_url", public_url.as_ref());
+    facts.live("web.trusted_uids", uids.join(", "));
+    facts.live("web.open_ingest", open_ingest);
+    facts.live("web.prefixes", prefixes.join(", "));
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod program;
 mod read;
 mod registry;
 mod resolve;
+mod roles;
 mod scalar;
 mod schema;
 mod shape;
@@ -36,6 +37,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod web;
 
 pub use change::{Changes, FieldChange, Kind, Need, ServiceChange, changes};
 pub use conf::{MetricSettings, Settings};
@@ -46,6 +48,7 @@ pub use own::own_services_json;
 pub use read::{Config, DirectoryEntry, LogPattern, Place, Reading, Source, Sources, read};
 pub use schema::schema;
 pub use start::{argv, environment, flaskenv};
+pub use web::WebSettings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

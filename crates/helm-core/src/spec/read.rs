@@ -154,7 +154,6 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     let mut registry_doc = sources.registry.map(doc);
     let mut conf_doc = sources.conf.map(doc);
 
-    let settings = conf_doc.as_mut().map(conf::read).unwrap_or_default();
     let registry = registry_doc.as_mut().map(Registry::read).unwrap_or_default();
     let master = master_doc.as_mut().map(master_entries).unwrap_or_default();
     let nexus = sources.registry.is_some();
@@ -185,6 +184,9 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
     overlay_flags(&mut specs, &flags);
     // A file that could not be read says nothing about the other one.
     let unread = entries.is_empty() && main_is_broken;
+    let configured: Vec<&ServiceName> = specs.iter().map(|spec| &spec.name).collect();
+    let configured = (!unread).then_some(&configured[..]);
+    let settings = conf_doc.as_mut().map(|doc| conf::read(doc, configured)).unwrap_or_default();
     if let Some(doc) = master_doc.as_mut().filter(|doc| !(unread || master.is_empty() && is_broken(doc))) {
         compare(&specs, &master, doc);
     }

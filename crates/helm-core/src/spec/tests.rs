@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::{Rights, Roles, Scope};
 use crate::wish::Mode;
 
 const SERVICES: &str = include_str!("../../../../services.json");
@@ -862,6 +863,7 @@ fn helm_conf() {
             ("debug".into(), Keep { age: Some(Duration::from_secs(2 * 86_400)), bytes: Some(1 << 30) }),
         ]),
         metrics: MetricSettings { raw: Duration::from_secs(2 * 86_400), ..MetricSettings::default() },
+        ..Settings::default()
     };
     assert_eq!(settings(own, &[]), Some(want));
     settings(
@@ -885,6 +887,68 @@ fn helm_conf() {
             "helm.conf:9:15: helm.cgroup_tree: `x` is not an absolute path",
             "helm.conf:10:1: warning: hlem: is not a section that Helm knows; it is not read (did you mean `helm`?)",
             "helm.conf:12:1: `[]` is not a section",
+        ],
+    );
+}
+
+/// With services `core` and `codex`.
+fn roles_and_web(text: &str, expected: &[&str]) -> Option<Settings> {
+    let services = r#"{"core": {"url": "http://localhost:5000"}, "codex": {"url": "http://localhost:5010"}}"#;
+    let sources = Sources { conf: Some(source("helm.conf", text)), ..only(services) };
+    check_all(&sources, expected).map(|config| config.settings)
+}
+
+#[test]
+fn roles_list_services() {
+    let listed = |names: &[&str]| names.iter().map(|name| ServiceName::new(name).unwrap()).collect::<Scope>();
+    let text = "[roles]\ntechnician = codex, core\ntechnician.operate = codex\nbilling = *\nclient =\n";
+    let roles = roles_and_web(text, &[]).unwrap().roles;
+    assert_eq!(roles.technician, Rights { sees: listed(&["codex", "core"]), operates: listed(&["codex"]) });
+    assert_eq!(roles.billing, Rights { sees: Scope::All, operates: Scope::none() });
+    assert_eq!(roles.client, Rights { sees: Scope::none(), operates: Scope::none() });
+    assert_eq!(roles_and_web("[roles]\n", &[]).unwrap().roles, Roles::default());
+    roles_and_web(
+        "[roles]\nbilling = cdex\nclient = zebra\n",
+        &[
+            "helm.conf:2:11: warning: roles.billing: `cdex` is not configured (did you mean `codex`?)",
+            "helm.conf:3:10: warning: roles.client: `zebra` is not configured (only its log can be meant)",
+        ],
+    );
+    roles_and_web(
+        "[roles]\nadmins = core\ntechnican = core\nbilling = *, core\nclient = Core\n",
+        &[
+            "helm.conf:2:1: roles.admins: is not a field that Helm knows (known: technician, technician.operate, billing",
+            "helm.conf:3:1: roles.technican: is not a field that Helm knows (did you mean `technician`?)",
+            "helm.conf:4:11: roles.billing: names services beside `*`, which is all of them",
+            "helm.conf:5:10: roles.client: `Core` is no name of a service",
+        ],
+    );
+}
+
+#[test]
+fn settings_of_helm_web() {
+    let text = "[web]\nallowed_hosts = Helm.Example.org:8443 [::1]\npublic_url = https://example.org/helm/\ntrusted_uids = 33, 1001\nopen_ingest = no\nprefixes = /helm, /a/b\n";
+    let want = WebSettings {
+        allowed_hosts: vec!["helm.example.org:8443".into(), "[::1]".into()],
+        public_url: Some("https://example.org/helm".into()),
+        trusted_uids: vec![33, 1001],
+        open_ingest: false,
+        prefixes: vec!["/helm".into(), "/a/b".into()],
+    };
+    assert_eq!(roles_and_web(text, &[]).unwrap().web, want);
+    roles_and_web(
+        "[web]\nallowed_hosts = http://x, a_b\npublic_url = helm.example.org\ntrusted_uids = -1 me\nopen_ingest = maybe\nprefixes = helm //evil.example /a/../b\nprefix = /x\n",
+        &[
+            "helm.conf:2:17: web.allowed_hosts: `http://x` has a port that is not a number",
+            "helm.conf:2:17: web.allowed_hosts: `a_b` is no host name",
+            "helm.conf:3:14: web.public_url: `helm.example.org` must begin with http:// or https://",
+            "helm.conf:4:16: web.trusted_uids: must be a whole number from 0 to 4294967294, not `-1`",
+            "helm.conf:4:16: web.trusted_uids: must be a whole number from 0 to 4294967294, not `me`",
+            "helm.conf:5:15: web.open_ingest: must be true or false, not `maybe`",
+            "helm.conf:6:12: web.prefixes: `helm` is no prefix of a path (like /helm)",
+            "helm.conf:6:12: web.prefixes: `//evil.example` is no prefix of a path",
+            "helm.conf:6:12: web.prefixes: `/a/../b` is no prefix of a path",
+            "helm.conf:7:1: web.prefix: is not a field that Helm knows (did you mean `prefixes`?)",
         ],
     );
 }
@@ -946,7 +1010,7 @@ fn every_field_is_documented() {
         assert!(page.contains(&format!("| `{name}` |")), "docs/services.md has no row for `{name}`");
     }
     let page = include_str!("../../../../docs/configuration.md");
-    for name in conf::RawSettings::NAMES {
+    for name in [conf::RawSettings::NAMES, roles::RawRoles::NAMES, web::RawWeb::NAMES].concat() {
         assert!(page.contains(&format!("| `{name}` |")), "docs/configuration.md has no row for `{name}`");
     }
 }
