@@ -99,7 +99,7 @@ fn it_is_wanted_no_more_once_it_is_forgotten() {
     let all = [("a", wish(true)), ("b", wish(true)), ("stopped", wish(false))];
     let wishes = Wishes {
         hold: true,
-        services: all.iter().map(|(named, wish)| (name(named), wish.clone())).collect(),
+        services: all.iter().map(|(named, wish)| (name(named), *wish)).collect(),
     };
     let plan = plan(&Ask::Forget, &wishes, &s.fleet, Mode::Development).unwrap();
     let left: Vec<&str> = plan.wishes.services.keys().map(AsRef::as_ref).collect();
