@@ -97,10 +97,8 @@ fn it_is_wanted_no_more_once_it_is_forgotten() {
     let s = Script::unadopted([svc("b")], &["b"], 9);
     let wish = |run| Wish { run, ..Wish::default() };
     let all = [("a", wish(true)), ("b", wish(true)), ("stopped", wish(false))];
-    let wishes = Wishes {
-        hold: true,
-        services: all.iter().map(|(named, wish)| (name(named), *wish)).collect(),
-    };
+    let wishes =
+        Wishes { hold: true, services: all.iter().map(|(named, wish)| (name(named), *wish)).collect() };
     let plan = plan(&Ask::Forget, &wishes, &s.fleet, Mode::Development).unwrap();
     let left: Vec<&str> = plan.wishes.services.keys().map(AsRef::as_ref).collect();
     assert_eq!((left, plan.wishes.hold), (vec!["b", "stopped"], true));
