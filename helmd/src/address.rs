@@ -1,5 +1,6 @@
 //! Where helmd listens: in the home, for its own user; with a configured group also in a directory of that group, for its
-//! members. The lock file of the home names the place, so that nobody has to guess.
+//! members. Beside it in the home is web.sock, at which helm-web asks for others. The lock file of the home names the places, so
+//! that nobody has to guess.
 
 use std::fs;
 use std::io;
@@ -15,7 +16,10 @@ use tokio::net::UnixListener;
 use crate::home::{Home, private_dir};
 use crate::rpc::peer::{Admission, Door};
 
+/// At which whoever may open it is everything.
 const NAME: &str = "helmd.sock";
+/// At which each call says for whom it is.
+const WEB: &str = "web.sock";
 
 /// The sockets could not be made.
 #[derive(Debug)]
@@ -35,6 +39,19 @@ pub struct Left {
     pub of_systemd: bool,
     /// That of the group.
     pub group: Option<OwnedFd>,
+    /// The one for helm-web; systemd never listens at it.
+    pub web: Option<OwnedFd>,
+}
+
+/// Their numbers, for the program that takes the place of this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// The one in the home.
+    pub own: RawFd,
+    /// That of the group.
+    pub group: Option<RawFd>,
+    /// The one for helm-web.
+    pub web: Option<RawFd>,
 }
 
 /// The sockets of this process. They outlive a life of helmd: who connects between two of them waits in their queues.
@@ -43,6 +60,7 @@ pub struct Sockets {
     left: Left,
     own: Option<Bound>,
     group: Option<Bound>,
+    web: Option<Bound>,
 }
 
 impl Sockets {
@@ -54,9 +72,11 @@ impl Sockets {
     /// For a life with this group: those that are there already, the others are made. The lock is held: what is there and
     /// is not ours is stale.
     pub fn open(&mut self, home: &Home, group: Option<&str>) -> Result<(), BindError> {
-        let Left { own, of_systemd, group: of_group } = std::mem::take(&mut self.left);
+        let Left { own, of_systemd, group: of_group, web } = std::mem::take(&mut self.left);
         let own = own.map(|socket| (socket, !of_systemd));
-        self.own = Some(Bound::at(private(home)?, self.own.take(), own)?);
+        self.own = Some(Bound::at(private(home, NAME)?, self.own.take(), own)?);
+        let web = web.map(|socket| (socket, true));
+        self.web = Some(Bound::at(private(home, WEB)?, self.web.take(), web)?);
         let (former, of_group) = (self.group.take(), of_group.map(|socket| (socket, true)));
         self.group = match group {
             Some(name) => Some(Bound::at(group_dir(home, name)?, former, of_group)?),
@@ -71,25 +91,35 @@ impl Sockets {
 
     /// helmd leaves, and nobody will listen: who looks sees that at once. The lock is still held.
     pub fn remove(&self) {
-        self.own.iter().chain(&self.group).for_each(Bound::remove);
+        self.each().for_each(Bound::remove);
     }
 
     /// The address to be told: the one that all who may can reach.
     pub fn address(&self) -> String {
         let told = self.group.as_ref().or(self.own.as_ref());
-        told.map(|bound| bound.place.path().to_string_lossy().into_owned()).unwrap_or_default()
+        told.map(Bound::address).unwrap_or_default()
+    }
+
+    /// Where helm-web asks.
+    pub fn web(&self) -> Option<String> {
+        self.web.as_ref().map(Bound::address)
     }
 
     /// For the runtime of one life.
     pub fn doors(&self) -> io::Result<Vec<Door>> {
-        self.own.iter().chain(&self.group).map(Bound::door).collect()
+        self.each().map(Bound::door).collect()
     }
 
-    /// Leaves them to the program that takes the place of this one; the numbers of that in the home and the group's.
-    pub fn hand_over(&self) -> io::Result<(RawFd, Option<RawFd>)> {
-        let own = self.own.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+    /// Leaves them to the program that takes the place of this one.
+    pub fn hand_over(&self) -> io::Result<Numbers> {
+        let number = |bound: &Bound| bound.socket.as_raw_fd();
+        let own = self.own.as_ref().map(number).ok_or(io::ErrorKind::NotConnected)?;
         self.all(FdFlags::empty())?;
-        Ok((own.socket.as_raw_fd(), self.group.as_ref().map(|group| group.socket.as_raw_fd())))
+        Ok(Numbers { own, group: self.group.as_ref().map(number), web: self.web.as_ref().map(number) })
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Bound> {
+        self.own.iter().chain(&self.group).chain(&self.web)
     }
 
     /// That program did not come.
@@ -98,7 +128,7 @@ impl Sockets {
     }
 
     fn all(&self, flags: FdFlags) -> io::Result<()> {
-        self.own.iter().chain(&self.group).try_for_each(|bound| Ok(fcntl_setfd(&bound.socket, flags)?))
+        self.each().try_for_each(|bound| Ok(fcntl_setfd(&bound.socket, flags)?))
     }
 }
 
@@ -134,11 +164,15 @@ impl Bound {
         }
     }
 
+    fn address(&self) -> String {
+        self.place.path().to_string_lossy().into_owned()
+    }
+
     fn door(&self) -> io::Result<Door> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(true)?;
         let uid = rustix::process::getuid().as_raw();
-        let admission = Admission { uid, gid: self.place.gid };
+        let admission = Admission { uid, gid: self.place.gid, web: self.place.name == WEB };
         Ok(Door { listener: UnixListener::from_std(socket)?, admission })
     }
 }
@@ -147,12 +181,13 @@ impl Bound {
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     dir: PathBuf,
+    name: &'static str,
     gid: Option<u32>,
 }
 
 impl Place {
     fn path(&self) -> PathBuf {
-        self.dir.join(NAME)
+        self.dir.join(self.name)
     }
 }
 
@@ -163,10 +198,10 @@ fn file(place: &Place) -> Option<(u64, u64)> {
 }
 
 /// In the home, never in `$XDG_RUNTIME_DIR`: systemd removes that with the last logout (decision 0004).
-fn private(home: &Home) -> Result<Place, BindError> {
+fn private(home: &Home, name: &'static str) -> Result<Place, BindError> {
     let dir = home.run();
     private_dir(&dir).map_err(|source| BindError { path: dir.clone(), source })?;
-    Ok(Place { dir, gid: None })
+    Ok(Place { dir, name, gid: None })
 }
 
 /// Beside `instance/`, which only the owner can enter: `<home>/instance` stays closed, the group gets a place of its own.
@@ -185,7 +220,7 @@ fn group_dir(home: &Home, group: &str) -> Result<Place, BindError> {
     fs::create_dir_all(&dir).map_err(fail)?;
     chown(&dir, None, Some(gid)).map_err(fail)?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).map_err(fail)?;
-    Ok(Place { dir, gid: Some(gid) })
+    Ok(Place { dir, name: NAME, gid: Some(gid) })
 }
 
 /// Binds through a descriptor of the directory: the path may be longer than a socket address allows.
@@ -197,7 +232,7 @@ fn listen(place: &Place) -> io::Result<StdListener> {
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(&place.dir, flags, Mode::empty())?;
-    let socket = StdListener::bind(format!("/proc/self/fd/{}/{NAME}", dir.as_raw_fd()))?;
+    let socket = StdListener::bind(format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), place.name))?;
     let mode = if place.gid.is_some() { 0o660 } else { 0o600 };
     chown(&path, None, place.gid)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;

@@ -20,6 +20,9 @@ pub struct LockInfo {
     pub boot_id: String,
     /// Address of helmd's socket.
     pub socket: PathBuf,
+    /// Address of the socket at which helm-web asks for others; a helmd of before has none.
+    #[serde(default)]
+    pub web: Option<PathBuf>,
     /// Version of helmd.
     pub version: String,
     /// Nanoseconds since the Unix epoch.
@@ -100,6 +103,7 @@ impl Home {
                     pid: 0,
                     boot_id: String::new(),
                     socket: self.group_socket(),
+                    web: None,
                     version: String::new(),
                     started: 0,
                 })));

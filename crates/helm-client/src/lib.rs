@@ -2,6 +2,7 @@
 //!
 //! Calls and streams use connections of their own: three unread streams on one HTTP/2 connection stop every call on it.
 
+pub mod access;
 pub mod config;
 pub mod connect;
 pub mod daemon;
@@ -15,6 +16,7 @@ pub mod stream;
 pub mod tool;
 pub mod unit;
 
+pub use access::Access;
 pub use connect::Client;
 pub use error::{ClientError, Reason};
 pub use home::{Home, LockInfo, Presence};
