@@ -127,26 +127,44 @@ async fn events(engine: &dyn HistoryEngine, journal: &Journal, shelf: &Shelf) {
                 "{missed} events are not in memory any more and go into no store; raise events_kept"
             );
         }
-        let rows = rows(shelf, batch).await;
+        let (rows, bare) = rows(shelf, batch).await;
         match fault.note(engine.put_events(&rows).await) {
-            Some(()) => at = last,
+            Some(()) => {
+                at = last;
+                if bare > 0 {
+                    tracing::warn!("{}", lost_evidence(bare));
+                }
+            }
             None => sleep_until(Instant::now() + RETRY).await,
         }
     }
 }
 
-/// As they are stored: an incident's event holds all of it.
-async fn rows(shelf: &Shelf, batch: Vec<Entry>) -> Vec<EventRow> {
+/// The shelf is bounded: what it gave up while the store was away is nowhere any more.
+fn lost_evidence(incidents: usize) -> String {
+    format!(
+        "the store has no evidence of {incidents} incident(s): they had gone from instance/incidents before it could take them"
+    )
+}
+
+/// As they are stored: an incident's event holds all of it. The second value counts those that could not be found.
+async fn rows(shelf: &Shelf, batch: Vec<Entry>) -> (Vec<EventRow>, usize) {
     if batch.iter().all(|entry| entry.change.kind != ChangeKind::Incident) {
-        return batch.iter().filter_map(|entry| row(entry, None)).collect();
+        return (batch.iter().filter_map(|entry| row(entry, None)).collect(), 0);
     }
     let shelf = shelf.clone();
     let read = move || {
-        let of = |entry: &Entry| {
-            let number = (entry.change.kind == ChangeKind::Incident).then(|| entry.change.to.parse().ok());
-            number.flatten().and_then(|number| shelf.get(number))
+        let mut bare = 0;
+        let mut of = |entry: &Entry| {
+            if entry.change.kind != ChangeKind::Incident {
+                return None;
+            }
+            let incident = entry.change.to.parse().ok().and_then(|number| shelf.get(number));
+            bare += usize::from(incident.is_none());
+            incident
         };
-        Ok(batch.iter().filter_map(|entry| row(entry, of(entry))).collect())
+        let rows = batch.iter().filter_map(|entry| row(entry, of(entry))).collect();
+        Ok((rows, bare))
     };
     work::STORE.run(read).await.unwrap_or_default()
 }
