@@ -78,6 +78,12 @@ impl Api {
         self.store.ready().await.map_err(away)
     }
 
+    /// The place of an entry.
+    async fn place_of(&self, opened: &Opened, id: i64) -> Result<Cursor> {
+        let found = opened.reader.get(EntryId(id)).await.map_err(|e| read_error(&self.store, &e))?;
+        found.map(|entry| Cursor::of(&entry)).ok_or_else(|| unknown(id))
+    }
+
     /// The open store and the filter; each of its services must be configured or have entries.
     async fn asked(&self, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
         let hosts = filter.as_ref().map(|filter| filter.hosts.clone()).unwrap_or_default();
@@ -184,7 +190,14 @@ impl Logs for Api {
             return bad(format!("at most {OFFSET} entries are passed over: go on with the cursor"));
         }
         let after = convert::cursor(&request.cursor)?;
+        if after.is_some() && request.after_id.is_some() {
+            return bad("a page begins behind a cursor or behind an entry, not both".to_owned());
+        }
         let (opened, filter) = self.asked(request.filter).await?;
+        let after = match request.after_id {
+            None => after,
+            Some(id) => Some(self.place_of(&opened, id).await?),
+        };
         let page = Page { filter, order: convert::order(request.oldest_first), after, limit };
         let reader = &opened.reader;
         let read = match request.offset {
