@@ -103,13 +103,16 @@ disable_old_units() {
 # A service below 1024 without root: never by a capability on an interpreter that everything shares.
 check_ports() {
     [ "$(id -u)" -ne 0 ] || return 0
-    local first port
+    local first port closed="" lowest=""
     first=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null || echo 1024)
     for port in $("$bin/helmctl" --home "$home" list --json 2>/dev/null | grep -o '"port": *[0-9]*' | grep -o '[0-9]*' | sort -un); do
         [ "$port" -lt "$first" ] || continue
-        say "port $port cannot be bound by $(id -un). As root: echo net.ipv4.ip_unprivileged_port_start=$port >/etc/sysctl.d/50-helm.conf && sysctl --system"
-        say "  (no setcap on python: every script of this host would get the right)"
+        closed="$closed $port" lowest=${lowest:-$port}
     done
+    [ -n "$closed" ] || return 0
+    # One setting for all of them: the lowest.
+    say "what cannot be bound by $(id -un): port$closed. As root: echo net.ipv4.ip_unprivileged_port_start=$lowest >/etc/sysctl.d/50-helm.conf && sysctl --system"
+    say "  (no setcap on python: every script of this host would get the right)"
 }
 
 write_units() {

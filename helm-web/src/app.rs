@@ -18,6 +18,7 @@ use crate::auth::keys::Keys;
 use crate::auth::sessions::Sessions;
 use crate::backend::Backend;
 use crate::cli::Arguments;
+use crate::ingest::Ingest;
 use crate::request::{self, Ids};
 use crate::routes;
 use crate::serve::connections::Connections;
@@ -38,6 +39,8 @@ pub struct App {
     pub ids: Arc<Ids>,
     /// How many connections there are.
     pub connections: Arc<Connections>,
+    /// Entries on their way in.
+    pub ingest: Arc<Ingest>,
 }
 
 /// Why helm-web does not run.
@@ -90,11 +93,13 @@ async fn serve_home(home: Home, arguments: &Arguments) -> Result<(), AppError> {
     asking.ask().await;
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (refused, backend) = (app.ingest.clone(), app.backend.clone());
     let serving = serve(listeners, application(app), connections, stop.clone());
     tokio::pin!(serving);
     tokio::select! {
         () = &mut serving => return Ok(()),
         () = asking.keep() => {}
+        () = refused.refused.keep(&backend) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -113,8 +118,10 @@ fn put_together(
     let keys = Keys::new(core.clone(), &instance(&home));
     let backend = Backend::of(home);
     let (situation, asking) = situation::of(backend.clone());
-    let authority = Authority::new(own, keys, Sessions::new(core), situation.clone());
-    Ok((App { backend, authority, situation, ids: Arc::default(), connections }, asking))
+    let authority = Authority::new(own, keys, Sessions::new(core), backend.clone(), situation.clone());
+    let ids = Arc::new(Ids::new());
+    let ingest = Arc::new(Ingest::new(ids.stem()));
+    Ok((App { backend, authority, situation, ids, connections, ingest }, asking))
 }
 
 fn instance(home: &Home) -> std::path::PathBuf {

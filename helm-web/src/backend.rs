@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use helm_client::{Client, ClientError, Home, Logs, OnBehalf, Store};
+use helm_client::{Access, Client, ClientError, Home, Logs, Store};
+use helm_proto::v1::Principal;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -16,6 +17,7 @@ struct Line {
     client: Client,
     logs: Logs,
     store: Store,
+    access: Access,
 }
 
 /// The way to helmd.
@@ -45,9 +47,10 @@ impl Backend {
             return Ok(line.clone());
         }
         let connect = async {
-            let client = Client::of(&self.home).await?;
-            let (logs, store) = (Logs::of(&client).await?, Store::of(&client).await?);
-            Ok::<_, ClientError>(Line { client, logs, store })
+            let client = Client::web(&self.home).await?;
+            let (logs, store, access) =
+                tokio::try_join!(Logs::of(&client), Store::of(&client), Access::of(&client))?;
+            Ok::<_, ClientError>(Line { client, logs, store, access })
         };
         let line = timeout(CONNECT_WITHIN, connect).await.map_err(|_| {
             ClientError::Broken("it does not answer; see: helmctl daemon status".to_owned())
@@ -60,23 +63,31 @@ impl Backend {
     ///
     /// # Errors
     /// helmd is away.
-    pub async fn client(&self, whom: &OnBehalf) -> Result<Client, ClientError> {
-        Ok(self.line().await?.client.on_behalf(whom))
+    pub async fn client(&self, whom: &Principal) -> Result<Client, ClientError> {
+        Ok(self.line().await?.client.acting(whom))
     }
 
     /// The log, for this principal.
     ///
     /// # Errors
     /// helmd is away.
-    pub async fn logs(&self, whom: &OnBehalf) -> Result<Logs, ClientError> {
-        Ok(self.line().await?.logs.on_behalf(whom))
+    pub async fn logs(&self, whom: &Principal) -> Result<Logs, ClientError> {
+        Ok(self.line().await?.logs.acting(whom))
     }
 
     /// The state of the store, for this principal.
     ///
     /// # Errors
     /// helmd is away.
-    pub async fn store(&self, whom: &OnBehalf) -> Result<Store, ClientError> {
-        Ok(self.line().await?.store.on_behalf(whom))
+    pub async fn store(&self, whom: &Principal) -> Result<Store, ClientError> {
+        Ok(self.line().await?.store.acting(whom))
+    }
+
+    /// Tokens, sessions and rights, for this principal.
+    ///
+    /// # Errors
+    /// helmd is away.
+    pub async fn access(&self, whom: &Principal) -> Result<Access, ClientError> {
+        Ok(self.line().await?.access.acting(whom))
     }
 }

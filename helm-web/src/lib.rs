@@ -4,6 +4,7 @@ pub mod app;
 pub mod auth;
 pub mod backend;
 pub mod cli;
+pub mod ingest;
 pub mod problem;
 pub mod request;
 pub mod routes;

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use helm_client::{ClientError, Reason};
@@ -130,6 +131,16 @@ impl Problem {
         }
     }
 
+    /// With a body of another protocol in the place of its own.
+    #[must_use]
+    pub fn with_body(self, media: HeaderValue, body: Body) -> Response {
+        let mut response = self.at("");
+        *response.body_mut() = body;
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().insert(CONTENT_TYPE, media);
+        response
+    }
+
     /// As it is sent, for this path.
     #[must_use]
     pub fn at(self, path: &str) -> Response {
@@ -184,6 +195,7 @@ impl From<ClientError> for Problem {
                 Reason::UnknownService(_) | Reason::UnknownEntry => Self::not_found(message),
                 Reason::BadRequest => Self::bad_request(message),
                 Reason::Denied => Self::forbidden(message),
+                Reason::Unauthenticated => Self::unauthorized(message),
                 Reason::StoreAway => Self::unavailable(message, Duration::from_secs(5)),
                 Reason::NotRunnable => Self::new(StatusCode::CONFLICT, message),
                 Reason::Leaving => Self::unavailable(message, HELMD_BACK),

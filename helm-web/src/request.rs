@@ -145,20 +145,21 @@ pub struct Ids {
 impl Ids {
     /// Of this process.
     #[must_use]
+    #[allow(clippy::new_without_default, reason = "each is another: a default would hide that")]
     pub fn new() -> Self {
         let stem = format!("{:x}-{:x}", crate::auth::now(), std::process::id());
         Self { stem, next: std::sync::atomic::AtomicU64::new(1) }
     }
 
+    /// What all of them begin with.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        &self.stem
+    }
+
     fn next(&self) -> String {
         let number = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         format!("{}-{number:x}", self.stem)
-    }
-}
-
-impl Default for Ids {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

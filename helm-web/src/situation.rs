@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use helm_client::{ClientError, OnBehalf};
+use helm_client::ClientError;
 use helm_core::spec::WebSettings;
-use helm_proto::v1::{Principal, ServiceInfo, ServiceStatus};
+use helm_proto::v1::{Principal, ServiceInfo, ServiceStatus, WebSettingsResponse};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -76,10 +76,20 @@ fn neighbours(services: &[ServiceStatus]) -> Vec<(&'static str, Option<String>)>
     NEIGHBOURS.into_iter().filter_map(one).collect()
 }
 
+fn read(told: WebSettingsResponse) -> WebSettings {
+    WebSettings {
+        allowed_hosts: told.allowed_hosts,
+        public_url: Some(told.public_url).filter(|url| !url.is_empty()),
+        trusted_uids: told.trusted_uids,
+        open_ingest: told.open_ingest,
+        prefixes: told.prefixes,
+    }
+}
+
 /// helm-web as a principal of its own.
 #[must_use]
-pub fn ourselves() -> OnBehalf {
-    OnBehalf::from(&Principal { via: "web".to_owned(), ..Principal::default() })
+pub fn ourselves() -> Principal {
+    Principal { via: "web".to_owned(), ..Principal::default() }
 }
 
 impl Asking {
@@ -88,18 +98,23 @@ impl Asking {
         let whom = ourselves();
         let answer = async {
             let mut client = self.backend.client(&whom).await?;
-            Ok::<_, ClientError>((client.list().await?, client.status(Vec::new()).await?))
+            let settings = self.backend.access(&whom).await?.web_settings().await?;
+            Ok::<_, ClientError>((client.list().await?, client.status(Vec::new()).await?, settings))
         };
-        let (core, checks) = match answer.await {
-            Ok((services, status)) => {
+        let (core, settings, checks) = match answer.await {
+            Ok((services, status, settings)) => {
                 let mut checks = vec![("helmd", None)];
                 checks.extend(neighbours(&status.services));
-                (Some(self.place(&services)), checks)
+                (Some(self.place(&services)), Some(read(settings)), checks)
             }
-            Err(e) => (None, vec![("helmd", Some(e.to_string()))]),
+            Err(e) => (None, None, vec![("helmd", Some(e.to_string()))]),
         };
         self.told.send_if_modified(|told| {
-            let next = Told { core: core.unwrap_or_else(|| told.core.clone()), checks, ..told.clone() };
+            let next = Told {
+                core: core.unwrap_or_else(|| told.core.clone()),
+                settings: settings.map_or_else(|| told.settings.clone(), Arc::new),
+                checks,
+            };
             let changed = *told != next;
             *told = next;
             changed

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::completion::services;
 
+pub(crate) use crate::access_cli::{DashboardArgs, SessionVerb, TokenVerb};
 pub(crate) use crate::db_cli::{DbVerb, RetentionVerb};
 pub(crate) use crate::incidents_cli::{IncidentsArgs, IncidentsVerb};
 pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, How, LogsArgs, LogsVerb, VerifyArgs, What};
@@ -281,6 +282,14 @@ pub(crate) enum Verb {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// A link that signs you in to Helm's pages, also while Keycloak, Core and Nexus are down
+    Dashboard(DashboardArgs),
+    /// API tokens: for programs that use Helm's HTTP interface
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Who is signed in by `helmctl dashboard`
+    #[command(subcommand)]
+    Session(SessionVerb),
     /// helmd itself
     #[command(subcommand)]
     Daemon(DaemonVerb),

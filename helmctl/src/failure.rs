@@ -82,7 +82,7 @@ impl Failure {
                     Reason::UnknownService(_) | Reason::UnknownEntry => 4,
                     Reason::BadRequest => 2,
                     Reason::Denied | Reason::Leaving => 3,
-                    Reason::NotRunnable | Reason::StoreAway | Reason::Other(_) => 1,
+                    Reason::NotRunnable | Reason::StoreAway | Reason::Unauthenticated | Reason::Other(_) => 1,
                 },
             },
         }

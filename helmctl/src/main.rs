@@ -1,5 +1,6 @@
 //! helmctl: the command line of Helm. Thin: what it can do, any program can do over helmd's socket (docs/api.md).
 
+mod access_cli;
 mod cli;
 mod commands;
 mod completion;

@@ -24,6 +24,9 @@ pub struct LockInfo {
     pub boot_id: String,
     /// Address of helmd's socket.
     pub socket: String,
+    /// Address of the socket at which helm-web asks for others.
+    #[serde(default)]
+    pub web: Option<String>,
     /// Version of helmd.
     pub version: String,
     /// Nanoseconds since the Unix epoch.
@@ -263,6 +266,7 @@ mod tests {
                 pid: 42,
                 boot_id: "b".into(),
                 socket: "/s".into(),
+                web: None,
                 version: "1".into(),
                 started: 0,
             })

@@ -1,6 +1,7 @@
 //! The daemon: one task owns the fleet (`supervisor`), one task per service speaks with its keeper (`keeper`), probes
 //! ask (`probe`), clients are answered (`rpc`). See docs/ARCHITECTURE.md.
 
+pub mod access;
 pub mod address;
 pub mod app;
 pub mod cgroup;

@@ -1,11 +1,12 @@
 //! helmd: the daemon that watches over the services of one home.
 
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use helm_core::wish::Mode;
-use helmd::app::replace::Handover;
+use helmd::app::replace::{self, Handover};
 use helmd::app::{self, Options};
 use helmd::doctor;
 use helmd::tool::{self, Tool};
@@ -27,6 +28,9 @@ struct Cli {
     /// What a former program of this process leaves.
     #[arg(long, hide = true)]
     handover: Option<Handover>,
+    /// Another part of that.
+    #[arg(long, hide = true, env = replace::WEB, hide_env = true)]
+    handover_web: Option<RawFd>,
     /// With --check: print JSON.
     #[arg(long, requires = "check")]
     json: bool,
@@ -70,8 +74,19 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
-    let Cli { home, check, in_force, handover, json, default_mode, foreground, detach, hold_tree, work } =
-        Cli::parse();
+    let Cli {
+        home,
+        check,
+        in_force,
+        handover,
+        handover_web,
+        json,
+        default_mode,
+        foreground,
+        detach,
+        hold_tree,
+        work,
+    } = Cli::parse();
     if hold_tree {
         return app::hold_tree();
     }
@@ -88,5 +103,6 @@ fn main() -> ExitCode {
         // Refused only where we lead a group already, and then nothing is lost.
         let _ = rustix::process::setsid();
     }
+    let handover = handover.map(|handover| handover.with_web(handover_web));
     app::main(Options { home, default_mode, foreground, handover })
 }

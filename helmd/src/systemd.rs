@@ -16,6 +16,11 @@ pub fn listener() -> io::Result<Option<OwnedFd>> {
     sd_notify::listen_fds()?.next().map(helm_shim::sys::inherited).transpose()
 }
 
+/// Whether systemd listens for this process, whichever program it is by now: its variables outlive an exec.
+pub fn listens() -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+}
+
 /// helmd answers.
 pub fn ready() {
     tell(NotifyState::Ready);

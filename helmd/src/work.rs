@@ -31,6 +31,8 @@ pub static CHECKS: Lane = Lane::new(2);
 pub static PROGRAMS: Lane = Lane::new(4);
 /// Look-ups of names, for probes.
 pub static NAMES: Lane = Lane::new(8);
+/// Tokens and sessions as they are written down.
+pub static ACCESS: Lane = Lane::new(1);
 /// Socket tables.
 pub static PORTS: Lane = Lane::new(4);
 /// What keeps the limits of services, as the kernel tells it.

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use helm_proto::access::{self, PRINCIPAL};
 use helm_proto::v1::configuration_client::ConfigurationClient;
 use helm_proto::v1::helm_client::HelmClient;
 use helm_proto::v1::incidents_client::IncidentsClient;
@@ -14,21 +15,24 @@ use helm_proto::v1::{
     ConfigHistoryRequest, ConfigRollbackRequest, ConfigVersion, DownRequest, EventRecord, EventsRequest,
     FollowReloadRequest, GetIncidentRequest, Incident, InfoRequest, InfoResponse, LaunchRequest,
     LaunchResponse, ListIncidentsRequest, ListIncidentsResponse, ListMetricsRequest, ListMetricsResponse,
-    ListRequest, OutputChunk, OutputRequest, PlanRequest, PlanResponse, Progress, QueryMetricsRequest,
-    QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest, ReloadResponse,
-    RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, SignalRequest, SignalResponse, StartRequest,
-    StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse, UpRequest, WatchStatusRequest,
-    WatchStatusResponse, WhyRequest, WhyResponse,
+    ListRequest, OutputChunk, OutputRequest, PlanRequest, PlanResponse, Principal, Progress,
+    QueryMetricsRequest, QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest,
+    ReloadResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, SignalRequest,
+    SignalResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse,
+    UpRequest, WatchStatusRequest, WatchStatusResponse, WhyRequest, WhyResponse,
 };
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
+use tonic::metadata::BinaryMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
 use tower::service_fn;
 
 use crate::error::ClientError;
 use crate::home::{Home, LockInfo, Presence};
-use crate::principal::{OnBehalf, Wire};
 use crate::stream::Stream;
 
 /// A Unix socket connects at once; a helmd that does not accept for this long is stuck.
@@ -37,15 +41,32 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Calls are answered from memory; a helmd that does not answer one for this long is stuck.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 
+/// A connection on which each call says for whom it is, where that is to be said.
+pub type Link = InterceptedService<Channel, ForWhom>;
+
+/// Puts the principal of helm-web into each call.
+#[derive(Debug, Clone, Default)]
+pub struct ForWhom(Option<BinaryMetadataValue>);
+
+impl Interceptor for ForWhom {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(principal) = &self.0 {
+            request.metadata_mut().insert_bin(PRINCIPAL, principal.clone());
+        }
+        Ok(request)
+    }
+}
+
 /// A client of one helmd.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
-    wire: Wire,
-    calls: HelmClient<Wire>,
-    metrics: MetricsClient<Wire>,
-    configuration: ConfigurationClient<Wire>,
-    incidents: IncidentsClient<Wire>,
+    channel: Channel,
+    for_whom: ForWhom,
+    calls: HelmClient<Link>,
+    metrics: MetricsClient<Link>,
+    configuration: ConfigurationClient<Link>,
+    incidents: IncidentsClient<Link>,
 }
 
 impl Client {
@@ -58,6 +79,22 @@ impl Client {
             Presence::Absent => Self::at(&home.socket())
                 .await
                 .map_err(|_| ClientError::NotRunning { home: home.path().to_owned() }),
+        }
+    }
+
+    /// Connects to the socket at which helm-web asks the helmd of this home for others: see [`Client::acting`].
+    pub async fn web(home: &Home) -> Result<Self, ClientError> {
+        match home.presence()? {
+            Presence::Running(Some(info)) => match info.web.clone() {
+                Some(socket) => Self::to(&LockInfo { socket, ..info }).await,
+                None => Err(ClientError::NotAnswering {
+                    pid: info.pid,
+                    socket: home.socket().with_file_name("web.sock"),
+                    cause: format!("helmd {} has no such socket: helmctl daemon reexec", info.version),
+                }),
+            },
+            Presence::Running(None) => Err(ClientError::Starting { home: home.path().to_owned() }),
+            Presence::Absent => Err(ClientError::NotRunning { home: home.path().to_owned() }),
         }
     }
 
@@ -77,35 +114,48 @@ impl Client {
 
     /// Connects to a socket.
     pub async fn at(socket: &Path) -> io::Result<Self> {
-        Ok(Self::over(socket.to_owned(), Wire::from(channel(socket, Some(CALL_WITHIN)).await?)))
+        let channel = channel(socket, Some(CALL_WITHIN)).await?;
+        Ok(Self::over(socket.to_owned(), channel, ForWhom::default()))
     }
 
-    fn over(socket: PathBuf, wire: Wire) -> Self {
+    fn over(socket: PathBuf, channel: Channel, for_whom: ForWhom) -> Self {
+        let link = || InterceptedService::new(channel.clone(), for_whom.clone());
         Self {
+            calls: HelmClient::new(link()),
+            metrics: MetricsClient::new(link()),
+            configuration: ConfigurationClient::new(link()),
+            incidents: IncidentsClient::new(link()),
             socket,
-            calls: HelmClient::new(wire.clone()),
-            metrics: MetricsClient::new(wire.clone()),
-            configuration: ConfigurationClient::new(wire.clone()),
-            incidents: IncidentsClient::new(wire.clone()),
-            wire,
+            channel,
+            for_whom,
         }
     }
 
-    /// The same connection, with this principal named in every call (on `web.sock` alone it counts).
+    /// The same connection; its calls and streams are for this principal. Only web.sock listens to that.
     #[must_use]
-    pub fn on_behalf(&self, whom: &OnBehalf) -> Self {
-        Self::over(self.socket.clone(), self.wire.on_behalf(whom))
+    pub fn acting(&self, principal: &Principal) -> Self {
+        let for_whom = ForWhom(Some(access::encode(principal)));
+        Self::over(self.socket.clone(), self.channel.clone(), for_whom)
+    }
+
+    /// For whom calls over another connection are.
+    pub(crate) fn link(&self, channel: Channel) -> Link {
+        InterceptedService::new(channel, self.for_whom.clone())
     }
 
     /// A connection of its own for a stream that may be read slowly.
-    async fn streams(&self) -> Result<HelmClient<Wire>, ClientError> {
+    async fn streams(&self) -> Result<HelmClient<Link>, ClientError> {
         Ok(HelmClient::new(self.connection(None).await?))
     }
 
-    /// One more connection, for the same principal; `limit`: of each call over it.
-    pub(crate) async fn connection(&self, limit: Option<Duration>) -> Result<Wire, ClientError> {
-        let channel = channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))?;
-        Ok(self.wire.over(channel))
+    /// One more connection; `limit`: of each call over it.
+    pub(crate) async fn connection(&self, limit: Option<Duration>) -> Result<Link, ClientError> {
+        Ok(self.link(self.channel(limit).await?))
+    }
+
+    /// The same, for whoever is to be named by [`Client::link`].
+    pub(crate) async fn channel(&self, limit: Option<Duration>) -> Result<Channel, ClientError> {
+        channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))
     }
 
     /// The address.

@@ -76,6 +76,8 @@ pub enum Reason {
     NotRunnable,
     /// Not for this user.
     Denied,
+    /// What was shown proves nothing, or nothing any more.
+    Unauthenticated,
     /// helmd is on its way out.
     Leaving,
     /// The store is not open, or its database does not answer.
@@ -113,6 +115,7 @@ impl From<Status> for ClientError {
             reason::UNKNOWN_SERVICE => Reason::UnknownService(reason::nearest(&status).map(str::to_owned)),
             reason::NOT_RUNNABLE => Reason::NotRunnable,
             reason::PERMISSION_DENIED => Reason::Denied,
+            reason::UNAUTHENTICATED => Reason::Unauthenticated,
             reason::LEAVING => Reason::Leaving,
             reason::STORE_AWAY => Reason::StoreAway,
             reason::BAD_REQUEST => Reason::BadRequest,
@@ -147,6 +150,7 @@ mod tests {
         assert_eq!(kind(reason::refused(&unlike)), Reason::UnknownService(None));
         assert_eq!(kind(reason::refused(&Refusal::NotRunnable { name })), Reason::NotRunnable);
         assert_eq!(kind(reason::permission_denied("no")), Reason::Denied);
+        assert_eq!(kind(reason::unauthenticated("who?")), Reason::Unauthenticated);
         assert_eq!(kind(reason::leaving("bye")), Reason::Leaving);
         assert_eq!(kind(reason::store_away("gone")), Reason::StoreAway);
         assert_eq!(kind(reason::bad_request("no level")), Reason::BadRequest);

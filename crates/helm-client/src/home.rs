@@ -20,6 +20,9 @@ pub struct LockInfo {
     pub boot_id: String,
     /// Address of helmd's socket.
     pub socket: PathBuf,
+    /// Address of the socket at which helm-web asks for others; a helmd of before has none.
+    #[serde(default)]
+    pub web: Option<PathBuf>,
     /// Version of helmd.
     pub version: String,
     /// Nanoseconds since the Unix epoch.
@@ -78,6 +81,11 @@ impl Home {
         self.0.join("instance/run/helmd.sock")
     }
 
+    /// The directory of the group's socket can be looked into.
+    fn is_members(&self) -> bool {
+        self.group_socket().parent().is_some_and(|dir| fs::read_dir(dir).is_ok())
+    }
+
     fn group_socket(&self) -> PathBuf {
         self.0.join("sock/helmd.sock")
     }
@@ -95,9 +103,14 @@ impl Home {
                     pid: 0,
                     boot_id: String::new(),
                     socket: self.group_socket(),
+                    web: None,
                     version: String::new(),
                     started: 0,
                 })));
+            }
+            // They see that there is none: it is gone while no helmd runs.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.is_members() => {
+                return Ok(Presence::Absent);
             }
             Err(e) => return Err(unreadable(e)),
         };

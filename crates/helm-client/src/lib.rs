@@ -2,6 +2,7 @@
 //!
 //! Calls and streams use connections of their own: three unread streams on one HTTP/2 connection stop every call on it.
 
+pub mod access;
 pub mod config;
 pub mod connect;
 pub mod daemon;
@@ -9,17 +10,16 @@ pub mod doctor;
 pub mod error;
 pub mod home;
 pub mod logs;
-pub mod principal;
 pub mod resume;
 pub mod store;
 pub mod stream;
 pub mod tool;
 pub mod unit;
 
+pub use access::Access;
 pub use connect::Client;
 pub use error::{ClientError, Reason};
 pub use home::{Home, LockInfo, Presence};
 pub use logs::Logs;
-pub use principal::OnBehalf;
 pub use resume::{News, Resuming};
 pub use store::Store;

@@ -6,13 +6,14 @@ use helm_proto::v1::logs_client::LogsClient;
 use helm_proto::v1::{
     AppendRequest, AppendResponse, FollowLogsRequest, FollowLogsResponse, GetLogRequest, LogContextRequest,
     LogContextResponse, LogEntry, LogFacetsRequest, LogFacetsResponse, LogHistogramRequest,
-    LogHistogramResponse, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest, SearchLogsResponse,
-    VerifyLogsRequest, VerifyLogsResponse,
+    LogHistogramResponse, Principal, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest,
+    SearchLogsResponse, VerifyLogsRequest, VerifyLogsResponse,
 };
 
-use crate::connect::Client;
+use tonic::transport::Channel;
+
+use crate::connect::{Client, Link};
 use crate::error::ClientError;
-use crate::principal::{OnBehalf, Wire};
 use crate::resume::Feed;
 use crate::stream::Stream;
 
@@ -23,25 +24,27 @@ const CALL_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Logs {
     client: Client,
-    wire: Wire,
-    calls: LogsClient<Wire>,
+    channel: Channel,
+    calls: LogsClient<Link>,
 }
 
 impl Logs {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        let wire = client.connection(Some(CALL_WITHIN)).await?;
-        Ok(Self { client: client.clone(), calls: LogsClient::new(wire.clone()), wire })
+        Ok(Self::over(client.clone(), client.channel(Some(CALL_WITHIN)).await?))
     }
 
-    /// The same connection, with this principal named in every call.
+    fn over(client: Client, channel: Channel) -> Self {
+        Self { calls: LogsClient::new(client.link(channel.clone())), client, channel }
+    }
+
+    /// The same connection; its calls and streams are for this principal ([`Client::acting`]).
     #[must_use]
-    pub fn on_behalf(&self, whom: &OnBehalf) -> Self {
-        let wire = self.wire.on_behalf(whom);
-        Self { client: self.client.on_behalf(whom), calls: LogsClient::new(wire.clone()), wire }
+    pub fn acting(&self, principal: &Principal) -> Self {
+        Self::over(self.client.acting(principal), self.channel.clone())
     }
 
-    async fn streams(&self) -> Result<LogsClient<Wire>, ClientError> {
+    async fn streams(&self) -> Result<LogsClient<Link>, ClientError> {
         Ok(LogsClient::new(self.client.connection(None).await?))
     }
 

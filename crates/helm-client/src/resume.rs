@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use helm_proto::v1::{
-    EventRecord, EventsRequest, FollowReloadRequest, OutputChunk, OutputRequest, Progress, ReloadProgress,
-    ResumeRequest, WatchStatusRequest, WatchStatusResponse,
+    EventRecord, EventsRequest, FollowReloadRequest, OutputChunk, OutputRequest, Principal, Progress,
+    ReloadProgress, ResumeRequest, WatchStatusRequest, WatchStatusResponse,
 };
 use tokio::time::interval;
 
@@ -99,7 +99,7 @@ pub async fn operation(
     request: ResumeRequest,
     within: Duration,
 ) -> Result<Option<Stream<Progress>>, ClientError> {
-    tokio::time::timeout(within, reopen(home.clone(), request)).await.ok().transpose()
+    tokio::time::timeout(within, reopen(Place::own(home), request)).await.ok().transpose()
 }
 
 /// What a resuming stream tells.
@@ -121,10 +121,31 @@ enum State<T> {
     Over,
 }
 
+/// Where a stream is asked for: at the helmd of a home, whichever that is by then.
+#[derive(Debug, Clone)]
+struct Place {
+    home: Home,
+    /// At web.sock, for this one.
+    acting: Option<Box<Principal>>,
+}
+
+impl Place {
+    fn own(home: &Home) -> Self {
+        Self { home: home.clone(), acting: None }
+    }
+
+    async fn connect(&self) -> Result<Client, ClientError> {
+        match &self.acting {
+            Some(principal) => Ok(Client::web(&self.home).await?.acting(principal)),
+            None => Client::of(&self.home).await,
+        }
+    }
+}
+
 /// A stream that resumes by itself. It ends only with an error that waiting does not mend.
 #[must_use = "streams do nothing unless polled"]
 pub struct Resuming<F: Feed> {
-    home: Home,
+    place: Place,
     feed: F,
     state: State<F::Message>,
 }
@@ -132,14 +153,32 @@ pub struct Resuming<F: Feed> {
 impl<F: Feed> Resuming<F> {
     /// Asks the helmd that is there now: where none is, that is an error.
     pub async fn open(home: &Home, feed: F) -> Result<Self, ClientError> {
-        let stream = feed.open(Client::of(home).await?).await?;
-        Ok(Self { home: home.clone(), feed, state: State::Open(Box::new(stream)) })
+        Self::at(Place::own(home), feed).await
+    }
+
+    /// The same over web.sock, for this principal.
+    pub async fn acting(home: &Home, principal: Principal, feed: F) -> Result<Self, ClientError> {
+        Self::at(Place { home: home.clone(), acting: Some(Box::new(principal)) }, feed).await
+    }
+
+    async fn at(place: Place, feed: F) -> Result<Self, ClientError> {
+        let stream = feed.open(place.connect().await?).await?;
+        Ok(Self { place, feed, state: State::Open(Box::new(stream)) })
     }
 
     /// Asks the helmd that is there, or comes; [`News::Back`] comes first.
     pub fn later(home: &Home, feed: F) -> Self {
-        let opening = Box::pin(reopen(home.clone(), feed.clone()));
-        Self { home: home.clone(), feed, state: State::Opening(opening) }
+        Self::later_at(Place::own(home), feed)
+    }
+
+    /// The same over web.sock, for this principal.
+    pub fn acting_later(home: &Home, principal: Principal, feed: F) -> Self {
+        Self::later_at(Place { home: home.clone(), acting: Some(Box::new(principal)) }, feed)
+    }
+
+    fn later_at(place: Place, feed: F) -> Self {
+        let opening = Box::pin(reopen(place.clone(), feed.clone()));
+        Self { place, feed, state: State::Opening(opening) }
     }
 }
 
@@ -150,11 +189,11 @@ pub async fn events(home: &Home, request: EventsRequest) -> Result<Resuming<Even
 }
 
 /// Waits for a helmd, and asks it.
-async fn reopen<F: Feed>(home: Home, feed: F) -> Result<Stream<F::Message>, ClientError> {
+async fn reopen<F: Feed>(place: Place, feed: F) -> Result<Stream<F::Message>, ClientError> {
     let mut look = interval(LOOK_EVERY);
     loop {
         look.tick().await;
-        let opened = match Client::of(&home).await {
+        let opened = match place.connect().await {
             Ok(client) => feed.open(client).await,
             Err(e) => Err(e),
         };
@@ -179,7 +218,7 @@ impl<F: Feed> tokio_stream::Stream for Resuming<F> {
                 Some(Err(e)) if !e.may_pass() => Err(e),
                 broken => {
                     let lacks = broken.and_then(Result::err).filter(|e| !e.is_away()).map(|e| e.to_string());
-                    this.state = State::Opening(Box::pin(reopen(this.home.clone(), this.feed.clone())));
+                    this.state = State::Opening(Box::pin(reopen(this.place.clone(), this.feed.clone())));
                     return Poll::Ready(Some(Ok(News::Away(lacks))));
                 }
             },

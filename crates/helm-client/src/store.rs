@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use helm_proto::v1::store_client::StoreClient;
 use helm_proto::v1::{
-    RetentionRequest, RetentionResponse, SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
+    Principal, RetentionRequest, RetentionResponse, SetRetentionRequest, StoreStatusRequest,
+    StoreStatusResponse,
 };
 
-use crate::connect::Client;
+use tonic::transport::Channel;
+
+use crate::connect::{Client, Link};
 use crate::error::ClientError;
-use crate::principal::{OnBehalf, Wire};
 
 /// A database answers later than memory does.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
@@ -17,24 +19,25 @@ const CALL_WITHIN: Duration = Duration::from_secs(30);
 /// The store of one helmd.
 #[derive(Debug, Clone)]
 pub struct Store {
-    wire: Wire,
-    calls: StoreClient<Wire>,
+    client: Client,
+    channel: Channel,
+    calls: StoreClient<Link>,
 }
 
 impl Store {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        Ok(Self::over(client.connection(Some(CALL_WITHIN)).await?))
+        Ok(Self::over(client.clone(), client.channel(Some(CALL_WITHIN)).await?))
     }
 
-    fn over(wire: Wire) -> Self {
-        Self { calls: StoreClient::new(wire.clone()), wire }
+    fn over(client: Client, channel: Channel) -> Self {
+        Self { calls: StoreClient::new(client.link(channel.clone())), client, channel }
     }
 
-    /// The same connection, with this principal named in every call.
+    /// The same connection; its calls are for this principal ([`Client::acting`]).
     #[must_use]
-    pub fn on_behalf(&self, whom: &OnBehalf) -> Self {
-        Self::over(self.wire.on_behalf(whom))
+    pub fn acting(&self, principal: &Principal) -> Self {
+        Self::over(self.client.acting(principal), self.channel.clone())
     }
 
     /// `StoreStatus`

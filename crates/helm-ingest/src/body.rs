@@ -19,7 +19,44 @@ pub enum Format {
     Bulk,
 }
 
+/// By which door a body came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `/api/logs/ingest`
+    HiveMatrix,
+    /// Lines, whatever is in them.
+    Lines,
+    /// `/v1/logs`
+    Otlp,
+    /// `/loki/api/v1/push`
+    Loki,
+    /// `/es/_bulk`, `/es/INDEX/_bulk`
+    Bulk,
+}
+
 impl Format {
+    /// How a body is to be read by its door and its `Content-Type`. `None`: not at all (415).
+    pub fn of(door: Door, content_type: Option<&str>) -> Option<Format> {
+        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let kind = kind.to_ascii_lowercase();
+        let json = kind == "application/json" || kind.ends_with("+json");
+        let lines = kind.is_empty()
+            || kind.ends_with("ndjson")
+            || kind.ends_with("jsonl")
+            || kind.starts_with("text/");
+        let protobuf = matches!(kind.as_str(), "application/x-protobuf" | "application/protobuf");
+        match door {
+            Door::HiveMatrix => json.then_some(Format::HiveMatrix),
+            Door::Lines => (json || lines).then_some(Format::Lines),
+            Door::Otlp if protobuf => Some(Format::OtlpProtobuf),
+            Door::Otlp => json.then_some(Format::OtlpJson),
+            Door::Loki if json => Some(Format::LokiJson),
+            // Loki's own default.
+            Door::Loki => (protobuf || kind.is_empty()).then_some(Format::LokiProtobuf),
+            Door::Bulk => (json || lines).then_some(Format::Bulk),
+        }
+    }
+
     /// All of them.
     pub const ALL: [Format; 7] = [
         Format::HiveMatrix,

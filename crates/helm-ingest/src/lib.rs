@@ -10,16 +10,24 @@
 
 pub mod answer;
 mod body;
+mod bulk;
+pub mod elastic;
+mod explain;
 mod hivematrix;
 mod lines;
+mod loki;
+mod otlp;
 mod record;
+mod shared;
 pub mod unpack;
+mod wire;
 
 use std::borrow::Cow;
 
 use helm_core::time::Wall;
 
-pub use body::{BodyError, Format};
+pub use body::{BodyError, Door, Format};
+pub use explain::explain;
 pub use record::{Record, Refusal};
 
 /// Most entries of one body in HiveMatrix's own format (contract 4.5); also most entries of one `Append`.
@@ -33,6 +41,8 @@ pub const FOREIGN_MAX: usize = 100_000;
 pub struct Asked<'a> {
     /// Whose the entries are that name no service: from the token or from `?service=`. A valid name.
     pub service: Option<&'a str>,
+    /// The index in the path of `_bulk` (`/es/INDEX/_bulk`): whose documents are that say nothing, if nobody else does.
+    pub index: Option<&'a str>,
     /// When it arrived: what a time without a year or a day is read by.
     pub arrived: Wall,
 }
@@ -100,9 +110,11 @@ pub fn decode(format: Format, asked: &Asked<'_>, body: &[u8]) -> Result<Decoded,
     match format {
         Format::HiveMatrix => hivematrix::decode(asked, body),
         Format::Lines => lines::decode(asked, body),
-        Format::OtlpProtobuf | Format::OtlpJson | Format::LokiProtobuf | Format::LokiJson | Format::Bulk => {
-            Err(BodyError::Shape("in a format that is served yet"))
-        }
+        Format::OtlpProtobuf => otlp::proto::decode(asked, body),
+        Format::OtlpJson => otlp::json::decode(asked, body),
+        Format::LokiProtobuf => loki::proto::decode(asked, body),
+        Format::LokiJson => loki::json::decode(asked, body),
+        Format::Bulk => bulk::decode(asked, body),
     }
 }
 

@@ -6,7 +6,7 @@ use helm_lines::sent::Field;
 use helm_lines::{Body, Entry, Joiner, Line, Position, Rule, Span, json};
 
 use crate::record::Draft;
-use crate::{Asked, BodyError, Decoded, FOREIGN_MAX, Record, Refusal};
+use crate::{Asked, BodyError, Decoded, FOREIGN_MAX};
 
 /// Names of the field that says whose an entry is, best first.
 const SERVICE: [&str; 6] = ["service", "service_name", "service.name", "serviceName", "app", "application"];
@@ -47,19 +47,27 @@ fn take(decoded: &mut Decoded, entries: &mut Vec<Entry>) {
         let index = u32::try_from(entry.span.first.1).unwrap_or(u32::MAX);
         decoded.invalid_utf8 |= entry.body.flags.invalid_utf8;
         decoded.total += 1;
-        let result = record(entry.body, &decoded.service, None);
+        let result = draft(entry.body, &decoded.service, None).finish(&decoded.service);
         decoded.take(index, result);
     }
 }
 
+/// One line by itself; `None` if there is nothing in it.
+pub(crate) fn one(asked: &Asked<'_>, line: &[u8]) -> Option<Body> {
+    let span = Span { first: Position(0, 0), last: Position(0, 1) };
+    let mut joiner = Joiner::new(Rule::Auto, 0);
+    let mut entries = Vec::with_capacity(1);
+    joiner.push(Line { at: asked.arrived, stream: 0, full: true, text: line, span }, &mut entries);
+    joiner.finish(&mut entries);
+    entries.pop().map(|entry| entry.body)
+}
+
 /// A record of a line that was read. `fallback` is whose it is where neither the line nor the batch says.
-pub(crate) fn record(body: Body, whose: &str, fallback: Option<&str>) -> Result<Record, Refusal> {
+pub(crate) fn draft(body: Body, whose: &str, fallback: Option<&str>) -> Draft {
     let mut draft = Draft::default();
     draft.message(Cow::Owned(body.message));
     let fields = body.context.as_deref().and_then(json::object).unwrap_or_default();
-    for (key, raw) in &fields {
-        draft.context.json(key, raw);
-    }
+    draft.fields(&fields);
     match named(&fields, &SERVICE, "service", "name") {
         Some(name) => draft.service(&name),
         None if whose.is_empty() => draft.service(fallback.unwrap_or_default()),
@@ -76,7 +84,7 @@ pub(crate) fn record(body: Body, whose: &str, fallback: Option<&str>) -> Result<
     }
     draft.record.trace_id = body.trace_id;
     draft.record.user_id = body.user_id;
-    draft.finish(whose)
+    draft
 }
 
 /// The value of the first of these fields that is text or a number, or of `inner` within the object `outer`.

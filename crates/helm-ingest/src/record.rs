@@ -1,6 +1,7 @@
 //! One entry on its way to helmd, and how it is put together.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use helm_core::name::ServiceName;
 use helm_lines::sent::{Field, Sent};
@@ -8,6 +9,9 @@ use helm_lines::{Context, MESSAGE_MAX, json, sent_time};
 
 /// Longest message that is passed on, in bytes. helmd cuts at [`MESSAGE_MAX`] and flags it; this bound is for the way there.
 const PASSED_ON: usize = 4 * MESSAGE_MAX;
+
+/// Fields among which a repeated one is looked for one by one.
+const FEW: usize = 16;
 
 /// Longest id or name that is passed on, in characters; helmd shortens to its columns.
 const ID: usize = 1024;
@@ -84,6 +88,23 @@ impl Draft {
             }
             None if name.is_empty() => {}
             None => self.context.note("helm.service", name),
+        }
+    }
+
+    /// Fields of the context. Of repeated ones the last is kept.
+    pub(crate) fn fields(&mut self, fields: &[(Cow<'_, str>, &str)]) {
+        let mut last = BTreeMap::new();
+        if fields.len() > FEW {
+            last.extend(fields.iter().enumerate().map(|(at, (key, _))| (key.as_ref(), at)));
+        }
+        for (at, (key, raw)) in fields.iter().enumerate() {
+            let again = match last.get(key.as_ref()) {
+                Some(last) => *last > at,
+                None => fields[at + 1..].iter().any(|(other, _)| other == key),
+            };
+            if !again {
+                self.context.json(key, raw);
+            }
         }
     }
 
@@ -175,21 +196,12 @@ pub(crate) fn of_sent(sent: &Sent<'_>, draft: &mut Draft) {
     draft.record.user_id = draft.id("helm.user_id", &sent.user_id);
     draft.record.hostname = draft.id("helm.hostname", &sent.hostname);
     draft.process(&sent.process_id);
-    context(&sent.context, &mut draft.context);
-    for (key, raw) in &sent.more {
-        draft.context.json(key, raw);
+    match &sent.context {
+        Field::Json(raw) => match json::object(raw) {
+            Some(fields) => draft.fields(&fields),
+            None => draft.context.json("context", raw),
+        },
+        Field::Text(_) | Field::Absent => {}
     }
-}
-
-/// The fields of a context; one that is no object becomes a field.
-fn context(field: &Field<'_>, context: &mut Context) {
-    let Field::Json(raw) = field else { return };
-    match json::object(raw) {
-        Some(fields) => {
-            for (key, value) in fields {
-                context.json(&key, value);
-            }
-        }
-        None => context.json("context", raw),
-    }
+    draft.fields(&sent.more);
 }

@@ -23,11 +23,7 @@ pub fn unpack<'a>(encoding: Option<&str>, body: &'a [u8]) -> Result<Cow<'a, [u8]
     let encoding = encoding.unwrap_or_default().trim();
     let is = |name: &str| encoding.eq_ignore_ascii_case(name);
     if encoding.is_empty() || is("identity") {
-        return if body.len() > UNPACKED_MAX {
-            Err(BodyError::TooLarge(UNPACKED_MAX))
-        } else {
-            Ok(Cow::Borrowed(body))
-        };
+        return bounded(body.len(), body.len()).map(|()| Cow::Borrowed(body));
     }
     if is("gzip") || is("x-gzip") {
         return read("gzip", flate2::bufread::MultiGzDecoder::new(body), body.len()).map(Cow::Owned);
@@ -42,12 +38,30 @@ pub fn unpack<'a>(encoding: Option<&str>, body: &'a [u8]) -> Result<Cow<'a, [u8]
     Err(BodyError::Encoding(encoding.chars().take(40).collect()))
 }
 
+/// Unpacks a snappy block, which says first how long it is.
+pub(crate) fn snappy(body: &[u8]) -> Result<Vec<u8>, BodyError> {
+    let damaged = |error: snap::Error| BodyError::Damaged("snappy", error.to_string());
+    let length = snap::raw::decompress_len(body).map_err(damaged)?;
+    bounded(length, body.len())?;
+    snap::raw::Decoder::new().decompress_vec(body).map_err(damaged)
+}
+
+/// Whether a body of `packed` bytes may have `unpacked` ones.
+fn bounded(unpacked: usize, packed: usize) -> Result<(), BodyError> {
+    if unpacked > UNPACKED_MAX {
+        return Err(BodyError::TooLarge(UNPACKED_MAX));
+    }
+    if unpacked > packed.saturating_mul(RATIO_MAX).max(HARMLESS) {
+        return Err(BodyError::Ratio(RATIO_MAX));
+    }
+    Ok(())
+}
+
 /// 2^24 bytes: [`UNPACKED_MAX`].
 const WINDOW_LOG: u32 = 24;
 
 /// Reads to the end, or to the first bound.
 fn read(name: &'static str, mut from: impl Read, packed: usize) -> Result<Vec<u8>, BodyError> {
-    let allowed = packed.saturating_mul(RATIO_MAX).max(HARMLESS);
     let mut out = Vec::new();
     let mut piece = vec![0; STEP];
     loop {
@@ -55,12 +69,7 @@ fn read(name: &'static str, mut from: impl Read, packed: usize) -> Result<Vec<u8
         if count == 0 {
             return Ok(out);
         }
-        if out.len() + count > UNPACKED_MAX {
-            return Err(BodyError::TooLarge(UNPACKED_MAX));
-        }
-        if out.len() + count > allowed {
-            return Err(BodyError::Ratio(RATIO_MAX));
-        }
+        bounded(out.len() + count, packed)?;
         out.extend_from_slice(&piece[..count]);
     }
 }

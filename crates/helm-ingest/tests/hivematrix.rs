@@ -3,7 +3,7 @@
 use helm_core::time::Wall;
 use helm_ingest::{Asked, BodyError, Decoded, ENTRIES_MAX, Format, Record, Rejected, answer, decode};
 
-const ASKED: Asked<'_> = Asked { service: None, arrived: Wall(1_795_424_700_000_000_000) };
+const ASKED: Asked<'_> = Asked { service: None, index: None, arrived: Wall(1_795_424_700_000_000_000) };
 
 fn read(body: &str) -> Decoded {
     decode(Format::HiveMatrix, &ASKED, body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))
@@ -21,6 +21,19 @@ fn one(entry: &str) -> Record {
     let decoded = read(&format!(r#"{{"service_name":"codex","logs":[{entry}]}}"#));
     assert_eq!((decoded.total, decoded.rejected.len()), (1, 0), "{entry}: {:?}", decoded.rejected);
     decoded.records.into_iter().next().unwrap_or_default()
+}
+
+#[test]
+fn cores_own_logger_is_read() {
+    // Captured: `app/helm_logger.py` of hivematrix-core under werkzeug.
+    let decoded = read(include_str!("bodies/hivematrix-core.json"));
+    assert_eq!((decoded.service.as_str(), decoded.total, decoded.rejected.len()), ("core", 8, 0));
+    assert!(decoded.records.iter().all(|record| record.at_ns.is_some() && record.trace_id.is_none()));
+    let request = &decoded.records[3];
+    assert_eq!((request.message.as_str(), request.user_id.as_deref()), ("in a request", Some("6b1e")));
+    assert_eq!(request.context_json, r#"{"n":1,"path":"/x","method":"GET"}"#);
+    let lines: Vec<_> = decoded.records.iter().map(|record| record.message.lines().count()).collect();
+    assert_eq!(lines, [2, 1, 1, 1, 1, 1, 6, 1]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use helm_core::time::Wall;
 use helm_ingest::{Asked, Decoded, Format, decode};
 
-const ASKED: Asked<'_> = Asked { service: Some("shop"), arrived: Wall(1_795_424_700_000_000_000) };
+const ASKED: Asked<'_> =
+    Asked { service: Some("shop"), index: None, arrived: Wall(1_795_424_700_000_000_000) };
 
 fn read(body: &str) -> Decoded {
     decode(Format::Lines, &ASKED, body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))

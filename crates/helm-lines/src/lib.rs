@@ -32,4 +32,4 @@ pub use level::Level;
 pub use read::Format;
 pub use rule::{Pattern, Rule, RuleError};
 pub use text::plain;
-pub use time::{FUTURE, sent_time};
+pub use time::{FUTURE, sent_time, write as write_time};

@@ -258,7 +258,7 @@ pub fn sent_time(text: &str) -> Option<i64> {
 }
 
 /// A time as text: `2026-11-23T09:04:00.424977Z`, the fraction as short as it is exact.
-pub(crate) fn write(ns: i64) -> String {
+pub fn write(ns: i64) -> String {
     let (seconds, nanos) = (ns.div_euclid(SECOND), ns.rem_euclid(SECOND));
     let (year, month, day) = civil(seconds.div_euclid(DAY));
     let s = seconds.rem_euclid(DAY);

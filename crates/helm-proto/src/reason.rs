@@ -23,6 +23,8 @@ pub const NO_NAMES: &str = "no-names";
 pub const BAD_MODE: &str = "bad-mode";
 /// The peer may not use this socket.
 pub const PERMISSION_DENIED: &str = "permission-denied";
+/// What was shown proves nothing, or nothing any more.
+pub const UNAUTHENTICATED: &str = "unauthenticated";
 /// The wish could not be written down.
 pub const NOT_RECORDED: &str = "not-recorded";
 /// The service does not run.
@@ -83,6 +85,11 @@ pub fn bad_mode(message: &str) -> Status {
 /// Not for this peer.
 pub fn permission_denied(message: &str) -> Status {
     status(Code::PermissionDenied, PERMISSION_DENIED, message, None)
+}
+
+/// Nobody is known by what was shown.
+pub fn unauthenticated(message: &str) -> Status {
+    status(Code::Unauthenticated, UNAUTHENTICATED, message, None)
 }
 
 /// The wish could not be written down, so nothing was done.
@@ -187,6 +194,7 @@ mod tests {
             (refused(&Refusal::NoNames), Code::InvalidArgument, "INVALID_ARGUMENT"),
             (bad_mode("m"), Code::InvalidArgument, "INVALID_ARGUMENT"),
             (permission_denied("m"), Code::PermissionDenied, "PERMISSION_DENIED"),
+            (unauthenticated("m"), Code::Unauthenticated, "UNAUTHENTICATED"),
             (not_recorded("m"), Code::Aborted, "ABORTED"),
             (leaving("m"), Code::Unavailable, "UNAVAILABLE"),
             (later("m", 5), Code::ResourceExhausted, "RESOURCE_EXHAUSTED"),

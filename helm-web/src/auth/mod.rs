@@ -1,10 +1,12 @@
 //! Who asks: from a request's credential to the principal that helmd is told. What that principal may is helmd's to decide.
 
 pub mod claims;
+pub mod cookie;
 pub mod core;
 pub mod cross_site;
 pub mod direct;
 pub mod keys;
+pub mod secrets;
 pub mod sessions;
 pub mod standing;
 
@@ -15,14 +17,15 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use helm_client::OnBehalf;
-use helm_proto::v1::Principal;
+use helm_proto::v1::{NoteRequest, Principal};
 
+use crate::backend::Backend;
 use crate::problem::{Problem, Result};
 use crate::serve::Client;
-use crate::situation::Situation;
+use crate::situation::{Situation, ourselves};
 use claims::{Claims, TokenFault, User};
-use keys::{Keys, NoKey};
+use keys::{Keys, Looked, NoKey};
+use secrets::Secrets;
 use sessions::Sessions;
 use standing::Standing;
 
@@ -44,8 +47,6 @@ pub enum Who {
 pub struct Caller {
     /// As helmd is told.
     pub principal: Principal,
-    /// The same, on every call.
-    pub whom: OnBehalf,
     /// Why it may read only, if so.
     pub reads_only: Option<&'static str>,
     /// When its credential ends, in seconds since 1970.
@@ -53,8 +54,10 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn of(principal: Principal, expires: Option<i64>) -> Self {
-        Self { whom: OnBehalf::from(&principal), principal, reads_only: None, expires }
+    /// Of this principal, whose credential ends then.
+    #[must_use]
+    pub fn of(principal: Principal, expires: Option<i64>) -> Self {
+        Self { principal, reads_only: None, expires }
     }
 
     /// Of a service token: contract 5's routes that are for people refuse it.
@@ -73,6 +76,8 @@ struct Inner {
     own: u32,
     keys: Keys,
     sessions: Sessions,
+    secrets: Secrets,
+    backend: Backend,
     situation: Situation,
 }
 
@@ -82,8 +87,9 @@ const API_TOKEN: &str = "helm_";
 impl Authority {
     /// `own`: Helm's user.
     #[must_use]
-    pub fn new(own: u32, keys: Keys, sessions: Sessions, situation: Situation) -> Self {
-        Self(Arc::new(Inner { own, keys, sessions, situation }))
+    pub fn new(own: u32, keys: Keys, sessions: Sessions, backend: Backend, situation: Situation) -> Self {
+        let secrets = Secrets::new(backend.clone());
+        Self(Arc::new(Inner { own, keys, sessions, secrets, backend, situation }))
     }
 
     /// Whether a request comes from a program of Helm's own user with nothing in between.
@@ -93,35 +99,69 @@ impl Authority {
         direct::is_direct(headers, client, self.0.own, &settings.trusted_uids)
     }
 
-    /// Who asks. An Authorization header decides alone.
+    /// Who asks. An Authorization header decides alone; a local session counts on direct requests only.
     pub async fn who(&self, headers: &HeaderMap, client: &Client, request_id: &str) -> Who {
-        let from = from(client);
-        let named = |mut principal: Principal| {
-            request_id.clone_into(&mut principal.request_id);
-            principal.from.clone_from(&from);
-            principal
-        };
         let mut given = headers.get_all(AUTHORIZATION).iter();
-        match (given.next(), given.next()) {
-            (None, _) if self.is_direct(headers, client) => {
-                let principal = Principal { via: "direct".to_owned(), ..Principal::default() };
-                Who::Direct(Caller::of(named(principal), None))
-            }
-            (None, _) => Who::Nobody,
-            (Some(_), Some(_)) => refused("there is more than one Authorization header"),
-            (Some(value), None) => {
-                match value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")) {
-                    None => refused(MISSING),
-                    Some(token) if token.starts_with(API_TOKEN) => refused("this API token is not known"),
-                    Some(token) => match self.of_core(token).await {
-                        Ok((principal, expires, reads_only)) => {
-                            let caller = Caller::of(named(principal), Some(expires));
-                            Who::Known(Caller { reads_only, ..caller })
-                        }
-                        Err(problem) => Who::Refused(problem),
-                    },
-                }
-            }
+        let who = match (given.next(), given.next()) {
+            (None, _) if self.is_direct(headers, client) => self.local(headers, client).await,
+            (None, _) => return Who::Nobody,
+            (Some(_), Some(_)) => Err(Problem::unauthorized("there is more than one Authorization header")),
+            (Some(value), None) => self.bearer(value.to_str().unwrap_or_default()).await.map(Who::Known),
+        };
+        let named = |mut caller: Caller| {
+            request_id.clone_into(&mut caller.principal.request_id);
+            caller.principal.from = from(client);
+            caller
+        };
+        match who {
+            Ok(Who::Known(caller)) => Who::Known(named(caller)),
+            Ok(Who::Direct(caller)) => Who::Direct(named(caller)),
+            Ok(other) => other,
+            Err(problem) => Who::Refused(problem),
+        }
+    }
+
+    /// Without an Authorization header, by a program of Helm's own user.
+    async fn local(&self, headers: &HeaderMap, client: &Client) -> Result<Who> {
+        if let Some(cookie) = cookie::of(headers)
+            && let Some(owner) = self.0.secrets.session(cookie, client.uid).await?
+        {
+            return Ok(Who::Known(Caller::of(owner.principal, owner.expires)));
+        }
+        let principal = Principal { via: "direct".to_owned(), ..Principal::default() };
+        Ok(Who::Direct(Caller::of(principal, None)))
+    }
+
+    async fn bearer(&self, value: &str) -> Result<Caller> {
+        let token = value.strip_prefix("Bearer ").ok_or_else(|| Problem::unauthorized(MISSING))?;
+        if token.starts_with(API_TOKEN) {
+            let owner = self.0.secrets.token(token).await?.ok_or_else(|| {
+                Problem::unauthorized("this API token is not known, or was revoked: helmctl token list")
+            })?;
+            return Ok(Caller::of(owner.principal, owner.expires));
+        }
+        let (principal, expires, reads_only) = self.of_core(token).await?;
+        Ok(Caller { reads_only, ..Caller::of(principal, Some(expires)) })
+    }
+
+    /// Turns a code of `helmctl dashboard` into a session; what the browser is to keep of it.
+    ///
+    /// # Errors
+    /// It is none, or was used already; helmd is away.
+    pub async fn redeem(&self, code: &str, client: &Client, agent: String) -> Result<String> {
+        let answer = self.0.secrets.code(code, client.uid, agent).await?;
+        self.note("sign_in", if answer.is_some() { "done" } else { "refused" }, Some(client)).await;
+        let refused = "this link does not work (any more): it is for once, for a minute, and for browsers of the user who asked for it. Ask for another: helmctl dashboard";
+        answer.map(|answer| answer.session).ok_or_else(|| Problem::unauthorized(refused))
+    }
+
+    /// Tells the audit trail.
+    async fn note(&self, what: &str, outcome: &str, client: Option<&Client>) {
+        let from = client.map(from).unwrap_or_default();
+        let request = NoteRequest { what: what.to_owned(), outcome: outcome.to_owned(), from };
+        let told = async { self.0.backend.access(&ourselves()).await?.note(request).await };
+        if let Err(e) = told.await {
+            tracing::warn!("the audit trail could not be told of `{what}` ({outcome}): {e}");
         }
     }
 
@@ -154,14 +194,25 @@ impl Authority {
     async fn claims(&self, token: &str) -> Result<Claims> {
         let place = self.0.situation.core();
         let unknown = |e: NoKey| Problem::unavailable(e.to_string(), Duration::from_secs(5));
-        let keys = self.0.keys.look(&place, false).await.map_err(unknown)?.keys;
+        let looked = self.0.keys.look(&place, false).await.map_err(unknown)?;
+        self.tell_change(&looked).await;
+        let keys = looked.keys;
         let mut read = claims::read(token, &keys);
         if read == Err(TokenFault::Signature) {
             // Core's keys may have been made anew, under the same name (contract 1.1).
-            let keys = self.0.keys.look(&place, true).await.map_err(unknown)?.keys;
-            read = claims::read(token, &keys);
+            let looked = self.0.keys.look(&place, true).await.map_err(unknown)?;
+            self.tell_change(&looked).await;
+            read = claims::read(token, &looked.keys);
         }
         read.map_err(|fault| Problem::unauthorized(format!("Invalid Token: {fault}")))
+    }
+
+    /// A changed key makes all tokens of before void, and tokens of its owner count: somebody should know.
+    async fn tell_change(&self, looked: &Looked) {
+        if looked.changed {
+            tracing::warn!("Core's key has changed: tokens are checked with the new one from now on");
+            self.note("core_key", "changed", None).await;
+        }
     }
 
     /// What Core says of a user's session: why it may read only, if so.
@@ -185,10 +236,6 @@ impl Authority {
 
 /// The text of contract 1.5.
 const MISSING: &str = "Authorization header is missing or invalid.";
-
-fn refused(why: &'static str) -> Who {
-    Who::Refused(Problem::unauthorized(why))
-}
 
 /// "127.0.0.1 uid 1000"
 fn from(client: &Client) -> String {

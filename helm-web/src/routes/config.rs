@@ -38,7 +38,7 @@ pub async fn plan(
         no_restart: reach.no_restart.unwrap_or(false),
         no_start: reach.no_start.unwrap_or(false),
     };
-    Ok(Json(app.backend.client(&caller.whom).await?.plan(request).await?.into()))
+    Ok(Json(app.backend.client(&caller.principal).await?.plan(request).await?.into()))
 }
 
 /// The configurations that were applied.
@@ -52,7 +52,7 @@ pub struct History {
 #[utoipa::path(get, path = "/api/v1/config/history", tag = "configuration", responses(
     (status = 200, body = History), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn history(State(app): State<App>, caller: Caller) -> Result<Json<History>> {
-    let versions = app.backend.client(&caller.whom).await?.config_history().await?;
+    let versions = app.backend.client(&caller.principal).await?.config_history().await?;
     Ok(Json(History { versions: versions.into_iter().map(Version::from).collect() }))
 }
 
@@ -74,7 +74,7 @@ pub async fn diff(
     caller: Caller,
     Params(between): Params<Between>,
 ) -> Result<Json<Plan>> {
-    let mut client = app.backend.client(&caller.whom).await?;
+    let mut client = app.backend.client(&caller.principal).await?;
     Ok(Json(client.config_diff(between.from, between.to.unwrap_or(0)).await?.into()))
 }
 
@@ -135,7 +135,7 @@ pub async fn reload(
         gate: body.gate,
         timeout_ms: milliseconds(body.timeout_seconds)?,
     };
-    let answer = app.backend.client(&caller.whom).await?.reload(request).await?;
+    let answer = app.backend.client(&caller.principal).await?.reload(request).await?;
     Ok(applied(answer, &arrival))
 }
 
@@ -153,7 +153,7 @@ pub async fn rollback(
 ) -> Result<Response> {
     let timeout_ms = milliseconds(body.timeout_seconds)?;
     let request = ConfigRollbackRequest { number: body.number, gate: body.gate, timeout_ms };
-    let answer = app.backend.client(&caller.whom).await?.config_rollback(request).await?;
+    let answer = app.backend.client(&caller.principal).await?.config_rollback(request).await?;
     Ok(applied(answer, &arrival))
 }
 

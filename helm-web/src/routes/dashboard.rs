@@ -34,7 +34,7 @@ pub async fn status(State(app): State<App>, caller: Caller) -> Result<Json<Overv
     let filter = LogFilter { since: Some((auth::now() - COUNTED) * 1_000_000_000), ..LogFilter::default() };
     let request = LogFacetsRequest { filter: Some(filter) };
     // Without the database the states are still told: they come from memory.
-    match async { app.backend.logs(&caller.whom).await?.facets(request).await }.await {
+    match async { app.backend.logs(&caller.principal).await?.facets(request).await }.await {
         Ok(facets) => {
             for facet in facets.services {
                 let levels = [

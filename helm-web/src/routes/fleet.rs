@@ -23,14 +23,14 @@ const EVENTS: (u32, u32) = (100, 1000);
 #[utoipa::path(get, path = "/api/v1/info", tag = "helm", responses(
     (status = 200, body = Daemon), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn info(State(app): State<App>, caller: Caller) -> Result<Json<Daemon>> {
-    Ok(Json(app.backend.client(&caller.whom).await?.info().await?.into()))
+    Ok(Json(app.backend.client(&caller.principal).await?.info().await?.into()))
 }
 
 /// How all services are, with everything that is known of them.
 #[utoipa::path(get, path = "/api/v1/services", tag = "services", responses(
     (status = 200, body = Statuses), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn services(State(app): State<App>, caller: Caller) -> Result<Json<Statuses>> {
-    let status = app.backend.client(&caller.whom).await?.status(Vec::new()).await?;
+    let status = app.backend.client(&caller.principal).await?.status(Vec::new()).await?;
     Ok(Json(Statuses::new(status.services, status.hold, Vec::new())))
 }
 
@@ -50,7 +50,7 @@ pub async fn service(
     caller: Caller,
     Segment(name): Segment<String>,
 ) -> Result<Json<One>> {
-    let mut client = app.backend.client(&caller.whom).await?;
+    let mut client = app.backend.client(&caller.principal).await?;
     let status = client.status(vec![name.clone()]).await?.services.into_iter().next();
     let status = status.ok_or_else(|| Problem::not_found("there is no such service"))?;
     let definition = client.list().await?.into_iter().find(|service| service.name == name);
@@ -93,7 +93,7 @@ pub async fn output(
         return Err(Problem::bad_request("stream is stdout or stderr"));
     }
     let request = OutputRequest { name: name.clone(), lines: Some(count), stream, ..Default::default() };
-    let mut chunks = app.backend.client(&caller.whom).await?.output(request).await?;
+    let mut chunks = app.backend.client(&caller.principal).await?.output(request).await?;
     let mut lines = Vec::new();
     while let Some(chunk) = chunks.next().await {
         lines.extend(chunk?.lines.into_iter().map(Line::from));
@@ -154,7 +154,7 @@ pub async fn events(
         until: until.map(when::timestamp),
         ..Default::default()
     };
-    let stream = app.backend.client(&caller.whom).await?.events(request).await?;
+    let stream = app.backend.client(&caller.principal).await?.events(request).await?;
     // Of those above a number the oldest come first, and there is no bound but this one.
     let mut stream = stream.take(usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
     let mut told = Events { events: Vec::new(), incomplete: None };
@@ -190,7 +190,7 @@ pub struct Need {
 #[utoipa::path(get, path = "/api/v1/graph", tag = "services", responses(
     (status = 200, body = Graph), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn graph(State(app): State<App>, caller: Caller) -> Result<Json<Graph>> {
-    let services = app.backend.client(&caller.whom).await?.list().await?;
+    let services = app.backend.client(&caller.principal).await?.list().await?;
     let mut graph = Graph { services: Vec::new(), needs: Vec::new() };
     for service in services {
         graph.needs.extend(service.depends_on.into_iter().map(|on| Need {

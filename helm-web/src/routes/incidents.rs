@@ -55,7 +55,7 @@ pub async fn list(
         before: which.before,
         since: when::given(which.start_time.as_deref(), "start_time")?.map(when::timestamp),
     };
-    let found = app.backend.client(&caller.whom).await?.incidents(request).await?;
+    let found = app.backend.client(&caller.principal).await?.incidents(request).await?;
     let incidents = found.incidents.into_iter().map(Incident::from).collect();
     let incomplete = Some(found.incomplete).filter(|why| !why.is_empty());
     Ok(Json(Incidents { incidents, incomplete }))
@@ -69,7 +69,7 @@ pub async fn one(
     caller: Caller,
     Segment(number): Segment<u64>,
 ) -> Result<Json<Incident>> {
-    Ok(Json(app.backend.client(&caller.whom).await?.incident(number).await?.into()))
+    Ok(Json(app.backend.client(&caller.principal).await?.incident(number).await?.into()))
 }
 
 /// Why a service is as it is: one sentence, what tells it, and what to do next.
@@ -80,5 +80,5 @@ pub async fn why(
     caller: Caller,
     Segment(name): Segment<String>,
 ) -> Result<Json<Why>> {
-    Ok(Json(app.backend.client(&caller.whom).await?.why(&name).await?.into()))
+    Ok(Json(app.backend.client(&caller.principal).await?.why(&name).await?.into()))
 }

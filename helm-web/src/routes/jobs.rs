@@ -63,7 +63,7 @@ pub struct Job {
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "services", params(("id" = String, Path, description = "As the answer of the operation said")),
     responses((status = 200, body = Job), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn one(State(app): State<App>, caller: Caller, Segment(id): Segment<String>) -> Result<Json<Job>> {
-    let client = app.backend.client(&caller.whom).await?;
+    let client = app.backend.client(&caller.principal).await?;
     let unknown = || Problem::not_found("there is no such job");
     let (services, outcome) = match (id.strip_prefix(OPERATION), id.strip_prefix(RELOAD)) {
         (Some(hex), _) => of_operation(&client, token(hex).ok_or_else(unknown)?).await?,

@@ -81,7 +81,7 @@ pub async fn of_service(
         limit => usize::try_from(limit.unwrap_or(100).min(1000)).unwrap_or(1000),
     };
     let wanted = of.metric_name.filter(|metric| !metric.is_empty());
-    let mut client = app.backend.client(&caller.whom).await?;
+    let mut client = app.backend.client(&caller.principal).await?;
     let mut found: Vec<(i64, usize, &MetricSeries, f64)> = Vec::new();
     let series = client.list_metrics(&name).await?.series;
     for (nth, series) in series.iter().enumerate() {
@@ -149,7 +149,7 @@ pub async fn list(
     Params(whose): Params<Whose>,
 ) -> Result<Json<Metrics>> {
     let service = whose.service.unwrap_or_default();
-    Ok(Json(app.backend.client(&caller.whom).await?.list_metrics(&service).await?.into()))
+    Ok(Json(app.backend.client(&caller.principal).await?.list_metrics(&service).await?.into()))
 }
 
 /// Which points.
@@ -194,7 +194,7 @@ pub async fn points(
     if points == 0 || points > 5000 {
         return Err(Problem::bad_request("points is 1 to 5000").plain());
     }
-    let mut client = app.backend.client(&caller.whom).await?;
+    let mut client = app.backend.client(&caller.principal).await?;
     let known = client.list_metrics(&service).await?.series;
     let series = known.into_iter().find(|series| series.metric == metric && series.tags == tags);
     let series = series.ok_or_else(|| {
@@ -252,7 +252,7 @@ pub async fn send(State(app): State<App>, caller: Caller, request: Request) -> R
     };
     let (metrics, places, mut rejected) = taken(sent.metrics);
     let request = AppendMetricsRequest { service, metrics };
-    let answer = app.backend.client(&caller.whom).await?.append_metrics(request).await?;
+    let answer = app.backend.client(&caller.principal).await?.append_metrics(request).await?;
     rejected.extend(answer.rejected.into_iter().map(|refused| {
         let nth = usize::try_from(refused.index).unwrap_or(usize::MAX);
         Refused { index: places.get(nth).copied().unwrap_or(refused.index), reason: refused.reason }

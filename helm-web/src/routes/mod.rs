@@ -6,23 +6,28 @@ pub mod docs;
 pub mod fleet;
 pub mod health;
 pub mod incidents;
+pub mod ingest;
 pub mod input;
 pub mod jobs;
 pub mod logs;
 pub mod metrics;
 pub mod operate;
 pub mod services;
+pub mod sign_in;
 pub mod store;
 mod when;
 
 use axum::Router;
+use axum::http::{Method, Uri};
+use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::problem::{PlainBody, Problem, ProblemBody};
+use crate::auth::MaybeDirect;
+use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 
 /// The head of the document.
 #[derive(OpenApi)]
@@ -77,6 +82,15 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(jobs::one))
         .routes(routes!(store::status))
         .routes(routes!(store::retention))
+        .routes(routes!(ingest::hivematrix))
+        .routes(routes!(ingest::lines))
+        .routes(routes!(ingest::otlp))
+        .routes(routes!(ingest::loki))
+        .routes(routes!(ingest::bulk))
+        .routes(routes!(ingest::bulk_of_index))
+        .routes(routes!(sign_in::sign_in))
+        .routes(routes!(sign_in::sign_out))
+        .routes(routes!(sign_in::me))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()
@@ -84,7 +98,7 @@ fn all() -> (Router<App>, Document) {
 
 /// All routes.
 pub fn router(app: App) -> Router {
-    all().0.fallback(nowhere).with_state(app)
+    all().0.fallback(elsewhere).with_state(app)
 }
 
 /// The OpenAPI document.
@@ -93,7 +107,21 @@ pub fn document() -> Document {
     all().1
 }
 
-#[allow(clippy::unused_async, reason = "handlers are futures")]
-async fn nowhere() -> Problem {
-    Problem::not_found("there is nothing at this address; /docs lists what there is")
+/// What is no route: below `/es` what shippers ask before they send, elsewhere nothing.
+async fn elsewhere(who: Result<MaybeDirect>, method: Method, uri: Uri) -> Response {
+    match uri.path().strip_prefix("/es") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => ingest::probe(who, &method, rest),
+        _ => {
+            Problem::not_found("there is nothing at this address; /docs lists what there is").into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_two_routes_contradict_each_other() {
+        let (_, document) = super::all();
+        assert!(document.paths.paths.contains_key("/api/logs/ingest"));
+    }
 }

@@ -131,7 +131,7 @@ fn rfc_1123(at: jiff::Timestamp) -> String {
 #[utoipa::path(get, path = "/api/services", tag = "services", responses(
     (status = 200, body = Services), (status = 401, body = ProblemBody), (status = 403, body = PlainBody), (status = 503, body = ProblemBody)))]
 pub async fn list(State(app): State<App>, Person(caller): Person) -> Result<Json<Services>> {
-    let list = app.backend.client(&caller.whom).await?.list().await?;
+    let list = app.backend.client(&caller.principal).await?.list().await?;
     let services = list.iter().map(|info| info.name.clone()).collect();
     let details = list.into_iter().map(|info| (info.name.clone(), info.into())).collect();
     Ok(Json(Services { services, details }))
@@ -146,7 +146,7 @@ pub async fn statuses(State(app): State<App>, caller: Caller) -> Result<Json<BTr
 
 /// By name.
 pub(super) async fn of_all(app: &App, caller: &Caller) -> Result<BTreeMap<String, Status>> {
-    let status = app.backend.client(&caller.whom).await?.status(Vec::new()).await?;
+    let status = app.backend.client(&caller.principal).await?.status(Vec::new()).await?;
     Ok(status.services.into_iter().map(|service| (service.name.clone(), service.into())).collect())
 }
 
@@ -163,7 +163,7 @@ pub async fn status(
     let known = |problem: Problem| {
         if problem.status() == axum::http::StatusCode::NOT_FOUND { problem.plain() } else { problem }
     };
-    let status = app.backend.client(&caller.whom).await?.status(vec![name]).await;
+    let status = app.backend.client(&caller.principal).await?.status(vec![name]).await;
     let status = status.map_err(|e| known(e.into()))?;
     let one = status.services.into_iter().next();
     one.map(|service| Json(service.into())).ok_or_else(|| Problem::not_found("Service not found").plain())

@@ -15,7 +15,7 @@ use crate::problem::{ProblemBody, Result};
 #[utoipa::path(get, path = "/api/v1/store", tag = "store", responses(
     (status = 200, body = Status), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn status(State(app): State<App>, caller: Caller) -> Result<Json<Status>> {
-    Ok(Json(app.backend.store(&caller.whom).await?.status().await?.into()))
+    Ok(Json(app.backend.store(&caller.principal).await?.status().await?.into()))
 }
 
 /// What to tell.
@@ -34,6 +34,6 @@ pub async fn retention(
     caller: Caller,
     Params(what): Params<What>,
 ) -> Result<Json<Retention>> {
-    let mut store = app.backend.store(&caller.whom).await?;
+    let mut store = app.backend.store(&caller.principal).await?;
     Ok(Json(store.retention(what.dry_run.unwrap_or(false), Vec::new()).await?.into()))
 }

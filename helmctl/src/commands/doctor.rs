@@ -35,7 +35,13 @@ pub(super) async fn run(home: &Home, asked: Asked, printer: &mut Printer) -> Res
         printer.block(&doctor::found(&findings, checks, Sheet::stdout()))?;
     }
     if fix {
-        mend(home, &findings, yes).await?;
+        let fixes: Vec<&Fix> = findings.iter().filter_map(|finding| finding.fix.as_ref()).collect();
+        if !fixes.is_empty() && !yes && !io::stdin().is_terminal() {
+            let why =
+                "nothing was mended: --fix asks before each, and for that it needs a terminal; or say --yes";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        mend(home, &fixes, yes).await?;
     }
     if findings.iter().any(|finding| finding.weight == Weight::Fault) {
         return Err(Failure::Found);
@@ -101,11 +107,11 @@ impl UnderWay {
 }
 
 /// Asks for each, and does what was agreed to.
-async fn mend(home: &Home, findings: &[Finding], yes: bool) -> Result<(), Failure> {
+async fn mend(home: &Home, fixes: &[&Fix], yes: bool) -> Result<(), Failure> {
     let mut agreed: Vec<Fix> = Vec::new();
-    for fix in findings.iter().filter_map(|finding| finding.fix.as_ref()) {
+    for fix in fixes {
         if !agreed.contains(fix) && (yes || agrees(fix)?) {
-            agreed.push(fix.clone());
+            agreed.push((*fix).clone());
         }
     }
     if agreed.is_empty() {
@@ -125,12 +131,8 @@ async fn mend(home: &Home, findings: &[Finding], yes: bool) -> Result<(), Failur
     Ok(())
 }
 
-/// Whoever cannot be asked does not agree.
+/// An end of the input is a no.
 fn agrees(fix: &Fix) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        note(&format!("not done without --yes: {fix}"));
-        return Ok(false);
-    }
     write!(io::stderr(), "{fix}? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -1,5 +1,6 @@
 //! One file per group of verbs.
 
+mod access;
 mod config;
 mod daemon;
 mod db;
@@ -129,6 +130,9 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         Verb::Reload { dry_run: true, reach, .. } => reload::plan(&home, reach, printer).await,
         Verb::Reload { dry_run: false, reach, gate } => reload::reload(&home, reach, gate, printer).await,
         Verb::Config(verb) => config::run(&home, verb, printer).await,
+        Verb::Dashboard(args) => access::dashboard(&home, args, printer).await,
+        Verb::Token(verb) => access::token(&home, verb, printer).await,
+        Verb::Session(verb) => access::session(&home, verb, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,
         // Above: they need no home.
         Verb::Completions { .. } | Verb::Man { .. } => Ok(()),

@@ -1,9 +1,11 @@
 //! Everything that is printed. Data goes to standard output, the rest to standard error.
 
+pub(crate) mod access;
 pub(crate) mod db;
 pub(crate) mod doctor;
 pub(crate) mod graph;
 pub(crate) mod incident;
+pub(crate) mod json_access;
 pub(crate) mod json_inside;
 pub(crate) mod limits;
 pub(crate) mod list;

@@ -17,6 +17,12 @@ pub(crate) fn to_second(at: jiff::Timestamp) -> String {
     in_form(at, "%H:%M:%S")
 }
 
+/// `2026-01-31 14:03` in the local zone.
+pub(crate) fn local_to_minute(at: &Timestamp) -> String {
+    let zoned = moment(at).map(|moment| moment.to_zoned(TimeZone::system()));
+    zoned.map_or_else(String::new, |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
 /// Likewise, from nanoseconds since 1970.
 pub(crate) fn local_to_second(at: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(at)).map_or_else(|_| String::new(), to_second)

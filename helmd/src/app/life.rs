@@ -76,6 +76,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
         leave: ground.leave.clone(),
         reloads: reloads.clone(),
         successor: ground.successor(process),
+        access: process.access.clone(),
     };
     let services = ground.world.config.services.len();
     let socket = &api.facts.socket;
@@ -106,6 +107,7 @@ fn announce(process: &mut Process, facts: &Facts) -> Result<(), StartError> {
         pid: std::process::id(),
         boot_id: facts.boot_id.clone(),
         socket: facts.socket.clone(),
+        web: process.sockets.web(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: facts.started.0,
     };

@@ -21,6 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::address::{Left, Sockets};
 use crate::home::{Home, HomeError, HomeLock};
 use crate::leave::Then;
@@ -162,6 +163,8 @@ struct Process {
     /// Clients wait in their queues while one life follows another.
     sockets: Sockets,
     signals: Signals,
+    /// Tokens, sessions and codes.
+    access: Access,
     versions: Versions,
     /// helmd's own log, on its way into the store.
     lines: Lines,
@@ -189,7 +192,8 @@ fn start(options: Options) -> Result<(), StartError> {
         None => {
             let given = systemd::listener()
                 .map_err(context("the socket of systemd (helmd.socket) cannot be used"))?;
-            (home.lock()?, Left { own: given, group: None }, Begin::Files)
+            let of_systemd = given.is_some();
+            (home.lock()?, Left { own: given, of_systemd, ..Left::default() }, Begin::Files)
         }
     };
     let versions = Versions::of(&home);
@@ -203,6 +207,7 @@ fn start(options: Options) -> Result<(), StartError> {
     }
     let own = raise_nofile();
     let nofile = options.handover.map_or(own, |handover| handover.nofile(own));
+    let access = Access::open(&home);
     let started = clock::wall();
     let process = Process {
         options,
@@ -211,6 +216,7 @@ fn start(options: Options) -> Result<(), StartError> {
         program,
         sockets: Sockets::after(left),
         signals,
+        access,
         versions,
         lines,
         nofile,
@@ -222,8 +228,15 @@ fn start(options: Options) -> Result<(), StartError> {
 }
 
 impl Process {
-    /// One life after another, until helmd leaves.
+    /// Until helmd leaves, and its sockets with it.
     fn live(mut self, first: Begun) -> Result<(), StartError> {
+        let ended = self.lives(first);
+        self.sockets.remove();
+        ended
+    }
+
+    /// One life after another, until helmd leaves.
+    fn lives(&mut self, first: Begun) -> Result<(), StartError> {
         let runtime = runtime(&first)?;
         let mut then = self.life(first, runtime)?;
         loop {

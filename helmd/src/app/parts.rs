@@ -200,6 +200,8 @@ impl Ground {
             cgroups: self.world.cgroups.clone(),
             warnings,
             missing,
+            rules: Arc::new(self.world.config.settings.rules()),
+            web: self.world.config.settings.web.clone(),
             home: self.world.home.clone(),
         }
     }

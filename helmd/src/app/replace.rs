@@ -21,10 +21,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::{Process, in_path};
-use crate::address::Left;
+use crate::address::{Left, Numbers};
 use crate::home::Home;
 use crate::reaper::Reaper;
-use crate::signals;
+use crate::{signals, systemd};
 
 /// A program that has not checked itself within this is not taken.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
@@ -40,7 +40,12 @@ pub struct Handover {
     nofile: u64,
     /// The socket of the group. Former versions say nothing of it, and read nothing of it.
     group: Option<RawFd>,
+    /// web.sock: in the environment ([`WEB`]), where former versions do not stumble over it.
+    web: Option<RawFd>,
 }
+
+/// The variable that holds the number of web.sock over an exec.
+pub const WEB: &str = "HELM_HANDOVER_WEB";
 
 impl fmt::Display for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,16 +69,25 @@ impl FromStr for Handover {
             socket: fd(needed(socket)?)?,
             nofile: needed(nofile)?,
             group: group.map(fd).transpose()?,
+            web: None,
         })
     }
 }
 
 impl Handover {
+    /// With web.sock, where it is left as well.
+    #[must_use]
+    pub fn with_web(self, web: Option<RawFd>) -> Self {
+        Self { web: web.filter(|fd| *fd > 2), ..self }
+    }
+
     /// Takes the descriptors; the lock, and the sockets. Once, before anything else is opened.
     pub(super) fn take(self) -> io::Result<(OwnedFd, Left)> {
         let own = Some(helm_shim::sys::inherited(self.socket)?);
         let group = self.group.map(helm_shim::sys::inherited).transpose()?;
-        Ok((helm_shim::sys::inherited(self.lock)?, Left { own, group }))
+        let web = self.web.map(helm_shim::sys::inherited).transpose()?;
+        let of_systemd = systemd::listens();
+        Ok((helm_shim::sys::inherited(self.lock)?, Left { own, of_systemd, group, web }))
     }
 
     /// The limit of open files as it was for the first program.
@@ -165,14 +179,18 @@ impl Process {
     /// Nothing is started any more: what is open over an exec now is left to nobody else.
     fn handover(&self) -> io::Result<Handover> {
         signals::hold_back()?;
-        let (socket, group) = self.sockets.hand_over()?;
+        let Numbers { own: socket, group, web } = self.sockets.hand_over()?;
         let nofile = self.nofile.current.unwrap_or(u64::MAX);
-        Ok(Handover { lock: self.lock.hand_over()?, socket, nofile, group })
+        Ok(Handover { lock: self.lock.hand_over()?, socket, nofile, group, web })
     }
 
     fn next_program(&self, program: &Path, handover: Handover) -> Command {
         let mut command = Command::new(program);
         command.arg("--home").arg(self.home.path()).arg("--handover").arg(handover.to_string());
+        match handover.web {
+            Some(web) => command.env(WEB, web.to_string()),
+            None => command.env_remove(WEB),
+        };
         if let Some(mode) = self.options.default_mode {
             command.arg("--default-mode").arg(mode.as_str());
         }
@@ -190,7 +208,7 @@ mod tests {
     #[test]
     fn what_is_handed_over_is_read_as_it_was_written() {
         for group in [None, Some(18)] {
-            let handover = Handover { lock: 5, socket: 17, nofile: 1024, group };
+            let handover = Handover { lock: 5, socket: 17, nofile: 1024, group, web: None };
             assert_eq!(handover.to_string().parse(), Ok(handover));
         }
         for wrong in ["", "5", "5,7", "5,7,x", "0,7,1024", "-1,7,1024", "5,99999999999,1", "5,7,1,1"] {

@@ -24,7 +24,7 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
     }
     let (path, key_path) = (dir.join("certs/nexus.crt"), dir.join("certs/nexus.key"));
     let (state, public) = certificate(&path, scene.now);
-    let key = read(&key_path, |text| PrivateKeyDer::from_pem_slice(text).ok());
+    let key = read(scene, &key_path, |text| PrivateKeyDer::from_pem_slice(text).ok());
     let matching = match (&public, &key) {
         (Some(public), Ok(key)) => public_key(key).map(|own| own == *public),
         (Some(_) | None, Ok(_) | Err(_)) => None,
@@ -37,6 +37,7 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
         key: key.err().unwrap_or(KeyFile::Good),
         matching,
         runs: scene.daemon.runs(&spec.name),
+        owner: scene.owner.name.clone(),
     };
     let open = secret(&key_path, Some(&spec.name)).and_then(|secret| secret.finding());
     certificate.finding(&scene.hands).into_iter().chain(open).collect()

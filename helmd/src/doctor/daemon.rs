@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use helm_core::doctor::{Daemon, Finding, Helmds, Process};
@@ -42,15 +43,21 @@ fn wishes(scene: &Scene) -> usize {
 fn strays(scene: &Scene) -> Vec<Process> {
     let holder = holder(&scene.home, &scene.daemon);
     let own = std::process::id();
+    let Some(ours) = directory(scene.home.path()) else { return Vec::new() };
     let pids = procs::all().into_iter().map(|stat| stat.process.pid);
     pids.filter(|pid| *pid != own && Some(*pid) != holder)
         .filter_map(|pid| {
             let words = words(pid)?;
             let home = home_of(pid, &words)?;
-            (home.canonicalize().ok()? == scene.home.path())
-                .then(|| Process { pid, command: words.join(" ") })
+            (directory(&home)? == ours).then(|| Process { pid, command: words.join(" ") })
         })
         .collect()
+}
+
+/// The directory itself: the same path may lead elsewhere for a process that sees other file systems.
+fn directory(path: &Path) -> Option<(u64, u64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 fn words(pid: u32) -> Option<Vec<String>> {
@@ -59,7 +66,7 @@ fn words(pid: u32) -> Option<Vec<String>> {
     Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
-/// The home that a process of helmd looks after.
+/// The home that a process of helmd looks after, as it sees it.
 fn home_of(pid: u32, words: &[String]) -> Option<PathBuf> {
     let (program, rest) = words.split_first()?;
     if Path::new(program).file_name()? != "helmd"
@@ -79,7 +86,8 @@ fn home_of(pid: u32, words: &[String]) -> Option<PathBuf> {
         Some(String::from_utf8_lossy(found).into_owned())
     };
     let home = home.map(str::to_owned).or_else(variable).unwrap_or_else(|| ".".to_owned());
-    Some(fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(home))
+    let path = fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(home);
+    Some(Path::new(&format!("/proc/{pid}/root")).join(path.strip_prefix("/").ok()?))
 }
 
 /// A socket that refuses: whoever made it is gone. With a socket of systemd somebody listens.

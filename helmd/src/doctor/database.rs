@@ -1,9 +1,10 @@
 //! The database behind the log, reached as helmd would reach it.
 
 use std::fs;
+use std::io;
 
 use helm_core::doctor::{
-    Daemon, Database, DatabasePlace, DatabaseSettings, Finding, Id, Refused, with_percent_signs,
+    Daemon, Database, DatabaseKind, DatabasePlace, DatabaseSettings, Finding, Id, Refused, with_percent_signs,
 };
 use helm_store::engine::EngineError;
 use helm_store::postgres::PgOptions;
@@ -15,8 +16,12 @@ use crate::store::in_words;
 use crate::store::place::{self, Place, connection_string};
 
 pub(super) fn look(scene: &Scene) -> Vec<Finding> {
-    // A file that cannot be read is a fault of the configuration.
-    let conf = fs::read_to_string(scene.home.instance().join("helm.conf")).unwrap_or_default();
+    let conf = match fs::read_to_string(scene.home.instance().join("helm.conf")) {
+        Ok(conf) => conf,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        // A fault of the configuration: which database is meant is not known.
+        Err(_) => return Vec::new(),
+    };
     let settings = settings(&conf);
     if let Some(finding) = settings.finding(&scene.hands) {
         return vec![finding];
@@ -85,7 +90,7 @@ async fn postgres(options: &PgOptions) -> Database {
     }
     Database {
         address: Place::Postgres(Box::new(options.clone())).describe(),
-        place: Some(place_of(options)),
+        kind: DatabaseKind::Postgres(place_of(options)),
         here: host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host.as_str()),
         refused,
         unprotected,
@@ -126,5 +131,6 @@ async fn sqlite(scene: &Scene) -> Option<Database> {
         Ok(protection) => (None, protection.word() == "broken"),
         Err(error) => (Some((kind_of(&error), in_words(&error))), false),
     };
-    Some(Database { address, place: None, here: true, refused, unprotected })
+    let (dir, owner) = (dir.display().to_string(), scene.owner.name.clone());
+    Some(Database { address, kind: DatabaseKind::Sqlite { dir, owner }, here: true, refused, unprotected })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,8 +95,8 @@ fn keys(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
     if !Path::new(&spec.path).is_dir() {
         return Vec::new();
     }
-    let own = read(&private, |text| PrivateKeyDer::from_pem_slice(text).ok());
-    let shown = read(&public, |text| SubjectPublicKeyInfoDer::from_pem_slice(text).ok());
+    let own = read(scene, &private, |text| PrivateKeyDer::from_pem_slice(text).ok());
+    let shown = read(scene, &public, |text| SubjectPublicKeyInfoDer::from_pem_slice(text).ok());
     let matching = match (&own, &shown) {
         (Ok(own), Ok(shown)) => public_key(own).map(|public| public == shown.as_ref()),
         (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
@@ -106,9 +106,10 @@ fn keys(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
         private: (private.display().to_string(), own.err().unwrap_or(KeyFile::Good)),
         public: (public.display().to_string(), shown.err().unwrap_or(KeyFile::Good)),
         matching,
+        owner: scene.owner.name.clone(),
     };
     let open = secret(&private, Some(&spec.name)).and_then(|secret| secret.finding());
-    pair.finding().into_iter().chain(open).collect()
+    pair.finding(&scene.hands).into_iter().chain(open).collect()
 }
 
 /// A path that a variable names, relative to the directory of the service.
@@ -122,12 +123,27 @@ pub(super) fn public_key(private: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
 }
 
 /// What a file in PEM holds, or what is in its place.
-pub(super) fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, KeyFile> {
+pub(super) fn read<T>(
+    scene: &Scene,
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, KeyFile> {
+    if fs::metadata(path).is_ok_and(|meta| !scene.owner.may_read(path, &meta)) {
+        return Err(KeyFile::Denied);
+    }
     match fs::read(path) {
+        Ok(text) if is_encrypted(&text) => Err(KeyFile::Encrypted),
         Ok(text) => parse(&text).ok_or_else(|| KeyFile::Unusable("is no key in PEM".to_owned())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(KeyFile::Missing),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(KeyFile::Missing),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied && !scene.is_owner() => Err(KeyFile::Closed),
         Err(e) => Err(KeyFile::Unusable(e.to_string())),
     }
+}
+
+/// Both ways in which OpenSSL writes one (PKCS #8, and its own from before).
+fn is_encrypted(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 #[cfg(test)]

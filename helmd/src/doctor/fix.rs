@@ -3,16 +3,21 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
 use helm_core::doctor::{Fix, Line};
 use helm_core::name::ServiceName;
 use rustix::fs::OFlags;
+use tokio::process::Command;
 
 use super::daemon::is_stale;
 use crate::config;
 use crate::home::Home;
 use crate::keeper::launch;
+
+/// Somebody may have to be asked for a password by it.
+const LOGINCTL_WITHIN: Duration = Duration::from_secs(30);
 
 /// All of them, in order; each is told as it came out.
 pub(super) fn all(home: &Path, fixes: Vec<Fix>) -> Result<Vec<Line>, String> {
@@ -27,7 +32,7 @@ pub(super) fn all(home: &Path, fixes: Vec<Fix>) -> Result<Vec<Line>, String> {
 fn carry_out(home: &Home, fix: &Fix) -> Result<(), String> {
     match fix {
         Fix::Close { path } => close(home, Path::new(path)),
-        Fix::RemoveSocket { path } => remove_socket(Path::new(path)),
+        Fix::RemoveSocket { path } => remove_socket(home, Path::new(path)),
         Fix::MakeDirectory { path } => make_directory(home, Path::new(path)),
         Fix::CopyRegistry { service } => copy_registry(home, service),
         Fix::EnableLinger { user } => enable_linger(user),
@@ -50,7 +55,9 @@ fn close(home: &Home, path: &Path) -> Result<(), String> {
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(|e| e.to_string())
 }
 
-fn remove_socket(path: &Path) -> Result<(), String> {
+/// With the lock held, which is made where it is not there: a helmd that begins just now is not robbed of its socket.
+fn remove_socket(home: &Home, path: &Path) -> Result<(), String> {
+    let _none_begins = home.lock().map_err(|e| e.to_string())?;
     let socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if !socket || !is_stale(path) {
         return Err("somebody listens there by now, or it is no socket".to_owned());
@@ -83,10 +90,16 @@ fn copy_registry(home: &Home, service: &ServiceName) -> Result<(), String> {
 }
 
 fn enable_linger(user: &str) -> Result<(), String> {
-    let output = Command::new("loginctl")
-        .args(["enable-linger", user])
-        .stdin(Stdio::null())
-        .output()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("loginctl: {e}"))?;
+    let output = runtime.block_on(async {
+        // It is ended where nobody waits for it any more: a bus that does not answer holds it up.
+        let mut loginctl = Command::new("loginctl");
+        loginctl.args(["enable-linger", user]).stdin(Stdio::null()).kill_on_drop(true);
+        tokio::time::timeout(LOGINCTL_WITHIN, loginctl.output()).await
+    });
+    let output = output
+        .map_err(|_| format!("loginctl did not end within {} s", LOGINCTL_WITHIN.as_secs()))?
         .map_err(|e| format!("loginctl: {e}"))?;
     if output.status.success() {
         return Ok(());

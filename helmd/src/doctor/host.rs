@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use helm_core::doctor::{Clock, Disk, Finding};
 use helm_core::time::Wall;
-use rustix::fs::statvfs;
+use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::scene::Scene;
 use crate::config;
@@ -36,6 +36,7 @@ pub(super) fn disks(scene: &Scene) -> Vec<Finding> {
                 files: (room.f_favail, room.f_files),
                 floor: floor.unwrap_or(OF_SERVICES),
                 helms: floor.map(|_| home.join("instance/helm.conf").display().to_string()),
+                read_only: room.f_flag.contains(StatVfsMountFlags::RDONLY),
             };
             found.extend(disk.finding(&scene.hands));
         }

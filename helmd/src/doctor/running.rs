@@ -4,13 +4,16 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use helm_core::doctor::{Finding, Output, Run};
+use helm_core::doctor::{Finding, Output, Run, Weight};
+use helm_core::name::ServiceName;
 use helm_core::spec::{Program, ServiceSpec};
+use helm_core::status::State;
 use helm_core::time::Wall;
 use helm_shim::rundir::ServiceDir;
 use helm_shim::{cri, procs};
 
 use super::scene::Scene;
+use super::service;
 
 /// Lines that are shown of a service that failed.
 const SHOWN: usize = 5;
@@ -30,6 +33,7 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
         last_lines(&ServiceDir::new(scene.home.path(), &spec.name).logs()).unwrap_or_default();
     let run = Run {
         waits_for_absent: scene.daemon.waits_for_absent(&spec.name),
+        waits_for_faulty: told.waits_for.iter().find(|name| !starts(scene, name)).cloned(),
         path: spec.path.clone(),
         port: spec.port,
         listens,
@@ -43,6 +47,16 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
         told: told.clone(),
     };
     run.findings(&scene.hands)
+}
+
+/// A start is all that it lacks: it was stopped, and its files are whole.
+fn starts(scene: &Scene, name: &ServiceName) -> bool {
+    let stopped = scene.daemon.service(name).is_some_and(|told| told.state == State::Stopped);
+    let spec = scene.services().find(|spec| spec.name == *name);
+    stopped
+        && spec.is_none_or(|spec| {
+            service::files(scene, spec).iter().all(|finding| finding.weight != Weight::Fault)
+        })
 }
 
 /// Python that writes to a pipe collects 8 KiB first, unless it is told otherwise. Only of a service in Python's own form is

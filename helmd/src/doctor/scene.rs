@@ -1,17 +1,19 @@
 //! What every check needs: the home, its configuration, who asks. And the checks of the home itself.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use helm_core::doctor::{Brief, Daemon, Directory, Finding, Hands, Id, Owned, Secret, quoted};
+use helm_core::doctor::{Brief, Daemon, Directory, Finding, Hands, Id, Open, Owned, Secret, edit};
 use helm_core::name::ServiceName;
-use helm_core::spec::{Config, ServiceSpec, Severity};
+use helm_core::spec::{Config, Fault, ServiceSpec, Severity};
 use helm_core::time::Wall;
 use helm_core::wish::Mode;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use rustix::fs::getxattr_query;
 
 use crate::clock;
 use crate::config::{self, Read};
@@ -37,16 +39,37 @@ pub(super) struct Owner {
     pub(super) uid: u32,
     pub(super) name: String,
     /// Their own home.
-    pub(super) dir: std::path::PathBuf,
+    pub(super) dir: PathBuf,
+    /// Their groups.
+    gids: Vec<u32>,
 }
 
 impl Owner {
     fn of(uid: u32) -> Self {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         match user {
-            Some(user) => Self { uid, name: user.name, dir: user.dir },
-            None => Self { uid, name: uid.to_string(), dir: "/".into() },
+            Some(user) => {
+                let groups = CString::new(user.name.as_str()).ok();
+                let groups = groups.and_then(|name| getgrouplist(&name, user.gid).ok());
+                let gids = groups.unwrap_or_else(|| vec![user.gid]).into_iter().map(Gid::as_raw).collect();
+                Self { uid, name: user.name, dir: user.dir, gids }
+            }
+            None => Self { uid, name: uid.to_string(), dir: "/".into(), gids: Vec::new() },
         }
+    }
+
+    /// By its mode, whoever looks: root may read everything, and says nothing by that. An access control list may say more
+    /// than the mode does.
+    pub(super) fn may_read(&self, path: &Path, meta: &fs::Metadata) -> bool {
+        let by_mode = if meta.uid() == self.uid {
+            meta.mode() & 0o400 != 0
+        } else if self.gids.contains(&meta.gid()) {
+            meta.mode() & 0o040 != 0
+        } else {
+            meta.mode() & 0o004 != 0
+        };
+        let listed = || getxattr_query(path, "system.posix_acl_access").is_ok();
+        self.uid == 0 || by_mode || listed()
     }
 }
 
@@ -68,6 +91,11 @@ impl Scene {
             now: clock::wall(),
             home,
         })
+    }
+
+    /// Whoever looks is who helmd runs as: what cannot be read here, it cannot read either.
+    pub(super) fn is_owner(&self) -> bool {
+        rustix::process::geteuid().as_raw() == self.owner.uid
     }
 
     /// Those that run something.
@@ -126,15 +154,33 @@ pub(super) fn configuration(scene: &Scene) -> Vec<Finding> {
     faults(scene).into_iter().chain(not_in_force(scene)).collect()
 }
 
-/// Errors alone: what is only odd, `helmctl config check` tells.
-fn faults(scene: &Scene) -> Option<Finding> {
-    let faults = || scene.read.faults.iter().filter(|fault| fault.severity == Severity::Error);
-    let first = faults().next()?;
-    let file = scene.home.path().join(&first.file);
-    let line = if first.line > 0 { format!("+{} ", first.line) } else { String::new() };
-    let mend = format!("${{EDITOR:-vi}} {line}{}", quoted(&file.to_string_lossy()));
-    let finding = Finding::fault(Id::ConfigFaulty, "the configuration has faults");
-    Some(faults().fold(finding, |finding, fault| finding.seen(fault.to_string())).mend(mend))
+/// Of each file one, by errors alone: what is only odd, `helmctl config check` tells.
+fn faults(scene: &Scene) -> Vec<Finding> {
+    let mut files: Vec<(&str, Vec<&Fault>)> = Vec::new();
+    for fault in scene.read.faults.iter().filter(|fault| fault.severity == Severity::Error) {
+        match files.iter_mut().find(|(file, _)| *file == fault.file) {
+            Some((_, faults)) => faults.push(fault),
+            None => files.push((&fault.file, vec![fault])),
+        }
+    }
+    let finding = |(file, faults): &(&str, Vec<&Fault>)| {
+        let path = scene.home.path().join(file).display().to_string();
+        let finding = Finding::fault(Id::ConfigFaulty, "the configuration has faults");
+        let finding = finding.mend(edit(&path, faults.first().map_or(0, |first| first.line)));
+        faults.iter().fold(finding, |finding, fault| finding.seen(fault.to_string()))
+    };
+    files.iter().map(finding).collect()
+}
+
+/// What tells helmd what to run, and can be changed by anybody.
+fn writable(scene: &Scene) -> Vec<Open> {
+    let parts = ["", "instance"].into_iter().chain(config::FILES);
+    let open = parts.filter_map(|part| {
+        let path = if part.is_empty() { scene.home.path().to_owned() } else { scene.home.path().join(part) };
+        let mode = fs::metadata(&path).ok()?.mode();
+        (mode & 0o002 != 0 && is_reachable(&path)).then(|| Open { path: path.display().to_string(), mode })
+    });
+    open.collect()
 }
 
 /// Files that helmd does not run by.
@@ -157,9 +203,8 @@ fn not_in_force(scene: &Scene) -> Option<Finding> {
 
 /// Whose they are, who can read the secret ones, and whether they are there.
 pub(super) fn files(scene: &Scene) -> Vec<Finding> {
-    let home = scene.home.path();
     let owned = owned(scene);
-    let strange = Owned::finding(&owned, &home.to_string_lossy(), &scene.owner.name, &scene.hands);
+    let strange = Owned::finding(&owned, &scene.owner.name, &scene.hands);
     let conf = scene.home.instance().join("helm.conf");
     let holds_password =
         fs::read_to_string(&conf).is_ok_and(|text| crate::store::place::connection_string(&text).is_some());
@@ -171,34 +216,59 @@ pub(super) fn files(scene: &Scene) -> Vec<Finding> {
         let (path, to) = (dir.display().to_string(), to.display().to_string());
         (!dir.exists()).then(|| Directory { path, to }.finding())
     });
-    strange.into_iter().chain(open).chain(gone).collect()
+    let writable = Open::finding(&writable(scene));
+    strange.into_iter().chain(writable).chain(open).chain(gone).collect()
 }
 
-/// Parts of the home that helmd makes or reads and that are not its own.
+/// Parts of the home that helmd writes and that are not its own, and parts that it reads and may not. What is only read may be
+/// anybody's: who manages many hosts by root has files like that.
 fn owned(scene: &Scene) -> Vec<Owned> {
-    const PARTS: [&str; 7] = [
+    const WRITTEN: [&str; 9] = [
         "instance",
         "instance/run",
         "instance/store",
+        "instance/store/main.db",
         "instance/wishes.json",
         "instance/helmd.lock",
+        "instance/events.jsonl",
         "logs",
         "logs/helmd.log",
     ];
-    let parts = PARTS.into_iter().chain(config::FILES).map(|part| scene.home.path().join(part));
-    let logs = scene.services().map(|spec| scene.home.logs().join(spec.name.as_str()));
-    let strange = parts.chain(logs).filter_map(|path| {
+    let of_services = scene.services().map(|spec| scene.home.logs().join(spec.name.as_str()));
+    let written = WRITTEN.into_iter().map(|part| scene.home.path().join(part)).chain(of_services);
+    let strange = written.filter_map(|path| {
         let uid = fs::metadata(&path).ok()?.uid();
-        (uid != scene.owner.uid).then(|| Owned { path: path.display().to_string(), by: Owner::of(uid).name })
+        (uid != scene.owner.uid).then_some((path, uid))
     });
-    strange.collect()
+    let read = config::FILES.into_iter().map(|part| scene.home.path().join(part));
+    let closed = read.filter_map(|path| {
+        let meta = fs::metadata(&path).ok()?;
+        (!scene.owner.may_read(&path, &meta)).then_some((path, meta.uid()))
+    });
+    let owned = |(path, uid): (PathBuf, u32)| Owned {
+        whole: whole(scene, &path).display().to_string(),
+        path: path.display().to_string(),
+        by: Owner::of(uid).name,
+    };
+    strange.chain(closed).map(owned).collect()
+}
+
+/// What is to be given back together with a part: all of `instance` or `logs`; where a link leads out of the home, what it
+/// leads to (`chown -R` follows no link).
+fn whole(scene: &Scene, part: &Path) -> PathBuf {
+    let real = part.canonicalize().unwrap_or_else(|_| part.to_owned());
+    let trees = [scene.home.instance(), scene.home.logs()];
+    trees.into_iter().find(|tree| real.starts_with(tree)).unwrap_or(real)
 }
 
 /// A file with a secret, if it is there.
 pub(super) fn secret(path: &Path, service: Option<&ServiceName>) -> Option<Secret> {
     let mode = fs::metadata(path).ok()?.mode();
-    // Whoever may pass through every directory above can read it.
-    let reachable =
-        path.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|d| d.mode() & 0o011 != 0));
+    let reachable = is_reachable(path);
     Some(Secret { path: path.display().to_string(), mode, reachable, service: service.cloned() })
+}
+
+/// Whoever may pass through every directory above gets to it.
+fn is_reachable(path: &Path) -> bool {
+    path.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|d| d.mode() & 0o011 != 0))
 }

@@ -29,10 +29,7 @@ fn facts(scene: &Scene, spec: &ServiceSpec) -> ServiceFiles {
     let file =
         |name: &str| Some(dir.join(name)).filter(|path| !path.is_file()).map(|p| p.display().to_string());
     let (interpreter, missing_script) = match &spec.program {
-        Some(Program::Python { run_script, .. }) => {
-            let requirements = dir.join("requirements.txt").is_file();
-            (Interpreter::Venv { requirements }, file(run_script))
-        }
+        Some(Program::Python { run_script, .. }) => (Interpreter::Venv, file(run_script)),
         Some(Program::StartCommand(_) | Program::Command(_) | Program::Shell(_) | Program::Removed)
         | None => (Interpreter::Program, None),
     };
@@ -45,6 +42,7 @@ fn facts(scene: &Scene, spec: &ServiceSpec) -> ServiceFiles {
         origin: origin(scene, spec.name.as_str()),
         place: scene.place(&spec.name),
         interpreter,
+        requirements: dir.join("requirements.txt").is_file(),
         program: programs::program(spec).map(|(_, program)| executable(&program, dir, &env)),
         missing_script,
         repository: dir.join(".git").exists(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use helm_core::doctor::{Finding, OldUnit, Units, difference};
+use helm_core::doctor::{Finding, OldUnit, UnitUser, Units, difference};
 
 use super::scene::Scene;
 
@@ -24,13 +24,15 @@ const LINGER: &str = "/var/lib/systemd/linger";
 pub(super) fn look(scene: &Scene) -> Vec<Finding> {
     let dir = directory(scene);
     let installed = installed(scene, &dir).map(|units| units.findings(&scene.hands)).unwrap_or_default();
-    let old = [(Path::new(SYSTEM), false), (dir.as_path(), true)].into_iter().flat_map(|(dir, of_user)| {
-        OLD.into_iter().filter(move |name| is_old(dir, name)).map(move |name| OldUnit {
-            path: dir.join(name).display().to_string(),
-            name: name.to_owned(),
-            of_user,
-        })
-    });
+    let user = UnitUser { name: scene.owner.name.clone(), looks: scene.is_owner() };
+    let old =
+        [(Path::new(SYSTEM), None), (dir.as_path(), Some(user))].into_iter().flat_map(|(dir, of_user)| {
+            OLD.into_iter().filter(move |name| is_old(dir, name)).map(move |name| OldUnit {
+                path: dir.join(name).display().to_string(),
+                name: name.to_owned(),
+                of_user: of_user.clone(),
+            })
+        });
     installed.into_iter().chain(old.map(|unit| unit.finding(&scene.hands))).collect()
 }
 

@@ -35,7 +35,7 @@ impl Configuration for Api {
     }
 
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>> {
-        let author = Author { by: by(&request), why: "reload".to_owned() };
+        let author = Author { by: by(&request)?, why: "reload".to_owned() };
         let ReloadRequest { no_restart, no_start, gate, timeout_ms } = request.into_inner();
         let wants = Wants { restart: !no_restart, start: !no_start };
         let accepted = self.reloads.reload(Asked { wants, gate: within(gate, timeout_ms) }, author).await;
@@ -87,7 +87,7 @@ impl Configuration for Api {
         &self,
         request: Request<ConfigRollbackRequest>,
     ) -> Result<Response<ReloadResponse>> {
-        let by = by(&request);
+        let by = by(&request)?;
         let ConfigRollbackRequest { number, gate, timeout_ms } = request.into_inner();
         let wants = Wants { restart: true, start: true };
         let asked = Asked { wants, gate: within(gate, timeout_ms) };

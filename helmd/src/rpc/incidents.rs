@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use helm_core::access::{Action, Scope};
 use helm_core::event::{Change, ChangeKind};
 use helm_core::incident::why::{Situation, why};
 use helm_core::incident::{self, Incident, Told};
@@ -16,6 +17,7 @@ use helm_proto::v1::{
 use helm_proto::{convert, reason};
 use tonic::{Request, Response, Status};
 
+use super::caller::Caller;
 use super::{Api, Result};
 use crate::incident::dependents;
 use crate::incident::shelf::{Shelf, Wanted};
@@ -37,33 +39,48 @@ impl Incidents for Api {
         &self,
         request: Request<ListIncidentsRequest>,
     ) -> Result<Response<ListIncidentsResponse>> {
+        let caller = Caller::of(&request)?;
         let ListIncidentsRequest { names, limit, before, since } = request.into_inner();
-        self.known(&names)?;
+        let asked = names.clone();
+        let names = caller.narrow(Action::Incidents, names)?;
+        self.known(&asked)?;
         let limit = if limit == 0 { USUAL } else { limit.min(MOST) };
         let since = since.as_ref().map(convert::nanos);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let (found, incomplete) = self.incidents(Wanted { names, before, since, limit }).await?;
-        let incidents = found.iter().map(|found| wire::incident(found, &[])).collect();
+        let scope = caller.scope(Action::Incidents);
+        let incidents = found.into_iter().map(|found| wire::incident(&within(found, &scope), &[])).collect();
         Ok(Response::new(ListIncidentsResponse { incidents, incomplete: incomplete.unwrap_or_default() }))
     }
 
     async fn get_incident(&self, request: Request<GetIncidentRequest>) -> Result<Response<v1::Incident>> {
+        let scope = Caller::of(&request)?.scope(Action::Incidents);
         let GetIncidentRequest { number } = request.into_inner();
         let incident = self.incident(number).await?;
-        Ok(Response::new(wire::incident(&incident, &self.aftermath(&incident))))
+        if !scope.holds(incident.mishap.service.as_str()) {
+            return Err(unknown(number, ""));
+        }
+        let incident = within(incident, &scope);
+        let aftermath = of_those(self.aftermath(&incident), &scope);
+        Ok(Response::new(wire::incident(&incident, &aftermath)))
     }
 
     async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyResponse>> {
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope(Action::Incidents);
         let WhyRequest { name } = request.into_inner();
+        caller.may(Action::Incidents, Some(&name))?;
         self.known(std::slice::from_ref(&name))?;
         let view = self.supervisor.view();
         let status = view.get(&name).cloned();
         let status = status.ok_or_else(|| Status::internal(format!("{name} has no status yet")))?;
-        let involved: Vec<Arc<ServiceStatus>> = needed(&status, &view);
+        let mut involved: Vec<Arc<ServiceStatus>> = needed(&status, &view);
+        involved.retain(|other| scope.holds(other.name.as_str()));
         let names: Vec<String> = [&status].into_iter().chain(&involved).map(|s| s.name.to_string()).collect();
         let mut newest = self.newest(names).await?.into_iter();
-        let incident = newest.next().flatten();
+        let incident = newest.next().flatten().map(|incident| within(incident, &scope));
         let aftermath = incident.as_ref().map_or_else(Vec::new, |incident| self.aftermath(incident));
+        let aftermath = of_those(aftermath, &scope);
         let keeper = self.keeper(&status.name);
         let needs: Vec<Option<Incident>> = newest.collect();
         let needs: Vec<_> =
@@ -126,11 +143,7 @@ impl Api {
             Ok(stored) => (stored, String::new()),
             Err(why) => (Vec::new(), format!(" in the home, and the store cannot be read ({why})")),
         };
-        stored.into_iter().find(|incident| incident.number == number).ok_or_else(|| {
-            reason::unknown_entry(&format!(
-                "there is no incident {number}{why}; helmctl incidents lists them"
-            ))
-        })
+        stored.into_iter().find(|incident| incident.number == number).ok_or_else(|| unknown(number, &why))
     }
 
     /// The newest incident of each service.
@@ -166,6 +179,21 @@ impl Api {
         let text = entry.change.to.trim_start_matches("its keeper ").to_owned();
         Some(Told { at: entry.change.at, service: None, text })
     }
+}
+
+fn unknown(number: u64, why: &str) -> Status {
+    reason::unknown_entry(&format!("there is no incident {number}{why}; helmctl incidents lists them"))
+}
+
+/// Without what it tells of services that lie outside.
+fn within(mut incident: Incident, scope: &Scope) -> Incident {
+    incident.evidence.before = of_those(incident.evidence.before, scope);
+    incident
+}
+
+fn of_those(mut told: Vec<Told>, scope: &Scope) -> Vec<Told> {
+    told.retain(|told| told.service.as_ref().is_none_or(|service| scope.holds(service.as_str())));
+    told
 }
 
 /// Those for whom it waits, and whoever keeps them waiting in the end.

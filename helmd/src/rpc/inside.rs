@@ -12,7 +12,7 @@ use helm_proto::v1::{LaunchResponse, ProcessInfo, SignalResponse, TreeResponse, 
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::peer::Peer;
+use super::caller::Caller;
 use crate::config;
 use crate::keeper::launch::{Hindrance, Launch, compose};
 use crate::sample::{proc, tree};
@@ -25,14 +25,14 @@ const LOOK: Duration = Duration::from_millis(500);
 type Result<T> = std::result::Result<T, Status>;
 
 /// What a start of the service would use now.
-pub async fn launch(
+pub(super) async fn launch(
     spec: Arc<ServiceSpec>,
     mode: Mode,
-    peer: Option<&Peer>,
+    caller: &Caller,
     show_secrets: bool,
 ) -> Result<LaunchResponse> {
     if show_secrets {
-        may_see_secrets(peer)?;
+        may_see_secrets(caller)?;
     }
     let directory = spec.path.clone();
     let composed = work::PROGRAMS.run(move || Ok(compose(&spec, mode, &config::own_environment()))).await;
@@ -63,15 +63,13 @@ fn variable(name: String, value: String, show_secrets: bool) -> Variable {
     }
 }
 
-/// A member of the peer group may start and stop services, and is not shown what they keep secret.
-fn may_see_secrets(peer: Option<&Peer>) -> Result<()> {
-    let own = rustix::process::geteuid().as_raw();
-    match peer {
-        Some(peer) if peer.uid == own || peer.uid == 0 => Ok(()),
-        _ => {
-            Err(reason::permission_denied("secrets of services are shown to helmd's own user and root only"))
-        }
+/// A member of the peer group may start and stop services, and is not shown what they keep secret. Nor is anybody over HTTP.
+fn may_see_secrets(caller: &Caller) -> Result<()> {
+    let (own, peer) = (rustix::process::geteuid().as_raw(), caller.peer());
+    if caller.is_owner() && (peer.uid == own || peer.uid == 0) {
+        return Ok(());
     }
+    Err(reason::permission_denied("secrets of services are shown to helmd's own user and root only"))
 }
 
 /// The processes of a service, parents before their children, with what they work now.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use helm_core::access::Action;
 use helm_core::name::ServiceName;
 use helm_proto::reason;
 use helm_proto::v1::metrics_server::Metrics;
@@ -14,6 +15,7 @@ use helm_store::metrics::block::Sample;
 use helm_store::metrics::engine::SeriesKey;
 use tonic::{Request, Response};
 
+use super::caller::Caller;
 use super::{Api, Result};
 use crate::clock;
 use crate::sample::series::{HELMD, HOST, MEASURED, unit};
@@ -43,10 +45,16 @@ impl Metrics for Api {
         &self,
         request: Request<ListMetricsRequest>,
     ) -> Result<Response<ListMetricsResponse>> {
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope(Action::Metrics).union(&caller.scope(Action::Scrape));
         let service = request.into_inner().service;
+        if !service.is_empty() && !scope.holds(&service) {
+            caller.may(Action::Metrics, Some(&service))?;
+        }
         let numbers = self.numbers()?;
-        let services: BTreeSet<String> =
+        let mut services: BTreeSet<String> =
             if service.is_empty() { numbers.services() } else { BTreeSet::from([service]) };
+        services.retain(|service| scope.holds(service));
         let mut series = Vec::new();
         for service in services {
             let latest = numbers.latest(&service);
@@ -65,7 +73,9 @@ impl Metrics for Api {
         &self,
         request: Request<QueryMetricsRequest>,
     ) -> Result<Response<QueryMetricsResponse>> {
+        let caller = Caller::of(&request)?;
         let QueryMetricsRequest { service, metric, tags, from, to, points } = request.into_inner();
+        caller.may(Action::Metrics, Some(&service))?;
         if from >= to {
             return Err(reason::bad_request("`from` must be before `to`, in nanoseconds since 1970"));
         }
@@ -90,7 +100,9 @@ impl Metrics for Api {
         &self,
         request: Request<AppendMetricsRequest>,
     ) -> Result<Response<AppendMetricsResponse>> {
+        let caller = Caller::of(&request)?;
         let AppendMetricsRequest { service, metrics } = request.into_inner();
+        caller.may(Action::IngestMetrics, Some(&service))?;
         Self::nameable(&service)?;
         if [HOST, HELMD].contains(&service.as_str()) {
             return Err(reason::bad_request(&format!(

@@ -1,6 +1,9 @@
 //! The `helm.v1` API. Handlers hold handles; status is answered from memory.
 
+mod access;
+mod caller;
 pub mod config;
+mod gate;
 pub mod incidents;
 pub mod inside;
 mod limits;
@@ -9,16 +12,19 @@ pub mod metrics;
 pub mod operate;
 pub mod output;
 pub mod peer;
+mod seen;
 pub mod store;
 pub mod watch;
 
 use std::sync::{Arc, OnceLock};
 
+use helm_core::access::{Action, Rules, Scope};
 use helm_core::ask::{Ask, Refusal};
 use helm_core::name::ServiceName;
 use helm_core::secret;
-use helm_core::spec::{self, Check, Program, ServiceSpec};
+use helm_core::spec::{self, Check, Program, ServiceSpec, WebSettings};
 use helm_core::wish::Mode;
+use helm_proto::v1::access_server::AccessServer;
 use helm_proto::v1::configuration_server::ConfigurationServer;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
 use helm_proto::v1::incidents_server::IncidentsServer;
@@ -39,10 +45,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::codegen::http;
 use tonic::service::interceptor::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+use tower::util::MapRequestLayer;
 
+use crate::access::Access;
 use crate::app::replace::Successor;
 use crate::cgroup::Cgroups;
 use crate::changes::Changes;
@@ -60,7 +70,10 @@ use crate::store::Store;
 use crate::store::keep::Retention;
 use crate::supervisor::{FleetView, Supervisor};
 use crate::work;
-use peer::{Door, Incoming, Peer};
+use caller::Caller;
+use gate::{Gate, Method};
+use peer::{Door, Incoming};
+use seen::Sight;
 
 /// Messages that wait for a reader of a stream; the producer waits when it is full.
 const STREAM: usize = 1;
@@ -87,6 +100,10 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// What services name and what is not there; empty until it was looked for.
     pub missing: Arc<OnceLock<Vec<String>>>,
+    /// Who may do what.
+    pub rules: Arc<Rules>,
+    /// For helm-web.
+    pub web: WebSettings,
 }
 
 /// The service.
@@ -122,6 +139,8 @@ pub struct Api {
     pub reloads: Reloads,
     /// The program that may take the place of this one.
     pub successor: Successor,
+    /// Tokens, sessions and codes.
+    pub access: Access,
 }
 
 impl Api {
@@ -150,6 +169,42 @@ impl Api {
         names.iter().try_for_each(|name| self.spec(name).map(drop))
     }
 
+    /// Those that are named must be known to whoever asks. Of what they may not see they are not told whether it is there.
+    fn seen(&self, sight: &Sight, names: &[String]) -> Result<()> {
+        if let Some(name) = names.iter().find(|name| !sight.holds(name)) {
+            return Err(reason::permission_denied(&format!("you may not see the state of `{name}`")));
+        }
+        self.known(names)
+    }
+
+    /// Those that are named (none: all) may be operated by whoever asks.
+    fn operable(&self, caller: &Caller, names: &[String]) -> Result<()> {
+        caller.may_each(Action::Operate, names)?;
+        self.known(names)
+    }
+
+    /// A start starts what it needs as well: what is down, and not theirs to start, stays so.
+    fn with_what_they_need(&self, caller: &Caller, names: &[String]) -> Result<()> {
+        let (scope, view) = (caller.scope(Action::Operate), self.supervisor.view());
+        let Scope::Only(_) = scope else { return Ok(()) };
+        let mut needed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut at = 0;
+        while let Some(name) = needed.get(at).copied() {
+            at += 1;
+            if !scope.holds(name) && view.get(name).is_some_and(|status| !status.wanted) {
+                return Err(reason::permission_denied(&format!(
+                    "{} needs `{name}`, which is stopped and not yours to start",
+                    names.join(", ")
+                )));
+            }
+            let spec = self.specs.iter().find(|spec| spec.name.as_str() == name);
+            let further =
+                spec.into_iter().flat_map(|spec| &spec.depends_on).map(|edge| edge.service.as_str());
+            needed.extend(further.filter(|name| !needed.contains(name)).collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
     /// The definition of a service.
     fn spec(&self, name: &str) -> Result<Arc<ServiceSpec>> {
         let found = self.specs.iter().find(|spec| spec.name.as_str() == name).cloned();
@@ -161,8 +216,9 @@ impl Api {
     }
 }
 
-fn by<T>(request: &Request<T>) -> String {
-    request.extensions().get::<Arc<Peer>>().map_or_else(String::new, |peer| peer.describe())
+/// Who asks for it, for records.
+fn by<T>(request: &Request<T>) -> Result<String> {
+    Ok(Caller::of(request)?.describe())
 }
 
 fn mode(text: &str) -> Result<Option<Mode>> {
@@ -181,13 +237,14 @@ impl Helm for Api {
     type OutputStream = ReceiverStream<Result<OutputChunk>>;
     type EventsStream = ReceiverStream<Result<EventRecord>>;
 
-    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
+    async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>> {
+        let caller = Caller::of(&request)?;
         let facts = &self.facts;
         let view = self.supervisor.view();
         let drift = self.drift.alert().await.into_iter().chain(view.alert.clone());
         let alerts: Vec<String> = drift.chain(self.store.alerts()).collect();
         let missing = facts.missing.get().into_iter().flatten();
-        Ok(Response::new(InfoResponse {
+        let info = InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: facts.home.path().to_string_lossy().into_owned(),
             pid: std::process::id(),
@@ -200,22 +257,27 @@ impl Helm for Api {
             default_mode: facts.default_mode.as_str().to_owned(),
             boot_id: facts.boot_id.clone(),
             socket: facts.socket.clone(),
-        }))
+        };
+        Ok(Response::new(seen::info(info, &caller)))
     }
 
-    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>> {
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>> {
+        let sight = Sight::of(&*Caller::of(&request)?);
         let configured = self.specs.iter().filter(|spec| !spec.is_removed());
-        Ok(Response::new(ListResponse { services: configured.map(|spec| info(spec)).collect() }))
+        let services = configured.filter_map(|spec| sight.info(info(spec))).collect();
+        Ok(Response::new(ListResponse { services }))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>> {
+        let sight = Sight::of(&*Caller::of(&request)?);
         let names = request.into_inner().names;
-        self.known(&names)?;
+        self.seen(&sight, &names)?;
         let (view, now) = (self.supervisor.view(), clock::mono());
         let all = names.is_empty();
         let wanted = view.services.iter().filter(|s| all || names.iter().any(|n| n == s.name.as_str()));
         let mut services: Vec<_> = wanted.map(|s| watch::shown(s, now, &self.sampler)).collect();
         limits::tell(&mut services, &view, &self.specs, &self.facts.cgroups).await;
+        let services = services.into_iter().filter_map(|status| sight.status(status)).collect();
         Ok(Response::new(StatusResponse { services, hold: view.hold }))
     }
 
@@ -223,53 +285,60 @@ impl Helm for Api {
         &self,
         request: Request<WatchStatusRequest>,
     ) -> Result<Streaming<WatchStatusResponse>> {
+        let sight = Sight::of(&*Caller::of(&request)?);
         let WatchStatusRequest { names, numbers } = request.into_inner();
-        self.known(&names)?;
+        self.seen(&sight, &names)?;
+        let asked = watch::Asked { names, numbers, sight };
         let sampler = self.sampler.clone();
         let fleet: tokio::sync::watch::Receiver<Arc<FleetView>> = self.supervisor.subscribe();
-        Ok(self.stream(|sink| watch::statuses(fleet, sampler, names, numbers, sink)))
+        Ok(self.stream(|sink| watch::statuses(fleet, sampler, asked, sink)))
     }
 
     async fn start(&self, request: Request<StartRequest>) -> Result<Streaming<Progress>> {
-        let by = by(&request);
+        let caller = Caller::of(&request)?;
         let StartRequest { names, mode: text, wait } = request.into_inner();
-        self.known(&names)?;
+        self.operable(&caller, &names)?;
+        self.with_what_they_need(&caller, &names)?;
         let mode = mode(&text)?;
-        Ok(self.operate(by, Ask::Start { names, mode }, wait))
+        Ok(self.operate(caller.describe(), Ask::Start { names, mode }, wait))
     }
 
     async fn stop(&self, request: Request<StopRequest>) -> Result<Streaming<Progress>> {
-        let by = by(&request);
+        let caller = Caller::of(&request)?;
         let StopRequest { names, wait } = request.into_inner();
-        self.known(&names)?;
-        Ok(self.operate(by, Ask::Stop { names }, wait))
+        self.operable(&caller, &names)?;
+        Ok(self.operate(caller.describe(), Ask::Stop { names }, wait))
     }
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Streaming<Progress>> {
-        let by = by(&request);
+        let caller = Caller::of(&request)?;
         let RestartRequest { names, mode: text, wait } = request.into_inner();
-        self.known(&names)?;
+        self.operable(&caller, &names)?;
+        self.with_what_they_need(&caller, &names)?;
         let mode = mode(&text)?;
-        Ok(self.operate(by, Ask::Restart { names, mode }, wait))
+        Ok(self.operate(caller.describe(), Ask::Restart { names, mode }, wait))
     }
 
     async fn up(&self, request: Request<UpRequest>) -> Result<Streaming<Progress>> {
-        let by = by(&request);
+        let caller = Caller::of(&request)?;
         let UpRequest { names, mode: text, as_wanted, wait } = request.into_inner();
-        self.known(&names)?;
+        self.operable(&caller, &names)?;
+        self.with_what_they_need(&caller, &names)?;
         let mode = mode(&text)?;
-        Ok(self.operate(by, Ask::Up { names, mode, as_wanted }, wait))
+        Ok(self.operate(caller.describe(), Ask::Up { names, mode, as_wanted }, wait))
     }
 
     async fn down(&self, request: Request<DownRequest>) -> Result<Streaming<Progress>> {
-        let by = by(&request);
+        let caller = Caller::of(&request)?;
         let DownRequest { names, wait } = request.into_inner();
-        self.known(&names)?;
-        Ok(self.operate(by, Ask::Down { names }, wait))
+        self.operable(&caller, &names)?;
+        Ok(self.operate(caller.describe(), Ask::Down { names }, wait))
     }
 
     async fn output(&self, request: Request<OutputRequest>) -> Result<Streaming<OutputChunk>> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        caller.may(Action::Output, Some(&request.name))?;
         self.known(std::slice::from_ref(&request.name))?;
         let stream = output::Stream::parse(&request.stream)?;
         let dir = self.facts.home.logs().join(&request.name);
@@ -278,10 +347,13 @@ impl Helm for Api {
     }
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Streaming<EventRecord>> {
-        let request = request.into_inner();
+        let caller = Caller::of(&request)?;
+        let mut request = request.into_inner();
+        let named = request.names.clone();
+        request.names = caller.narrow(Action::Events, request.names)?;
         // What becomes of the store is told under Helm's own name.
-        let services = request.names.iter().filter(|name| *name != HELM);
-        self.known(&services.cloned().collect::<Vec<_>>())?;
+        let services = named.into_iter().filter(|name| name != HELM);
+        self.known(&services.collect::<Vec<_>>())?;
         let journal = self.journal.clone();
         if request.since.is_some() || request.until.is_some() || request.before.is_some() {
             let store = self.store.clone();
@@ -305,40 +377,47 @@ impl Helm for Api {
     }
 
     async fn resume(&self, request: Request<ResumeRequest>) -> Result<Streaming<Progress>> {
+        let caller = Caller::of(&request)?;
         let ResumeRequest { operation, wait } = request.into_inner();
         let pursuits = operate::waited(&operation, &self.supervisor.view())?;
+        let mut names = pursuits.iter().map(|pursuit| pursuit.name.as_str());
+        names.try_for_each(|name| caller.may(Action::Operate, Some(name)))?;
         let fleet = self.supervisor.subscribe();
         Ok(self.stream(|sink| operate::resume(fleet, pursuits, wait, sink)))
     }
 
     async fn reexec(&self, request: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
+        let by = by(&request)?;
         let program = self.successor.program.display().to_string();
         let version = self.successor.check().await.map_err(|why| {
             reason::not_taken(&format!("the program on disk is not taken, helmd goes on as it is: {why}"))
         })?;
-        tracing::info!("asked by {} to give way to {program} ({version}); services stay", by(&request));
+        tracing::info!("asked by {by} to give way to {program} ({version}); services stay");
         self.leave.to(Then::Replace);
         Ok(Response::new(ReexecResponse { program, version }))
     }
 
     async fn launch(&self, request: Request<LaunchRequest>) -> Result<Response<LaunchResponse>> {
-        let peer = request.extensions().get::<Arc<Peer>>().cloned();
+        let caller = Caller::of(&request)?;
         let LaunchRequest { name, mode: text, show_secrets } = request.into_inner();
+        caller.may(Action::Environment, Some(&name))?;
         let spec = self.spec(&name)?;
         let status = self.supervisor.view();
         let mode = mode(&text)?.or_else(|| status.get(&name).map(|s| s.mode));
         let mode = mode.unwrap_or(self.facts.default_mode);
-        Ok(Response::new(inside::launch(spec, mode, peer.as_deref(), show_secrets).await?))
+        Ok(Response::new(inside::launch(spec, mode, &caller, show_secrets).await?))
     }
 
     async fn tree(&self, request: Request<TreeRequest>) -> Result<Response<TreeResponse>> {
+        let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
+        caller.may(Action::Output, Some(&name))?;
         self.known(std::slice::from_ref(&name))?;
         Ok(Response::new(inside::processes(self.supervisor.view(), &name).await?))
     }
 
     async fn signal(&self, request: Request<SignalRequest>) -> Result<Response<SignalResponse>> {
-        let by = by(&request);
+        let by = by(&request)?;
         let SignalRequest { name, signal } = request.into_inner();
         let spec = self.spec(&name)?;
         let signal = inside::signal_number(&signal)?;
@@ -349,7 +428,7 @@ impl Helm for Api {
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {
-        tracing::info!("asked to leave by {}; services stay", by(&request));
+        tracing::info!("asked to leave by {}; services stay", by(&request)?);
         self.leave.to(Then::Nothing);
         Ok(Response::new(ShutdownResponse {}))
     }
@@ -368,24 +447,35 @@ pub async fn serve(
     health.set_serving::<LogsServer<Api>>().await;
     health.set_serving::<MetricsServer<Api>>().await;
     health.set_serving::<StoreServer<Api>>().await;
+    health.set_serving::<AccessServer<Api>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(helm_proto::DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+    let gate = Gate { rules: api.facts.rules.clone(), access: api.access.clone() };
     let server = Server::builder()
-        .layer(InterceptorLayer::new(peer::admit))
+        .layer(MapRequestLayer::new(with_method))
+        .layer(InterceptorLayer::new(move |request| gate.pass(request)))
         .add_service(HelmServer::new(api.clone()))
         .add_service(ConfigurationServer::new(api.clone()))
         .add_service(IncidentsServer::new(api.clone()))
         .add_service(LogsServer::new(api.clone()).max_decoding_message_size(logs::LARGEST_REQUEST))
         .add_service(MetricsServer::new(api.clone()))
-        .add_service(StoreServer::new(api))
+        .add_service(StoreServer::new(api.clone()))
+        .add_service(AccessServer::new(api))
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha);
     Ok(server.serve_with_incoming_shutdown(Incoming::at(doors), stop.cancelled_owned()).await?)
+}
+
+/// An interceptor is not told which method is called.
+fn with_method(mut request: http::Request<Body>) -> http::Request<Body> {
+    let method = Method(request.uri().path().to_owned());
+    request.extensions_mut().insert(method);
+    request
 }
 
 fn info(spec: &ServiceSpec) -> ServiceInfo {

@@ -24,6 +24,8 @@ pub struct Admission {
     pub uid: u32,
     /// A group whose members may as well.
     pub gid: Option<u32>,
+    /// Each call says for whom it is.
+    pub web: bool,
 }
 
 /// The peer of a connection, as it was when it connected.
@@ -33,18 +35,23 @@ pub struct Peer {
     pub uid: u32,
     /// Process.
     pub pid: Option<i32>,
+    /// It came through web.sock.
+    pub web: bool,
     admitted: bool,
 }
 
 impl Peer {
     fn of(stream: &UnixStream, admission: Admission) -> Self {
-        let Ok(cred) = stream.peer_cred() else { return Self { uid: u32::MAX, pid: None, admitted: false } };
+        let web = admission.web;
+        let Ok(cred) = stream.peer_cred() else {
+            return Self { uid: u32::MAX, pid: None, web, admitted: false };
+        };
         let in_group = |gid: u32| {
             cred.gid() == gid
                 || helm_shim::peer::peer_groups(stream).is_ok_and(|groups| groups.contains(&gid))
         };
         let admitted = cred.uid() == admission.uid || cred.uid() == 0 || admission.gid.is_some_and(in_group);
-        Self { uid: cred.uid(), pid: cred.pid(), admitted }
+        Self { uid: cred.uid(), pid: cred.pid(), web, admitted }
     }
 
     /// For records: "uid 1000 pid 4711 (helmctl)".
@@ -60,11 +67,11 @@ impl Peer {
     }
 }
 
-/// Refuses whoever is not admitted.
+/// Who is at the other end; refuses whoever is not admitted.
 #[allow(clippy::result_large_err, reason = "the signature of tonic's interceptors")]
-pub fn admit<T>(request: Request<T>) -> Result<Request<T>, Status> {
+pub fn admitted<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
     match request.extensions().get::<Arc<Peer>>() {
-        Some(peer) if peer.admitted => Ok(request),
+        Some(peer) if peer.admitted => Ok(peer.clone()),
         Some(peer) => Err(reason::permission_denied(&format!(
             "uid {} may not use this helmd; it listens to its own user, root, and the members of `peer_group` in instance/helm.conf",
             peer.uid

@@ -13,6 +13,7 @@ use helm_store::history::EventFilter;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use super::seen::Sight;
 use crate::clock;
 use crate::journal::{Entry, Journal};
 use crate::sample::{self, Sampler};
@@ -24,13 +25,22 @@ const DEFAULT_EVENTS: u32 = 100;
 /// Events handed over at once.
 const BATCH: usize = 64;
 
+/// What of the fleet is told to whom.
+pub(super) struct Asked {
+    /// Empty: all.
+    pub names: Vec<String>,
+    /// New samples are changes, too.
+    pub numbers: bool,
+    /// How much of each.
+    pub(super) sight: Sight,
+}
+
 /// Sends everything, then changes; ends when the reader or helmd leaves. `sink` has room for one message: while the
 /// reader does not take it, changes gather in the fleet's view, and what was passed over is counted.
-pub async fn statuses(
+pub(super) async fn statuses(
     mut fleet: watch::Receiver<Arc<FleetView>>,
     sampler: Sampler,
-    names: Vec<String>,
-    numbers: bool,
+    Asked { names, numbers, sight }: Asked,
     sink: mpsc::Sender<Result<WatchStatusResponse, Status>>,
 ) {
     let mut told: BTreeMap<ServiceName, u64> = BTreeMap::new();
@@ -48,13 +58,16 @@ pub async fn statuses(
             if !names.is_empty() && !names.iter().any(|n| n == status.name.as_str()) {
                 continue;
             }
+            if !sight.holds(status.name.as_str()) {
+                continue;
+            }
             let former = told.insert(status.name.clone(), status.revision);
             match former {
                 Some(former) if former == status.revision && !(sampled && status.pid.is_some()) => continue,
                 Some(former) => message.missed += status.revision.saturating_sub(former + 1),
                 None => {}
             }
-            message.services.push(shown(status, now, &sampler));
+            message.services.extend(sight.status(shown(status, now, &sampler)));
         }
         let worth_sending = complete || !message.services.is_empty() || hold != view.hold;
         (complete, hold) = (false, view.hold);

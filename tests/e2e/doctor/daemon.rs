@@ -68,6 +68,14 @@ fn a_socket_that_nobody_listens_at() {
 }
 
 #[test]
+fn nothing_is_left_by_one_that_was_stopped() {
+    let home = site();
+    home.ctl(&["daemon", "start"]).code(0);
+    home.ctl(&["daemon", "stop"]).code(0);
+    assert_eq!(found(&home), Vec::<serde_json::Value>::new());
+}
+
+#[test]
 fn no_program_to_keep_services_with() {
     let home = site();
     let bins = home.path("programs");

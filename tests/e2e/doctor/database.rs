@@ -1,9 +1,12 @@
 //! PostgreSQL: connection, role, password, database.
 
-use harness::home::{Home, free_port};
+use std::os::unix::fs::chown;
+use std::process::Command;
+
+use harness::home::{Home, Said, free_port};
 use harness::postgres::Cluster;
 
-use super::site::{mode, site};
+use super::site::{STRANGER, give, mode, site};
 use super::{found, heals, mend, only, shows};
 
 fn configure(home: &Home, text: &str) {
@@ -62,7 +65,30 @@ fn a_server_that_is_not_there() {
     connect(&home, &format!("postgresql://helm_user:secret@127.0.0.1:{port}/helm_db"));
     let fault = only(&home, "database-away");
     shows(&fault, &format!("127.0.0.1:{port}: Connection refused"));
-    assert!(mend(&fault).ends_with("systemctl start postgresql"), "{fault:#}");
+    assert_eq!(mend(&fault), "pg_lsclusters", "not the usual one: {fault:#}");
+}
+
+#[test]
+fn files_of_sqlite_that_helmd_may_not_use() {
+    let home = site();
+    let partition = home.path("instance/store/log/00000099-default.db");
+    home.write("instance/store/main.db", "");
+    home.write("instance/store/log/00000099-default.db", "");
+    give(home.dir(), STRANGER);
+    mode(home.dir(), 0o755);
+    // A helmd that root started made it.
+    chown(&partition, Some(0), Some(0)).unwrap();
+    mode(&partition, 0o600);
+    let inner = home.helmctl(&["doctor", "--json"]);
+    let mut outer = Command::new("setpriv");
+    let user = STRANGER.to_string();
+    outer.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(inner.get_program());
+    outer.args(inner.get_args()).current_dir("/").env("XDG_CONFIG_HOME", home.path("config"));
+    let said = Said::of(&outer.output().unwrap()).code(1);
+    let fault = said.json()["findings"][0].clone();
+    assert_eq!(fault["id"], "database-rights", "{}", said.out);
+    let mended = format!("sudo chown -R {user} {}", home.path("instance/store").display());
+    assert_eq!(mend(&fault), mended);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
-use super::site::{mode, site, up};
+use super::site::{STRANGER, give, mode, site, up};
 use super::{found, heals, mend, only, shows, weight};
 
 #[test]
@@ -13,6 +13,52 @@ fn a_configuration_with_faults() {
     let fault = only(&home, "config-faulty");
     shows(&fault, "services.json:1:");
     assert!(mend(&fault).starts_with("${EDITOR:-vi} +1 "), "{fault:#}");
+}
+
+#[test]
+fn each_faulty_file_has_a_mend_of_its_own() {
+    let home = site();
+    home.write("services.json", "{\"core\": {\"command\": [\"true\"],,}}\n");
+    home.write("instance/helm.conf", "[helm]\nstart_cap = many\n");
+    let faults = found(&home);
+    let mends: Vec<&str> =
+        faults.iter().filter(|finding| finding["id"] == "config-faulty").map(mend).collect();
+    assert_eq!(mends.len(), 2, "{faults:#?}");
+    assert!(mends[0].ends_with("/services.json") && mends[1].ends_with("/instance/helm.conf"), "{mends:?}");
+}
+
+#[test]
+fn a_configuration_that_everybody_can_change() {
+    let home = site();
+    home.write("instance/helm.conf", "[helm]\n");
+    mode(&home.path("instance/helm.conf"), 0o666);
+    mode(&home.path("services.json"), 0o666);
+    mode(home.dir(), 0o755);
+    let fault = only(&home, "permissions");
+    shows(&fault, "/services.json has mode 0666");
+    shows(&fault, "/instance/helm.conf has mode 0666");
+    heals(&home, &fault);
+}
+
+#[test]
+fn what_is_only_read_may_be_roots_and_what_a_link_leads_to_is_given_back() {
+    let home = site();
+    let elsewhere = tempfile::tempdir().unwrap();
+    symlink(elsewhere.path(), home.path("logs")).unwrap();
+    give(home.dir(), STRANGER);
+    mode(home.dir(), 0o755);
+    for part in ["services.json", "logs"] {
+        chown(home.path(part), Some(0), Some(0)).unwrap();
+    }
+    mode(&home.path("services.json"), 0o644);
+    let fault = only(&home, "permissions");
+    shows(&fault, "/logs belongs to root");
+    assert!(mend(&fault).ends_with(&format!("chown -R {STRANGER} {}", elsewhere.path().display())));
+    heals(&home, &fault);
+    mode(&home.path("services.json"), 0o600);
+    let fault = only(&home, "permissions");
+    shows(&fault, "/services.json belongs to root");
+    heals(&home, &fault);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::site::{mode, site};
 fn fixed(home: &Home, said: &str) {
     let before = found(home);
     assert!(before.iter().any(|finding| !finding["fix"].is_null()), "{before:#?}");
-    home.ctl(&["doctor", "--fix"]).says("not done without --yes");
+    home.ctl(&["doctor", "--fix"]).code(2).says("it needs a terminal; or say --yes");
     assert_eq!(found(home), before, "nobody agreed");
     home.ctl(&["doctor", "--fix", "--yes"]).says(&format!("done: {said}"));
     assert_eq!(found(home), Vec::<serde_json::Value>::new());
@@ -32,6 +32,11 @@ fn a_stale_socket_goes() {
     let home = site();
     home.ctl(&["daemon", "start"]).code(0);
     home.kill_helmd();
+    fixed(&home, "remove ");
+    // Somebody removed the lock as well.
+    home.ctl(&["daemon", "start"]).code(0);
+    home.kill_helmd();
+    fs::remove_file(home.path("instance/helmd.lock")).unwrap();
     fixed(&home, "remove ");
     home.ctl(&["daemon", "start"]).code(0);
 }

@@ -8,7 +8,7 @@ use harness::home::Home;
 use harness::small::Small;
 use serde_json::json;
 
-use super::site::{STRANGER, give, site, site_with};
+use super::site::{STRANGER, give, mode, site, site_with};
 use super::{evidence, found, mend, mended, only, shows, weight};
 
 #[test]
@@ -74,6 +74,16 @@ fn a_port_that_is_for_root_alone() {
     );
     shows(&fault, &format!("{user} may bind ports from 1024 on"));
     assert!(mend(&fault).contains("net.ipv4.ip_unprivileged_port_start=443"), "{fault:#}");
+    // Whoever may hand the right down may look, and finds nothing.
+    let id = user.to_string();
+    let mut outer = Command::new("unshare");
+    outer.args(["-n", "--", "setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
+    outer.args(["--inh-caps", "+net_bind_service", "--ambient-caps", "+net_bind_service", "--"]);
+    outer.arg(inner.get_program()).args(inner.get_args()).current_dir("/");
+    mode(home.dir(), 0o755);
+    let said =
+        harness::home::Said::of(&outer.env("XDG_CONFIG_HOME", home.path("config")).output().unwrap()).code(0);
+    assert_eq!(said.json()["findings"], json!([]), "{}", said.out);
 }
 
 #[test]
@@ -84,6 +94,18 @@ fn a_disk_that_is_nearly_full() {
     shows(&fault, "/logs: ");
     shows(&fault, "1024 MB are to be left");
     assert!(mend(&fault).ends_with("instance/helm.conf"), "more is to be left than there is: {fault:#}");
+}
+
+#[test]
+fn a_disk_that_can_only_be_read() {
+    let home = site();
+    let small = Small::at(home.path("logs"));
+    small.write(false);
+    let fault = only(&home, "disk-read-only");
+    shows(&fault, "/logs: mounted read-only");
+    mended(&home, &fault);
+    // It can be written to, and is as small as it was.
+    only(&home, "disk-full");
 }
 
 #[test]

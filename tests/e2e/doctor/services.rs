@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::Command;
 
 use harness::home::{Said, free_port};
@@ -59,7 +59,7 @@ fn a_directory_that_helmds_user_may_not_enter() {
     let fault = said.json()["findings"][0].clone();
     assert_eq!(fault["id"], "permissions", "{}", said.out);
     shows(&fault, "/core: permission denied");
-    assert!(mend(&fault).starts_with(&format!("sudo chown -R {user}: ")), "{fault:#}");
+    assert!(mend(&fault).starts_with(&format!("sudo chown -R {user} ")), "{fault:#}");
 }
 
 #[test]
@@ -111,6 +111,19 @@ fn a_program_that_may_not_be_executed() {
 }
 
 #[test]
+fn a_program_of_a_virtual_environment_that_is_not_there() {
+    let home = site_with(|services, _| {
+        services["worker"]["command"] = json!(["venv/bin/gunicorn", "app"]);
+        services["worker"]["path"] = json!("worker");
+    });
+    home.write("worker/requirements.txt", "gunicorn\n");
+    let faults = found(&home);
+    let fault = faults.iter().find(|finding| finding["id"] == "venv-missing").unwrap();
+    shows(fault, "worker/venv/bin/gunicorn is not there");
+    assert!(mend(fault).contains("worker/venv/bin/pip install -r "), "{fault:#}");
+}
+
+#[test]
 fn a_program_that_is_in_no_directory_of_the_path() {
     let home = site_with(|services, _| services["worker"]["command"] = json!(["no-such-program"]));
     shows(&only(&home, "program-missing"), "`no-such-program` is in no directory of the PATH");
@@ -144,6 +157,13 @@ fn a_secret_key_that_nobody_set() {
     let fault = only(&home, "secret-key-missing");
     shows(&fault, "core/.flaskenv");
     heals(&home, &fault);
+    // Without an end of its last line; and where there is no file yet.
+    home.write("core/.flaskenv", "FLASK_APP=run.py");
+    heals(&home, &only(&home, "secret-key-missing"));
+    assert!(home.read("core/.flaskenv").starts_with("FLASK_APP=run.py\nSECRET_KEY="));
+    fs::remove_file(home.path("core/.flaskenv")).unwrap();
+    heals(&home, &only(&home, "secret-key-missing"));
+    assert_eq!(fs::metadata(home.path("core/.flaskenv")).unwrap().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -154,11 +174,49 @@ fn keys_that_core_cannot_sign_with() {
     shows(&fault, "keys/jwt_public.pem is not there");
     heals(&home, &fault);
     home.write("core/keys/jwt_private.pem", &keys().other);
-    shows(&only(&home, "jwt-keys"), "is not the public key of");
+    let fault = only(&home, "jwt-keys");
+    shows(&fault, "is not the public key of");
+    heals(&home, &fault);
+    assert_eq!(home.read("core/keys/jwt_public.pem.former"), keys().public, "put aside");
     fs::remove_dir_all(home.path("core/keys")).unwrap();
     let fault = only(&home, "jwt-keys");
     shows(&fault, "keys/jwt_private.pem is not there");
     heals(&home, &fault);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_not_one_that_is_of_no_use() {
+    let home = site();
+    let key = home.path("core/keys/jwt_private.pem");
+    let words = ["pkey", "-aes128", "-passout", "pass:x", "-in"];
+    let mut encrypt = Command::new("openssl");
+    encrypt.args(words).arg(&key).arg("-out").arg(home.path("encrypted"));
+    assert!(encrypt.output().unwrap().status.success());
+    fs::rename(home.path("encrypted"), &key).unwrap();
+    mode(&key, 0o600);
+    let warning = only(&home, "jwt-keys");
+    assert_eq!(weight(&warning), "warning");
+    shows(&warning, "jwt_private.pem is encrypted");
+    // The operator knows the password.
+    let mut filled = warning.clone();
+    filled["mend"] = mend(&warning).replace("pkey -in", "pkey -passin pass:x -in").into();
+    heals(&home, &filled);
+    // root's, and Core is another user.
+    give(home.dir(), STRANGER);
+    mode(home.dir(), 0o755);
+    chown(&key, Some(0), Some(0)).unwrap();
+    let fault = only(&home, "jwt-keys");
+    assert_eq!(weight(&fault), "fault");
+    shows(&fault, "jwt_private.pem may not be read by the user that it runs as");
+    heals(&home, &fault);
+    // Whoever looks is neither.
+    let inner = home.helmctl(&["doctor", "core", "--json"]);
+    let mut outer = Command::new("setpriv");
+    let user = (STRANGER + 1).to_string();
+    outer.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(inner.get_program());
+    let said = Said::of(&outer.args(inner.get_args()).current_dir("/").output().unwrap()).code(0);
+    let warning = said.json()["findings"][0].clone();
+    assert_eq!((warning["id"].as_str(), weight(&warning)), (Some("jwt-keys"), "warning"), "{}", said.out);
 }
 
 #[test]
@@ -168,6 +226,8 @@ fn a_certificate_that_has_expired() {
     let fault = only(&home, "certificate-expired");
     shows(&fault, "nexus.crt was valid until");
     heals(&home, &fault);
+    assert_eq!(home.read("nexus/certs/nexus.crt.former"), keys().expired, "put aside");
+    assert_eq!(home.read("nexus/certs/nexus.key"), keys().private, "kept");
 }
 
 #[test]

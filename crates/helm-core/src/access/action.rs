@@ -5,7 +5,7 @@
 pub enum Action {
     /// Names and states.
     Services,
-    /// All that a status says, and processes.
+    /// All that a status says.
     Status,
     /// What happened.
     Events,
@@ -15,7 +15,7 @@ pub enum Action {
     Logs,
     /// How many log entries there are, by service, level and time.
     Counts,
-    /// What services printed.
+    /// What services printed, and their processes.
     Output,
     /// Numbers over time.
     Metrics,

@@ -1,5 +1,6 @@
 //! The database behind the log.
 
+use super::shell::chown;
 use super::{Finding, Hands, Id, quoted};
 
 /// Where a database is, in the words of `db init`.
@@ -114,13 +115,27 @@ pub enum Refused {
     Other,
 }
 
+/// Whose faults it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Files.
+    Sqlite {
+        /// Their directory.
+        dir: String,
+        /// As whom helmd runs.
+        owner: String,
+    },
+    /// A server; where, for `db init`.
+    Postgres(Place),
+}
+
 /// Where it is, and what came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
     /// In words, without a password.
     pub address: String,
-    /// For `db init`; SQLite has none.
-    pub place: Option<Place>,
+    /// Which.
+    pub kind: Kind,
     /// It is on this host.
     pub here: bool,
     /// Why it cannot be used, and what it said.
@@ -142,10 +157,40 @@ impl Database {
     }
 
     fn refusal(&self, refused: Refused, said: &str, hands: &Hands) -> Finding {
-        let init = hands.ctl(&self.place.as_ref().map_or_else(|| "db init".to_owned(), Place::init));
+        match &self.kind {
+            Kind::Sqlite { dir, owner } => self.of_sqlite(refused, said, hands, (dir, owner)),
+            Kind::Postgres(place) => self.of_postgres(refused, said, hands, place),
+        }
+    }
+
+    /// It has neither roles nor a server: only files, which belong to somebody.
+    fn of_sqlite(&self, refused: Refused, said: &str, hands: &Hands, (dir, owner): (&str, &str)) -> Finding {
+        let (id, what, mend) = match refused {
+            Refused::Rights => (
+                Id::DatabaseRights,
+                "helmd may not use the files of its log",
+                hands.sudo(&chown("-R ", owner, &quoted(dir))),
+            ),
+            Refused::Away
+            | Refused::Password
+            | Refused::Role
+            | Refused::Database
+            | Refused::Schema
+            | Refused::Other => (Id::DatabaseFault, "the database cannot be used", hands.ctl("db check")),
+        };
+        Finding::fault(id, what).seen(format!("{}: {said}", self.address)).mend(mend)
+    }
+
+    fn of_postgres(&self, refused: Refused, said: &str, hands: &Hands, place: &Place) -> Finding {
+        let init = hands.ctl(&place.init());
         let (id, what, mend) = match refused {
             Refused::Away if self.here => {
-                (Id::DatabaseAway, "PostgreSQL does not answer", hands.sudo("systemctl start postgresql"))
+                let start = match place.port {
+                    5432 => hands.sudo("systemctl start postgresql"),
+                    // A second cluster, a container, a tunnel: which one, is not known here.
+                    _ => "pg_lsclusters".to_owned(),
+                };
+                (Id::DatabaseAway, "PostgreSQL does not answer", start)
             }
             Refused::Away => (Id::DatabaseAway, "PostgreSQL does not answer", hands.ctl("db check")),
             Refused::Password => (
@@ -161,6 +206,10 @@ impl Database {
         };
         let finding = Finding::fault(id, what).seen(format!("{}: {said}", self.address)).mend(mend);
         match refused {
+            Refused::Away if self.here && place.port != 5432 => finding.seen(format!(
+                "port {} is not PostgreSQL's usual one: a cluster of its own (pg_lsclusters; pg_ctlcluster starts it), a container, a tunnel",
+                place.port
+            )),
             Refused::Password => finding.seen(
                 "the password in instance/helm.conf is not the role's, or there is no such role: PostgreSQL does not tell which",
             ),
@@ -226,12 +275,31 @@ mod tests {
 
     #[test]
     fn a_server_elsewhere_is_not_started_from_here() {
-        let mend = |here| {
-            let refused = Some((Refused::Away, "refused".to_owned()));
-            let database = Database { address: "x".into(), place: None, here, refused, unprotected: false };
-            database.findings(&hands())[0].mend.clone().unwrap()
+        let mend = |here, port| {
+            let place =
+                Place { host: "h".into(), port, database: "helm_db".into(), user: "helm_user".into() };
+            let away = refused(Kind::Postgres(place), here, Refused::Away);
+            away.findings(&hands())[0].mend.clone().unwrap()
         };
-        assert_eq!(mend(true), "systemctl start postgresql");
-        assert_eq!(mend(false), "helmctl db check");
+        assert_eq!(mend(true, 5432), "systemctl start postgresql");
+        assert_eq!(mend(true, 5433), "pg_lsclusters", "which unit that is, is not known");
+        assert_eq!(mend(false, 5432), "helmctl db check");
+    }
+
+    fn refused(kind: Kind, here: bool, refused: Refused) -> Database {
+        let refused = Some((refused, "refused".to_owned()));
+        Database { address: "x".into(), kind, here, refused, unprotected: false }
+    }
+
+    #[test]
+    fn sqlite_has_no_server_and_no_role() {
+        let told = |why| {
+            let kind = Kind::Sqlite { dir: "/h/instance/store".into(), owner: "helm".into() };
+            let found = refused(kind, true, why).findings(&hands()).remove(0);
+            (found.id, found.mend.unwrap())
+        };
+        assert_eq!(told(Refused::Away), (Id::DatabaseFault, "helmctl db check".to_owned()));
+        let rights = (Id::DatabaseRights, "chown -R helm: /h/instance/store".to_owned());
+        assert_eq!(told(Refused::Rights), rights);
     }
 }

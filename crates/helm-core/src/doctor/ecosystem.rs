@@ -1,5 +1,6 @@
 //! What services of HiveMatrix trip over: Keycloak's Java and realm, Core's keys, Nexus's certificate.
 
+use super::shell::chown;
 use super::{Finding, Hands, Id, quoted};
 use crate::name::ServiceName;
 
@@ -75,6 +76,36 @@ pub enum KeyFile {
     Missing,
     /// Something that cannot be used, and why.
     Unusable(String),
+    /// A key behind a password.
+    Encrypted,
+    /// Whoever looks may not read it, and it is not they who use it.
+    Closed,
+    /// Whoever uses it may not read it.
+    Denied,
+}
+
+impl KeyFile {
+    /// What is wrong with it, behind its path.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            KeyFile::Good => None,
+            KeyFile::Missing => Some(" is not there".to_owned()),
+            KeyFile::Unusable(why) => Some(format!(": {why}")),
+            KeyFile::Encrypted => Some(" is encrypted".to_owned()),
+            KeyFile::Closed => Some(" may not be read by whoever looks here".to_owned()),
+            KeyFile::Denied => Some(" may not be read by the user that it runs as".to_owned()),
+        }
+    }
+}
+
+/// Gives a key to whoever uses it.
+fn give(file: &str, owner: &str, hands: &Hands) -> String {
+    hands.sudo(&chown("", owner, &quoted(file)))
+}
+
+/// Puts what is there aside under another name: whatever it is, it may be the only one. An older one that was put aside stays, too.
+fn aside(file: &str, is: &str) -> String {
+    format!("mv --backup=numbered {file} {file}.{is} && ")
 }
 
 /// The keys that Core signs its tokens with.
@@ -88,37 +119,68 @@ pub struct KeyPair {
     pub public: (String, KeyFile),
     /// They belong together; `None`: that cannot be told.
     pub matching: Option<bool>,
+    /// As whom Core runs.
+    pub owner: String,
 }
+
+const CANNOT_SIGN: &str = "it cannot sign tokens: nobody can log in";
 
 impl KeyPair {
     /// What is wrong with them: without them nobody can log in.
-    pub fn finding(&self) -> Option<Finding> {
-        let (private, public) = (&self.private.0, &self.public.0);
-        let mut seen = Vec::new();
-        for (path, state) in [&self.private, &self.public] {
-            match state {
-                KeyFile::Good => {}
-                KeyFile::Missing => seen.push(format!("{path} is not there")),
-                KeyFile::Unusable(why) => seen.push(format!("{path}: {why}")),
-            }
-        }
+    pub fn finding(&self, hands: &Hands) -> Option<Finding> {
+        let files = [&self.private, &self.public];
+        let mut seen: Vec<String> =
+            files.iter().filter_map(|(path, state)| Some(format!("{path}{}", state.trouble()?))).collect();
         if seen.is_empty() && self.matching == Some(false) {
-            seen.push(format!("{public} is not the public key of {private}"));
+            seen.push(format!("{} is not the public key of {}", self.public.0, self.private.0));
         }
         if seen.is_empty() {
             return None;
         }
-        let (private, public) = (quoted(private), quoted(public));
-        let publish = format!("openssl rsa -in {private} -pubout -out {public}");
+        let finding = match (&self.private.1, &self.public.1) {
+            (KeyFile::Closed, _) | (_, KeyFile::Closed) => {
+                let look = hands.ctl(&format!("doctor {}", self.service));
+                Finding::warning(Id::JwtKeys, "its keys cannot be looked at by this user")
+                    .mend(format!("sudo -u {} {look}", quoted(&self.owner)))
+            }
+            (KeyFile::Denied, _) => {
+                Finding::fault(Id::JwtKeys, CANNOT_SIGN).mend(give(&self.private.0, &self.owner, hands))
+            }
+            (_, KeyFile::Denied) => {
+                Finding::fault(Id::JwtKeys, CANNOT_SIGN).mend(give(&self.public.0, &self.owner, hands))
+            }
+            (KeyFile::Encrypted, _) => Finding::warning(
+                Id::JwtKeys,
+                "its private key is encrypted, and nothing gives it the password",
+            )
+            .mend(self.decrypt()),
+            _ => Finding::fault(Id::JwtKeys, CANNOT_SIGN).mend(self.make()),
+        };
+        Some(seen.into_iter().fold(finding, Finding::seen).of(&self.service))
+    }
+
+    /// The same key, without a password.
+    fn decrypt(&self) -> String {
+        let private = quoted(&self.private.0);
+        format!(
+            "(umask 077 && openssl pkey -in {private} -out {private}.open) && {}mv {private}.open {private}",
+            aside(&private, "encrypted")
+        )
+    }
+
+    /// What is missing or of no use is made anew; a private key that is good is kept.
+    fn make(&self) -> String {
+        let (private, public) = (quoted(&self.private.0), quoted(&self.public.0));
+        let there = self.public.1 != KeyFile::Missing;
+        let former = if there { aside(&public, "former") } else { String::new() };
+        let publish = format!("{former}openssl rsa -in {private} -pubout -out {public}");
         let make = format!("(umask 077 && openssl genrsa -out {private} 2048) && {publish}");
-        let mend = match &self.private.1 {
-            KeyFile::Good => publish,
+        match &self.private.1 {
             KeyFile::Missing => format!("mkdir -p \"$(dirname {private})\" && {make}"),
             // What is there may be a key after all, for somebody else.
-            KeyFile::Unusable(_) => format!("mv -n {private} {private}.unusable && {make}"),
-        };
-        let finding = Finding::fault(Id::JwtKeys, "it cannot sign tokens: nobody can log in").mend(mend);
-        Some(seen.into_iter().fold(finding, Finding::seen).of(&self.service))
+            KeyFile::Unusable(_) => format!("{}{make}", aside(&private, "unusable")),
+            KeyFile::Good | KeyFile::Encrypted | KeyFile::Closed | KeyFile::Denied => publish,
+        }
     }
 }
 
@@ -159,6 +221,8 @@ pub struct Certificate {
     pub matching: Option<bool>,
     /// A restart takes a new one in.
     pub runs: bool,
+    /// As whom Nexus runs.
+    pub owner: String,
 }
 
 impl Certificate {
@@ -172,7 +236,13 @@ impl Certificate {
             CertificateState::Read { own, .. } => *own,
             CertificateState::Missing | CertificateState::Unreadable(_) => true,
         };
-        let make = if own { self.make() } else { hands.sudo("certbot renew") };
+        let make = if self.key == KeyFile::Denied {
+            give(&self.key_path, &self.owner, hands)
+        } else if own {
+            self.make()
+        } else {
+            hands.sudo("certbot renew")
+        };
         let mend = match self.runs {
             true => format!("{make} && {}", hands.ctl(&format!("restart {}", self.service))),
             false => make,
@@ -204,13 +274,12 @@ impl Certificate {
             }
             CertificateState::Read { .. } => {}
         }
-        match &self.key {
-            KeyFile::Missing => return unreadable(format!("its key {key_path} is not there")),
-            KeyFile::Unusable(why) => return unreadable(format!("its key {key_path}: {why}")),
-            KeyFile::Good if self.matching == Some(false) => {
-                return unreadable(format!("{key_path} is not the key of {path}"));
-            }
-            KeyFile::Good => {}
+        // Who uses a closed one can read it, for all that can be seen.
+        if let Some(trouble) = self.key.trouble().filter(|_| self.key != KeyFile::Closed) {
+            return unreadable(format!("its key {key_path}{trouble}"));
+        }
+        if self.matching == Some(false) {
+            return unreadable(format!("{key_path} is not the key of {path}"));
         }
         match &self.state {
             CertificateState::Read { days_left, until, .. } if *days_left < Self::SOON => Some(
@@ -223,11 +292,22 @@ impl Certificate {
         }
     }
 
-    /// As HiveMatrix makes them: signed by itself, for a year.
+    /// As HiveMatrix makes them: signed by itself, for a year. What is there is put aside, and a key that is good is kept.
     fn make(&self) -> String {
         let (key, path) = (quoted(&self.key_path), quoted(&self.path));
+        let old = match self.state {
+            CertificateState::Missing => String::new(),
+            CertificateState::Unreadable(_) | CertificateState::Read { .. } => aside(&path, "former"),
+        };
+        let (old_key, with) = match self.key {
+            KeyFile::Good => (String::new(), format!("-key {key}")),
+            KeyFile::Missing => (String::new(), format!("-newkey rsa:4096 -nodes -keyout {key}")),
+            KeyFile::Unusable(_) | KeyFile::Encrypted | KeyFile::Closed | KeyFile::Denied => {
+                (aside(&key, "unusable"), format!("-newkey rsa:4096 -nodes -keyout {key}"))
+            }
+        };
         format!(
-            "mkdir -p \"$(dirname {path})\" && (umask 077 && openssl req -x509 -newkey rsa:4096 -nodes -days 365 -subj /C=US/O=HiveMatrix/CN=localhost -keyout {key} -out {path})"
+            "mkdir -p \"$(dirname {path})\" && {old}{old_key}(umask 077 && openssl req -x509 {with} -days 365 -subj /C=US/O=HiveMatrix/CN=localhost -out {path})"
         )
     }
 }
@@ -251,6 +331,7 @@ mod tests {
             key: KeyFile::Good,
             matching: Some(true),
             runs: true,
+            owner: "helm".into(),
         }
     }
 
@@ -278,7 +359,14 @@ mod tests {
     #[test]
     fn a_certificate_without_its_key_is_none() {
         let other = Certificate { matching: Some(false), ..certificate(read(100, true)) };
-        assert_eq!(other.finding(&hands()).map(|f| f.id), Some(Id::CertificateUnreadable));
+        let found = other.finding(&hands()).unwrap();
+        assert_eq!(found.id, Id::CertificateUnreadable);
+        let mend = found.mend.unwrap();
+        assert!(
+            mend.contains("mv --backup=numbered /n/certs/nexus.crt /n/certs/nexus.crt.former && "),
+            "{mend}"
+        );
+        assert!(mend.contains(" -key /n/certs/nexus.key ") && !mend.contains("keyout"), "kept: {mend}");
         let gone = Certificate { key: KeyFile::Missing, ..certificate(read(100, true)) };
         assert_eq!(gone.finding(&hands()).map(|f| f.id), Some(Id::CertificateUnreadable));
     }
@@ -290,11 +378,36 @@ mod tests {
             private: ("/c/keys/a".into(), KeyFile::Good),
             public: ("/c/keys/b".into(), KeyFile::Missing),
             matching: None,
+            owner: "helm".into(),
         };
-        let mend = pair.finding().unwrap().mend.unwrap();
-        assert_eq!(mend, "openssl rsa -in /c/keys/a -pubout -out /c/keys/b");
+        let mend = |pair: &KeyPair| pair.finding(&hands()).unwrap().mend.unwrap();
+        assert_eq!(mend(&pair), "openssl rsa -in /c/keys/a -pubout -out /c/keys/b");
+        let other =
+            KeyPair { public: ("/c/keys/b".into(), KeyFile::Good), matching: Some(false), ..pair.clone() };
+        assert!(mend(&other).starts_with("mv --backup=numbered /c/keys/b /c/keys/b.former && "));
         let none = KeyPair { private: ("/c/keys/a".into(), KeyFile::Missing), ..pair };
-        assert!(none.finding().unwrap().mend.unwrap().contains("openssl genrsa"));
+        assert!(mend(&none).contains("openssl genrsa"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_here_is_not_said_to_be_of_no_use() {
+        let found = |state| {
+            let pair = KeyPair {
+                service: name("core"),
+                private: ("/c/keys/a".into(), state),
+                public: ("/c/keys/b".into(), KeyFile::Good),
+                matching: None,
+                owner: "helm".into(),
+            };
+            pair.finding(&hands()).map(|found| (found.weight, found.mend.unwrap())).unwrap()
+        };
+        let closed = (Weight::Warning, "sudo -u helm helmctl doctor core".to_owned());
+        assert_eq!(found(KeyFile::Closed), closed);
+        assert_eq!(found(KeyFile::Denied), (Weight::Fault, "sudo chown helm: /c/keys/a".to_owned()));
+        let (weight, mend) = found(KeyFile::Encrypted);
+        assert_eq!(weight, Weight::Warning);
+        assert!(mend.contains("openssl pkey -in /c/keys/a ") && !mend.contains("genrsa"), "{mend}");
+        assert_eq!(found(KeyFile::Unusable("x".into())).0, Weight::Fault);
     }
 
     #[test]

@@ -26,10 +26,23 @@ pub struct Port {
     pub port: u16,
     /// Who else holds it.
     pub held: Option<Holding>,
-    /// The user that could not bind it, and the first port that it could.
-    pub forbidden: Option<(String, u16)>,
+    /// Why it may not be bound.
+    pub forbidden: Option<Forbidden>,
+    /// The file and line that the service is configured in.
+    pub place: (String, u32),
     /// Who looks: another user's process is ended by root alone.
     pub uid: u32,
+}
+
+/// A port below those that everybody may bind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forbidden {
+    /// The user that may not bind it.
+    pub user: String,
+    /// The first port that this user may bind.
+    pub first: u16,
+    /// The lowest port of all services: one setting is for all of them.
+    pub lowest: u16,
 }
 
 /// Units that run what others ask for: one of their processes says nothing of them.
@@ -46,8 +59,8 @@ impl Port {
     /// It cannot be had.
     pub fn findings(&self, hands: &Hands) -> Vec<Finding> {
         let held = self.held.as_ref().map(|held| self.held_by(held, hands));
-        let forbidden = self.forbidden.as_ref().map(|(user, first)| {
-            let setting = format!("net.ipv4.ip_unprivileged_port_start={}", self.port);
+        let forbidden = self.forbidden.as_ref().map(|Forbidden { user, first, lowest }| {
+            let setting = format!("net.ipv4.ip_unprivileged_port_start={lowest}");
             let write = if hands.root {
                 format!("echo {setting} > /etc/sysctl.d/50-helm.conf && sysctl --system")
             } else {
@@ -89,6 +102,14 @@ impl Port {
             Some(unit) => finding.seen(format!("which is {unit}")),
             None => finding,
         };
+        let finding = match healthy {
+            true => finding,
+            false => finding.seen(format!(
+                "who is to keep it: then another port for {}: {}",
+                self.service,
+                edit(&self.place.0, self.place.1)
+            )),
+        };
         finding.mend(mend)
     }
 }
@@ -108,11 +129,17 @@ pub struct Disk {
     pub floor: u64,
     /// Helm's own log lies in it, and this file says how much is to be left free (`free_floor`).
     pub helms: Option<String>,
+    /// Nothing can be written there.
+    pub read_only: bool,
 }
 
 impl Disk {
     /// It is nearly full.
     pub fn finding(&self, hands: &Hands) -> Option<Finding> {
+        if self.read_only {
+            // An image without free space is not full. What a service needs to write is not known; what Helm does is.
+            return self.helms.is_some().then(|| self.closed(hands));
+        }
         let (left, files) = self.files;
         let short_of_files = files > 0 && left < files / 100;
         if self.free >= self.floor && !short_of_files {
@@ -139,6 +166,16 @@ impl Disk {
                 .seen(format!("what lies there: {what}"))
                 .mend(hands.ctl("retention set default '30d 1G'")),
         })
+    }
+
+    fn closed(&self, hands: &Hands) -> Finding {
+        let path = quoted(&self.path);
+        Finding::fault(Id::DiskReadOnly, "a disk that Helm writes to is read-only")
+            .seen(format!(
+                "{}: mounted read-only; the kernel does so after errors, too: sudo dmesg | grep -i error",
+                self.path
+            ))
+            .mend(hands.sudo(&format!("mount -o remount,rw \"$(findmnt -no TARGET -T {path})\"")))
     }
 }
 
@@ -187,8 +224,31 @@ mod tests {
     fn mend(uid: u32, pid: Option<u32>, unit: Option<&str>) -> String {
         let holder = Holder { pid, command: Some("nginx".into()), uid: Some(uid) };
         let held = Holding { holder, unit: unit.map(str::to_owned), healthy: false };
-        let port = Port { service: name("nexus"), port: 443, held: Some(held), forbidden: None, uid: 1000 };
+        let port = Port { held: Some(held), ..port() };
         port.findings(&hands())[0].mend.clone().unwrap()
+    }
+
+    fn port() -> Port {
+        let place = ("/h/services.json".into(), 4);
+        Port { service: name("nexus"), port: 443, held: None, forbidden: None, place, uid: 1000 }
+    }
+
+    #[test]
+    fn one_setting_is_for_all_ports() {
+        let forbidden = Forbidden { user: "helm".into(), first: 1024, lowest: 80 };
+        let found = Port { forbidden: Some(forbidden), ..port() }.findings(&hands()).remove(0);
+        assert!(found.mend.unwrap().starts_with("echo net.ipv4.ip_unprivileged_port_start=80 | "));
+    }
+
+    #[test]
+    fn what_holds_a_port_may_be_what_is_to_hold_it() {
+        let holder = Holder { pid: Some(7), command: None, uid: Some(0) };
+        let found = |healthy| {
+            let held = Holding { holder: holder.clone(), unit: None, healthy };
+            Port { held: Some(held), ..port() }.findings(&hands()).remove(0).evidence.join("\n")
+        };
+        assert!(found(false).contains("another port for nexus: ${EDITOR:-vi} +4 /h/services.json"));
+        assert!(!found(true).contains("another port"), "it is the service itself");
     }
 
     #[test]
@@ -202,12 +262,25 @@ mod tests {
     #[test]
     fn a_disk_is_full_by_its_bytes_or_by_its_files() {
         let disk = |free, files| {
-            let disk = Disk { path: "/h".into(), free, size: 100 << 30, files, floor: 1 << 30, helms: None };
+            let disk = Disk { free, files, ..disk() };
             disk.finding(&hands()).is_some()
         };
         assert!(!disk(2 << 30, (0, 0)));
         assert!(disk(1 << 20, (50, 100)));
         assert!(disk(2 << 30, (0, 1000)));
+    }
+
+    fn disk() -> Disk {
+        let path = "/h".into();
+        Disk { path, free: 0, size: 100 << 30, files: (0, 0), floor: 1 << 30, helms: None, read_only: false }
+    }
+
+    #[test]
+    fn an_image_is_not_full_and_helm_has_to_write() {
+        let image = Disk { read_only: true, ..disk() };
+        assert_eq!(image.finding(&hands()), None);
+        let own = Disk { helms: Some("/h/instance/helm.conf".into()), ..image };
+        assert_eq!(own.finding(&hands()).map(|found| found.id), Some(Id::DiskReadOnly));
     }
 
     #[test]

@@ -111,6 +111,7 @@ ids! {
     Unhealthy "unhealthy" Service,
     OutputBuffered "output-buffered" Service,
     DiskFull "disk-full" Host,
+    DiskReadOnly "disk-read-only" Host,
     ClockOff "clock-off" Host,
     LingerMissing "linger-missing" Systemd,
     UnitDiffers "unit-differs" Systemd,

@@ -25,18 +25,19 @@ use crate::status::{Health, State};
 use crate::time::Wall;
 
 pub use database::{
-    Database, Place as DatabasePlace, Refused, Settings as DatabaseSettings, with_percent_signs,
+    Database, Kind as DatabaseKind, Place as DatabasePlace, Refused, Settings as DatabaseSettings,
+    with_percent_signs,
 };
 pub use ecosystem::{Certificate, CertificateState, Java, KeyFile, KeyPair, REALM, Realm};
-pub use files::{Directory, Owned, Secret};
+pub use files::{Directory, Open, Owned, Secret};
 pub use helmd::{Helmds, Process};
-pub use host::{Clock, Disk, Holding, Port};
+pub use host::{Clock, Disk, Forbidden, Holding, Port};
 pub use id::{Area, Id};
 pub use neighbours::{HelmUrl, Outside};
 pub use running::{Output, Run};
 pub use service::{Copy, Executable, Interpreter, Origin, ServiceFiles};
-pub use shell::{Hands, quoted};
-pub use units::{OldUnit, Units, difference};
+pub use shell::{Hands, edit, quoted};
+pub use units::{OldUnit, UnitUser, Units, difference};
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

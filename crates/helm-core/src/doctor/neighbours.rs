@@ -57,7 +57,7 @@ impl HelmUrl {
         }
         let file = format!("{}/.flaskenv", self.path);
         let mend = if self.in_flaskenv {
-            let line = format!("s|^ *HELM_SERVICE_URL *=.*|HELM_SERVICE_URL={}|", self.wants);
+            let line = format!("s|^ *HELM_SERVICE_URL *=.*|HELM_SERVICE_URL={}|", replacement(&self.wants));
             format!("sed -i {} {}", quoted(&line), quoted(&file))
         } else {
             edit(&self.place.0, self.place.1)
@@ -69,6 +69,11 @@ impl HelmUrl {
                 .of(&self.service),
         )
     }
+}
+
+/// As what `sed` puts in a line, between bars.
+fn replacement(text: &str) -> String {
+    text.replace('\\', r"\\").replace('&', r"\&").replace('|', r"\|")
 }
 
 /// The port of an address, by its scheme where none is written.
@@ -100,5 +105,6 @@ mod tests {
         let found = url("http://localhost:5005").finding().unwrap();
         assert!(found.mend.unwrap().starts_with("sed -i 's|^ *HELM_SERVICE_URL"));
         assert_eq!(port("https://a/b"), Some("443"));
+        assert_eq!(replacement(r"http://h/?a=1&b=2|3\4"), r"http://h/?a=1\&b=2\|3\\4");
     }
 }

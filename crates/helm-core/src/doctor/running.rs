@@ -1,7 +1,8 @@
 //! Services as they run, or do not.
 
-use super::shell::edit;
-use super::{Finding, Hands, Id, ToldService, quoted};
+use super::shell::{append, edit};
+use super::{Finding, Hands, Id, ToldService};
+use crate::name::ServiceName;
 use crate::status::{Health, State};
 use crate::time::Wall;
 
@@ -23,6 +24,8 @@ pub struct Run {
     pub told: ToldService,
     /// What it waits for is not installed.
     pub waits_for_absent: bool,
+    /// One of those that it waits for, which a start does not help: something is wrong with it as well.
+    pub waits_for_faulty: Option<ServiceName>,
     /// Its directory.
     pub path: String,
     /// Its port, and the ports that its processes listen on.
@@ -61,10 +64,13 @@ impl Run {
             ),
             State::Blocked => {
                 let needed = self.told.waits_for.iter().map(|name| name.as_str()).collect::<Vec<_>>();
-                let start = hands.ctl(&format!("start {}", needed.join(" ")));
                 let finding =
                     Finding::fault(Id::Blocked, "it waits for another service").seen(reason.clone());
-                Some(if needed.is_empty() { finding } else { finding.mend(start) })
+                Some(match &self.waits_for_faulty {
+                    Some(faulty) => finding.mend(hands.ctl(&format!("doctor {faulty}"))),
+                    None if needed.is_empty() => finding,
+                    None => finding.mend(hands.ctl(&format!("start {}", needed.join(" ")))),
+                })
             }
             State::Stopped
             | State::Starting
@@ -115,12 +121,12 @@ impl Run {
         if !runs || self.output.any || !self.output.buffered {
             return None;
         }
-        let file = quoted(&format!("{}/.flaskenv", self.path));
+        let set = append(&format!("{}/.flaskenv", self.path), "PYTHONUNBUFFERED", "1");
         let restart = hands.ctl(&format!("restart {}", self.told.name));
         Some(
             Finding::warning(Id::OutputBuffered, "nothing it prints arrives")
                 .seen("Python keeps its output back: PYTHONUNBUFFERED is not set, and this run has printed nothing")
-                .mend(format!("echo PYTHONUNBUFFERED=1 >> {file} && {restart}")),
+                .mend(format!("{set} && {restart}")),
         )
     }
 }
@@ -151,6 +157,7 @@ mod tests {
                 started: None,
             },
             waits_for_absent: false,
+            waits_for_faulty: None,
             path: "/c".into(),
             port: Some(5000),
             listens: Some(vec![5000]),
@@ -207,5 +214,7 @@ mod tests {
         assert_eq!(only(&run(State::Blocked, Health::Unknown)), mended);
         let absent = Run { waits_for_absent: true, ..run(State::Blocked, Health::Unknown) };
         assert_eq!(only(&absent), Some((Id::Blocked, String::new())), "no start helps");
+        let faulty = Run { waits_for_faulty: Some(name("keycloak")), ..run(State::Blocked, Health::Unknown) };
+        assert_eq!(only(&faulty), Some((Id::Blocked, "helmctl doctor keycloak".into())));
     }
 }

@@ -1,6 +1,6 @@
 //! The files that a service needs before it can start.
 
-use super::shell::edit;
+use super::shell::{append, chown, edit};
 use super::{Finding, Fix, Hands, Id, quoted};
 use crate::name::ServiceName;
 
@@ -25,11 +25,8 @@ pub enum Executable {
 /// What starts a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interpreter {
-    /// A virtual environment of Python.
-    Venv {
-        /// A requirements.txt lies beside.
-        requirements: bool,
-    },
+    /// Python, of a virtual environment.
+    Venv,
     /// A program.
     Program,
 }
@@ -76,6 +73,8 @@ pub struct ServiceFiles {
     pub place: (String, u32),
     /// What starts it.
     pub interpreter: Interpreter,
+    /// A requirements.txt lies in its directory.
+    pub requirements: bool,
     /// The file that is executed, and what is in its place; a shell's text is for the shell.
     pub program: Option<(String, Executable)>,
     /// A script that is not there.
@@ -102,7 +101,7 @@ impl ServiceFiles {
         }
         if let Some(user) = &self.closed_to {
             let path = quoted(&self.path);
-            let mend = hands.sudo(&format!("chown -R {}: {path}", quoted(user)));
+            let mend = hands.sudo(&chown("-R ", user, &path));
             let finding = Finding::fault(Id::Permissions, format!("its directory is closed to {user}"));
             return vec![finding.seen(format!("{}: permission denied", self.path)).mend(mend).of(&self.name)];
         }
@@ -151,17 +150,35 @@ impl ServiceFiles {
             Executable::Dangling { to } => format!("{path} leads to {to}, which is not there"),
             Executable::NotInPath => format!("`{path}` is in no directory of the PATH that it would get"),
         };
-        let venv = match self.interpreter {
-            Interpreter::Venv { requirements } => venv(path, &self.path, requirements),
-            Interpreter::Program => None,
-        };
-        Some(match venv {
+        Some(match self.venv(path) {
             Some(mend) => {
                 Finding::fault(Id::VenvMissing, "its virtual environment is not there").seen(seen).mend(mend)
             }
             None => {
                 Finding::fault(Id::ProgramMissing, "its program is not there").seen(seen).mend(self.edit())
             }
+        })
+    }
+
+    /// Makes the virtual environment that the program is of, if it is of one.
+    fn venv(&self, program: &str) -> Option<String> {
+        let (dir, name) = program.rsplit_once("/bin/")?;
+        let named = dir.rsplit('/').next().is_some_and(|last| VENVS.contains(&last));
+        // Any other directory of the service may be meant for one, too, but only by who names a Python in it.
+        let within = dir.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        let meant = within && self.interpreter == Interpreter::Venv && name.starts_with("python");
+        if !named && !meant {
+            return None;
+        }
+        // Never over the service's own files: a directory is emptied only where its name says that it holds nothing else, and
+        // only where it cannot be of use.
+        let clear = if named && name.starts_with("python") { "--clear " } else { "" };
+        let make = format!("python3 -m venv {clear}{}", quoted(dir));
+        Some(if self.requirements {
+            let (pip, file) = (format!("{dir}/bin/pip"), format!("{}/requirements.txt", self.path));
+            format!("{make} && {} install -r {}", quoted(&pip), quoted(&file))
+        } else {
+            make
         })
     }
 
@@ -220,33 +237,12 @@ impl ServiceFiles {
         let file = format!("{}/.flaskenv", self.path);
         Finding::fault(Id::SecretKeyMissing, "it has no SECRET_KEY, and refuses to start without")
             .seen(format!("neither {file} nor services.json sets it"))
-            .mend(format!(
-                "printf 'SECRET_KEY=%s\\n' \"$(od -An -N24 -tx1 /dev/urandom | tr -d ' \\n')\" >> {}",
-                quoted(&file)
-            ))
+            .mend(append(&file, "SECRET_KEY", "\"$(od -An -N24 -tx1 /dev/urandom | tr -d ' \\n')\""))
     }
 }
 
 /// Directories that are virtual environments by their names.
 const VENVS: [&str; 4] = ["pyenv", "venv", ".venv", "env"];
-
-/// Makes a virtual environment where `python` is to be, if that is where one would have it.
-fn venv(python: &str, path: &str, requirements: bool) -> Option<String> {
-    let (dir, name) = python.rsplit_once("/bin/")?;
-    if !name.starts_with("python") {
-        return None;
-    }
-    // Never over the service's own files: a directory is emptied only where its name says that it holds nothing else.
-    let within = dir.strip_prefix(path)?.strip_prefix('/')?;
-    let clear = if VENVS.contains(&within) { "--clear " } else { "" };
-    let make = format!("python3 -m venv {clear}{}", quoted(dir));
-    Some(if requirements {
-        let (pip, file) = (format!("{dir}/bin/pip"), format!("{path}/requirements.txt"));
-        format!("{make} && {} install -r {}", quoted(&pip), quoted(&file))
-    } else {
-        make
-    })
-}
 
 #[cfg(test)]
 mod tests {
@@ -266,7 +262,8 @@ mod tests {
             closed_to: None,
             origin: None,
             place: ("/srv/helm/services.json".into(), 7),
-            interpreter: Interpreter::Venv { requirements: true },
+            interpreter: Interpreter::Venv,
+            requirements: false,
             program: Some(("/srv/core/pyenv/bin/python".into(), Executable::There)),
             missing_script: None,
             repository: false,
@@ -309,10 +306,18 @@ mod tests {
         let program = |path: &str, state, interpreter| {
             only(&ServiceFiles { program: Some((path.into(), state)), interpreter, ..files() })
         };
-        let venv = Interpreter::Venv { requirements: false };
-        let found = program("/srv/core/pyenv/bin/python", Executable::Dangling { to: "/py".into() }, venv);
+        let dangling = Executable::Dangling { to: "/py".into() };
+        let found = program("/srv/core/pyenv/bin/python", dangling, Interpreter::Venv);
         assert_eq!(found.id, Id::VenvMissing);
         assert_eq!(found.mend.as_deref(), Some("python3 -m venv --clear /srv/core/pyenv"));
+        // By a command, and outside of its directory.
+        let found = program("/opt/core/venv/bin/gunicorn", Executable::Missing, Interpreter::Program);
+        assert_eq!(found.id, Id::VenvMissing);
+        assert_eq!(found.mend.as_deref(), Some("python3 -m venv /opt/core/venv"));
+        let found = program("/srv/core/py3/bin/python3", Executable::Missing, Interpreter::Venv);
+        assert_eq!(found.mend.as_deref(), Some("python3 -m venv /srv/core/py3"));
+        let found = program("/usr/bin/python3.9", Executable::Missing, Interpreter::Venv);
+        assert_eq!(found.id, Id::ProgramMissing, "the system's is no virtual environment");
         let found = program("run", Executable::NotInPath, Interpreter::Program);
         assert_eq!(found.id, Id::ProgramMissing);
         assert_eq!(found.mend.as_deref(), Some("${EDITOR:-vi} +7 /srv/helm/services.json"));

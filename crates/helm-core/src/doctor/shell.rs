@@ -22,11 +22,23 @@ impl Hands {
 }
 
 /// An editor at a place in a file.
-pub(super) fn edit(file: &str, line: u32) -> String {
+pub fn edit(file: &str, line: u32) -> String {
     match line {
         0 => format!("${{EDITOR:-vi}} {}", quoted(file)),
         line => format!("${{EDITOR:-vi}} +{line} {}", quoted(file)),
     }
+}
+
+/// Another line for a file of variables. What has no newline at its end is not continued, and what holds a secret is nobody
+/// else's: a file that is made is closed to others.
+pub(super) fn append(file: &str, name: &str, value: &str) -> String {
+    format!("(umask 077 && printf '\\n{name}=%s\\n' {value} >> {})", quoted(file))
+}
+
+/// Gives files to a user, and to its group where it has one: who is only a number has none.
+pub(super) fn chown(options: &str, user: &str, files: &str) -> String {
+    let group = if user.bytes().all(|b| b.is_ascii_digit()) { "" } else { ":" };
+    format!("chown {options}{}{group} {files}", quoted(user))
 }
 
 /// A word for a shell: as it is where nothing in it means something there, else in quotes.
@@ -42,6 +54,18 @@ pub fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_added_to_a_file_and_not_to_its_last_line() {
+        let command = append("/c/.flaskenv", "A", "1");
+        assert_eq!(command, r"(umask 077 && printf '\nA=%s\n' 1 >> /c/.flaskenv)");
+    }
+
+    #[test]
+    fn who_is_only_a_number_has_no_group() {
+        assert_eq!(chown("-R ", "helm", "/h"), "chown -R helm: /h");
+        assert_eq!(chown("", "64996", "/h"), "chown 64996 /h");
+    }
 
     #[test]
     fn words_survive_a_shell() {

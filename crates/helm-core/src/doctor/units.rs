@@ -46,16 +46,29 @@ pub struct OldUnit {
     pub path: String,
     /// Its name.
     pub name: String,
-    /// A unit of the user.
-    pub of_user: bool,
+    /// A unit of this user.
+    pub of_user: Option<UnitUser>,
+}
+
+/// Whose a unit is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitUser {
+    /// The name.
+    pub name: String,
+    /// It is whoever looks.
+    pub looks: bool,
 }
 
 impl OldUnit {
     /// It is still enabled.
     pub fn finding(&self, hands: &Hands) -> Finding {
-        let mend = match self.of_user {
-            true => format!("systemctl --user disable --now {}", self.name),
-            false => hands.sudo(&format!("systemctl disable --now {}", self.name)),
+        let mend = match &self.of_user {
+            Some(UnitUser { looks: true, .. }) => format!("systemctl --user disable --now {}", self.name),
+            Some(UnitUser { name, .. }) => {
+                let whose = quoted(&format!("--machine={name}@.host"));
+                hands.sudo(&format!("systemctl --user {whose} disable --now {}", self.name))
+            }
+            None => hands.sudo(&format!("systemctl disable --now {}", self.name)),
         };
         Finding::fault(Id::OldUnit, "the Python tool starts the same services a second time")
             .seen(format!("{} is enabled", self.path))
@@ -99,6 +112,21 @@ mod tests {
     use super::*;
 
     const SHIPPED: &str = "# why\n[Service]\nExecStart=\"@BIN@/helmd\" --home \"@HOME@\"\nRestart=always\n";
+
+    #[test]
+    fn units_of_another_user_are_reached_through_their_own_systemd() {
+        let mend = |of_user| {
+            let hands = Hands { helmctl: "helmctl".into(), root: false };
+            OldUnit { path: "/u".into(), name: "helm.service".into(), of_user }.finding(&hands).mend.unwrap()
+        };
+        let user = |looks| Some(UnitUser { name: "helm".into(), looks });
+        assert_eq!(mend(user(true)), "systemctl --user disable --now helm.service");
+        assert_eq!(
+            mend(user(false)),
+            "sudo systemctl --user --machine=helm@.host disable --now helm.service"
+        );
+        assert_eq!(mend(None), "sudo systemctl disable --now helm.service");
+    }
 
     #[test]
     fn places_are_the_hosts_and_the_rest_is_as_shipped() {

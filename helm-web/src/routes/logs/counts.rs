@@ -76,7 +76,7 @@ pub async fn histogram(
     let from = filter.since.take().unwrap_or_else(|| to.saturating_sub(HOUR));
     let step = step_of(step.step, from, to)?;
     let request = LogHistogramRequest { filter: Some(filter), from, to, step };
-    let found = app.backend.logs(&caller.whom).await?.histogram(request).await?;
+    let found = app.backend.logs(&caller.principal).await?.histogram(request).await?;
     let bucket = |b: helm_proto::v1::LogBucket| Bucket {
         start_time: when::naive_nanos(b.from),
         counts: Counts {
@@ -130,7 +130,7 @@ pub struct Facet {
     (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody, description = "There is no such service"), (status = 503, body = ProblemBody)))]
 pub async fn facets(State(app): State<App>, caller: Caller, Wanted(filter): Wanted) -> Result<Json<Facets>> {
     let request = LogFacetsRequest { filter: Some(filter) };
-    let found = app.backend.logs(&caller.whom).await?.facets(request).await?;
+    let found = app.backend.logs(&caller.principal).await?.facets(request).await?;
     let facet = |f: helm_proto::v1::LogFacet| Facet {
         service_name: f.service,
         counts: Counts {

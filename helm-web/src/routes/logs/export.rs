@@ -114,7 +114,7 @@ pub async fn export(
         return Err(Problem::bad_request("limit is at least 1").plain());
     }
     let cursor = asked.cursor.unwrap_or_default();
-    let logs = app.backend.logs(&caller.whom).await?;
+    let logs = app.backend.logs(&caller.principal).await?;
     let (body, next) = if arrival.prefix.is_empty() {
         (whole(&logs, filter, cursor, asked.limit.unwrap_or(0), form).await?, None)
     } else {

@@ -57,7 +57,7 @@ pub async fn list(
         total: page.total,
         after_id: page.after_id,
     };
-    let found = match app.backend.logs(&caller.whom).await?.query(request).await {
+    let found = match app.backend.logs(&caller.principal).await?.query(request).await {
         // As the Python Helm: of a service that is not there, there is nothing.
         Err(ClientError::Refused { reason: Reason::UnknownService(_), message }) => QueryLogsResponse {
             total: Some(0),
@@ -95,7 +95,7 @@ pub async fn one(
     Person(caller): Person,
     Segment(id): Segment<i64>,
 ) -> Result<Json<Log>> {
-    let found = app.backend.logs(&caller.whom).await?.get(id).await;
+    let found = app.backend.logs(&caller.principal).await?.get(id).await;
     found.map(|entry| Json(entry.into())).map_err(|e| match Problem::from(e) {
         problem if problem.status() == StatusCode::NOT_FOUND => {
             Problem::not_found("Log entry not found").plain()
@@ -133,6 +133,6 @@ pub async fn context(
 ) -> Result<Json<LogContext>> {
     let (before, after) = (around.before.unwrap_or(20), around.after.unwrap_or(20));
     let request = LogContextRequest { id, before, after };
-    let found = app.backend.logs(&caller.whom).await?.context(request).await?;
+    let found = app.backend.logs(&caller.principal).await?.context(request).await?;
     Ok(Json(LogContext { logs: entry::logs(found.entries) }))
 }

@@ -170,7 +170,7 @@ async fn operate(
     mode: String,
     confirmed: bool,
 ) -> Result<Response> {
-    let mut client = app.backend.client(&caller.whom).await?;
+    let mut client = app.backend.client(&caller.principal).await?;
     let services = client.list().await?;
     let service = services.iter().find(|service| service.name == name);
     let service = service.ok_or_else(|| Problem::not_found("Service not found").plain())?;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use helm_core::access::{Action, Scope};
 use helm_core::name::ServiceName;
 use helm_core::time::Wall;
 use helm_lines::sent::{self, Field, Sent, Verdict};
@@ -19,6 +20,7 @@ use super::Result;
 use super::convert::bad;
 use crate::clock;
 use crate::rpc::Api;
+use crate::rpc::caller::Caller;
 use crate::store::append::NotKept;
 use crate::store::entry;
 
@@ -33,8 +35,9 @@ struct Part {
 }
 
 /// Keeps what can be kept.
-pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendResponse> {
-    let once = once(&request)?;
+pub(super) async fn append(api: &Api, caller: &Caller, request: AppendRequest) -> Result<AppendResponse> {
+    let once = once(&request)?.map(|once| of_sender(once, caller));
+    let scope = caller.scope(Action::Ingest);
     if request.entries.len() > APPEND_ROWS {
         return bad(format!(
             "{} entries in one batch, at most {APPEND_ROWS}: send it in pieces",
@@ -44,7 +47,7 @@ pub(super) async fn append(api: &Api, request: AppendRequest) -> Result<AppendRe
     let mut answer = AppendResponse::default();
     let bytes: usize = request.entries.iter().map(|entry| entry.message.len() + entry.context.len()).sum();
     // Of a large batch every text is looked at: others are to be answered meanwhile.
-    let parts = heavy(bytes, || judge(api, request, &mut answer));
+    let parts = heavy(bytes, || judge(api, &scope, request, &mut answer));
     let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, Vec::new());
     for (class, part) in parts {
         let (entries, indexes) = (part.entries, part.indexes);
@@ -102,14 +105,32 @@ fn once(request: &AppendRequest) -> Result<Option<Once>> {
     }
 }
 
+/// Over HTTP each sender numbers its batches for itself: nobody can make those of another one seem to be repetitions.
+fn of_sender(once: Once, caller: &Caller) -> Once {
+    let Some(principal) = caller.principal() else { return once };
+    let own = |name: String| format!("{}:{}\u{1f}{name}", principal.credential.via(), principal.subject);
+    match once {
+        Once::Key(key) => Once::Key(own(key)),
+        Once::Sequence { sender, number } => Once::Sequence { sender: own(sender), number },
+    }
+}
+
 /// Judges each entry; those that are kept, by class.
-fn judge(api: &Api, request: AppendRequest, answer: &mut AppendResponse) -> BTreeMap<Class, Part> {
+fn judge(
+    api: &Api,
+    scope: &Scope,
+    request: AppendRequest,
+    answer: &mut AppendResponse,
+) -> BTreeMap<Class, Part> {
     let arrived = clock::wall();
     let mut parts: BTreeMap<Class, Part> = BTreeMap::new();
     for (new, index) in request.entries.into_iter().zip(0_u32..) {
         let name = if new.service.is_empty() { &request.service } else { &new.service };
         let refused = match ServiceName::new(name) {
             Err(error) => error.to_string(),
+            Ok(name) if !scope.holds(name.as_str()) => {
+                format!("whoever sent it may not send log entries of `{name}`")
+            }
             Ok(name) => match sent::repair(sent(&new), Wall(arrived.0)) {
                 Verdict::Refused(refusal) => refusal.to_string(),
                 Verdict::Ok(entry) => {

@@ -7,6 +7,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use helm_core::access::{Action, Scope};
 use helm_core::ask::Refusal;
 use helm_core::name::ServiceName;
 use helm_core::spec;
@@ -31,6 +32,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::caller::Caller;
 use super::{Api, Result, Streaming};
 use crate::store::{Opened, Store, in_words};
 use convert::bad;
@@ -78,20 +80,50 @@ impl Api {
         self.store.ready().await.map_err(away)
     }
 
-    /// The place of an entry.
-    async fn place_of(&self, opened: &Opened, id: i64) -> Result<Cursor> {
+    /// An entry that may be seen.
+    async fn entry(&self, opened: &Opened, caller: &Caller, id: i64) -> Result<Entry> {
+        let scope = caller.scope(Action::Logs);
         let found = opened.reader.get(EntryId(id)).await.map_err(|e| read_error(&self.store, &e))?;
-        found.map(|entry| Cursor::of(&entry)).ok_or_else(|| unknown(id))
+        found.filter(|entry| scope.holds(&entry.body.service)).ok_or_else(|| unknown(id))
     }
 
-    /// The open store and the filter; each of its services must be configured or have entries.
-    async fn asked(&self, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
+    /// The open store, and the filter for what may be seen; each service that it names must be configured or have entries.
+    async fn asked(&self, caller: &Caller, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
+        self.narrowed(&caller.scope(Action::Logs), caller, Action::Logs, filter).await
+    }
+
+    /// The same for what only counts: who may not read entries may not find out by counts what is in them.
+    async fn counted(&self, caller: &Caller, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
+        let logs = caller.scope(Action::Logs);
+        let counts = caller.scope(Action::Counts).union(&caller.scope(Action::Scrape));
+        if counts == logs {
+            return self.narrowed(&logs, caller, Action::Logs, filter).await;
+        }
+        if filter.as_ref().is_some_and(|filter| !is_plain(filter)) {
+            let why = "counts are by service, level and time for those who may not read the log";
+            return Err(reason::permission_denied(why));
+        }
+        self.narrowed(&counts, caller, Action::Counts, filter).await
+    }
+
+    async fn narrowed(
+        &self,
+        scope: &Scope,
+        caller: &Caller,
+        action: Action,
+        filter: Option<LogFilter>,
+    ) -> Result<(Arc<Opened>, Filter)> {
         let hosts = filter.as_ref().map(|filter| filter.hosts.clone()).unwrap_or_default();
         let mut filter = convert::filter(filter)?;
+        let asked = filter.services.clone();
+        filter.services = scope.narrow(filter.services).or_else(|outside| {
+            caller.may(action, Some(&outside.0))?;
+            Err(reason::permission_denied("nothing of the log may be seen"))
+        })?;
         let opened = self.opened().await?;
         filter.instances = instances(&opened, hosts).await?;
         let manifest = opened.writer.live().manifest();
-        for name in &filter.services {
+        for name in &asked {
             let kept = || manifest.values().any(|p| p.contents.services.contains_key(name));
             if self.specs.iter().any(|spec| spec.name.as_str() == name) || kept() {
                 continue;
@@ -108,6 +140,26 @@ impl Api {
         }
         Ok((opened, filter))
     }
+}
+
+/// It names services, a level and a range of time at most.
+fn is_plain(filter: &LogFilter) -> bool {
+    let LogFilter {
+        services: _,
+        level: _,
+        level_exact: _,
+        since: _,
+        until: _,
+        twins: _,
+        trace_id,
+        user_id,
+        context,
+        texts,
+        source,
+        hosts,
+    } = filter;
+    let words = [trace_id, user_id, source];
+    context.is_empty() && texts.is_empty() && hosts.is_empty() && words.iter().all(|word| word.is_empty())
 }
 
 /// The helmds that are meant by names of hosts, paths of homes or numbers.
@@ -174,10 +226,12 @@ impl Logs for Api {
     type VerifyLogsStream = ReceiverStream<Result<VerifyLogsResponse>>;
 
     async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendResponse>> {
-        append::append(self, request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(&request)?;
+        append::append(self, &caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn query_logs(&self, request: Request<QueryLogsRequest>) -> Result<Response<QueryLogsResponse>> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let limit = if request.limit == 0 { LIMIT.0 } else { request.limit };
         if limit > LIMIT.1 {
@@ -193,10 +247,10 @@ impl Logs for Api {
         if after.is_some() && request.after_id.is_some() {
             return bad("a page begins behind a cursor or behind an entry, not both".to_owned());
         }
-        let (opened, filter) = self.asked(request.filter).await?;
+        let (opened, filter) = self.asked(&caller, request.filter).await?;
         let after = match request.after_id {
             None => after,
-            Some(id) => Some(self.place_of(&opened, id).await?),
+            Some(id) => Some(Cursor::of(&self.entry(&opened, &caller, id).await?)),
         };
         let page = Page { filter, order: convert::order(request.oldest_first), after, limit };
         let reader = &opened.reader;
@@ -230,9 +284,10 @@ impl Logs for Api {
         &self,
         request: Request<SearchLogsRequest>,
     ) -> Result<Streaming<SearchLogsResponse>> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let after = convert::cursor(&request.cursor)?;
-        let (opened, filter) = self.asked(request.filter).await?;
+        let (opened, filter) = self.asked(&caller, request.filter).await?;
         let place = convert::places(&request.place, opened.engine.instance())?;
         let budget = Budget {
             time: (request.time_limit_ms > 0)
@@ -251,11 +306,12 @@ impl Logs for Api {
         &self,
         request: Request<FollowLogsRequest>,
     ) -> Result<Streaming<FollowLogsResponse>> {
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         if request.last > PAGE {
             return bad(format!("at most {PAGE} entries from the past: use SearchLogs for more"));
         }
-        let (opened, filter) = self.asked(request.filter).await?;
+        let (opened, filter) = self.asked(&caller, request.filter).await?;
         let (instance, store) = (opened.engine.instance(), self.store.clone());
         let after = convert::places(&request.cursor, instance)?;
         if let Some(until) = convert::places(&request.until, instance)? {
@@ -273,13 +329,14 @@ impl Logs for Api {
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<LogEntry>> {
-        let id = request.into_inner().id;
-        let found =
-            self.opened().await?.reader.get(EntryId(id)).await.map_err(|e| read_error(&self.store, &e))?;
-        found.map(|entry| Response::new(convert::log_entry(entry))).ok_or_else(|| unknown(id))
+        let caller = Caller::of(&request)?;
+        let opened = self.opened().await?;
+        let entry = self.entry(&opened, &caller, request.into_inner().id).await?;
+        Ok(Response::new(convert::log_entry(entry)))
     }
 
     async fn log_context(&self, request: Request<LogContextRequest>) -> Result<Response<LogContextResponse>> {
+        let scope = Caller::of(&request)?.scope(Action::Logs);
         let LogContextRequest { id, before, after } = request.into_inner();
         if before > AROUND || after > AROUND {
             return bad(format!("at most {AROUND} entries before and {AROUND} after"));
@@ -288,6 +345,9 @@ impl Logs for Api {
         let found = opened.reader.context_around(EntryId(id), before, after).await;
         let (mut entries, place) =
             found.map_err(|e| read_error(&self.store, &e))?.ok_or_else(|| unknown(id))?;
+        if entries.iter().any(|entry| !scope.holds(&entry.body.service)) {
+            return Err(unknown(id));
+        }
         // The nearest ones, if all together are too much for one answer.
         entries.truncate(place + fitting(entries.get(place..).unwrap_or_default()));
         if fitting(&entries) < entries.len() {
@@ -300,6 +360,7 @@ impl Logs for Api {
         &self,
         request: Request<LogHistogramRequest>,
     ) -> Result<Response<LogHistogramResponse>> {
+        let caller = Caller::of(&request)?;
         let LogHistogramRequest { filter, from, to, step } = request.into_inner();
         if from >= to {
             return bad("a histogram needs a `from` before its `to`, in nanoseconds since 1970".to_owned());
@@ -309,7 +370,7 @@ impl Logs for Api {
                 "a step of a histogram is a multiple of a minute ({MINUTE} ns), and there are at most {STEPS} of them"
             ));
         }
-        let (opened, filter) = self.asked(filter).await?;
+        let (opened, filter) = self.counted(&caller, filter).await?;
         let found = opened
             .reader
             .histogram(&filter, from, to, step)
@@ -320,7 +381,8 @@ impl Logs for Api {
     }
 
     async fn log_facets(&self, request: Request<LogFacetsRequest>) -> Result<Response<LogFacetsResponse>> {
-        let (opened, filter) = self.asked(request.into_inner().filter).await?;
+        let caller = Caller::of(&request)?;
+        let (opened, filter) = self.counted(&caller, request.into_inner().filter).await?;
         let (from, to) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
         let found = opened.reader.facets(&filter, from, to).await.map_err(|e| read_error(&self.store, &e))?;
         let services =
