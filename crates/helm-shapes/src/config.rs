@@ -61,6 +61,7 @@ pub struct Version {
     files: Vec<String>,
     current: bool,
     refused: Option<String>,
+    next: Vec<String>,
 }
 
 fn given(text: String) -> Option<String> {
@@ -108,6 +109,7 @@ impl From<v1::ConfigVersion> for Version {
             files: version.files,
             current: version.current,
             refused: given(version.refused),
+            next: version.next,
         }
     }
 }
