@@ -28,7 +28,8 @@ pub struct Status {
     dropped: Vec<Dropped>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DroppedLines)]
 struct Dropped {
     service: String,
     health_probes: u64,
