@@ -80,6 +80,5 @@ fn filter(what: What) -> Result<LogFilter, Failure> {
         source: what.source.unwrap_or_default(),
         twins: what.twins,
         hosts: what.host,
-        ..Default::default()
     })
 }
