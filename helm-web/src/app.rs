@@ -82,8 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<(), AppError> {
 }
 
 async fn serve_home(home: Home, arguments: &Arguments) -> Result<(), AppError> {
-    let by_default = arguments.listen.is_empty();
-    let listeners = listen::open(&arguments.addresses(), by_default, arguments.allow_remote)?;
+    let listeners = listen::open(&arguments.addresses(), arguments.allow_remote)?;
     for listener in &listeners {
         tracing::info!("listening at http://{}", listener.local_addr()?);
     }

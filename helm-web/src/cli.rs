@@ -24,7 +24,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Where to listen, and whether all of it must be had: an address of IPv6 that nobody asked for may be missing.
+    /// Where to listen.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         if self.listen.is_empty() {

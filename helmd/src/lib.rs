@@ -4,6 +4,7 @@
 pub mod access;
 pub mod address;
 pub mod app;
+pub mod beside;
 pub mod cgroup;
 pub mod changes;
 pub mod clock;

@@ -10,6 +10,7 @@ use helm_core::spec::{self, Config, Fault, Place, Program, ServiceSpec, Severity
 use helm_core::wish::Mode;
 use tokio::time::timeout;
 
+use crate::beside;
 use crate::keeper::launch::{self, Hindrance};
 use crate::work;
 
@@ -71,6 +72,9 @@ fn of_service(
         && let Err(why) = launch::resolve(&first, cwd, &env)
     {
         let hint = match field {
+            OF_HELM => {
+                "build it (cargo build --release --bin helm-web), or install it there; until then it fails"
+            }
             "python_bin" => "make the virtual environment, or correct the path; until then it fails",
             _ => "install it, or correct the name; until then it fails",
         };
@@ -85,15 +89,26 @@ fn of_service(
     faults
 }
 
+/// No field names what is Helm's own.
+const OF_HELM: &str = "";
+
 /// The file that is executed, and the field that names it. A shell's text is for the shell.
 pub(crate) fn program(spec: &ServiceSpec) -> Option<(&'static str, String)> {
     let field = match spec.program.as_ref()? {
         Program::Python { .. } => "python_bin",
         Program::StartCommand(_) => "start_command",
         Program::Command(_) => "command",
+        Program::HelmWeb { .. } => return Some((OF_HELM, of_helm(spec)?)),
         Program::Shell(_) | Program::Removed => return None,
     };
     Some((field, spec::argv(spec)?.into_iter().next()?))
+}
+
+/// Where the program of a service lies that is a part of Helm, or should lie.
+pub(crate) fn of_helm(spec: &ServiceSpec) -> Option<String> {
+    let name = spec::argv(spec).filter(|_| spec.is_helm_web())?.into_iter().next()?;
+    let (Ok(place) | Err(place)) = beside::find(&name).ok()?;
+    Some(place.display().to_string())
 }
 
 fn words(why: Hindrance) -> String {

@@ -14,6 +14,7 @@ mod edited;
 mod external;
 mod former;
 mod hands;
+mod helm_web;
 mod hostile;
 mod immutable;
 mod layering;

@@ -1,7 +1,7 @@
 //! The listening sockets: handed over (LISTEN_FDS), or bound here.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket};
@@ -51,16 +51,12 @@ fn holder(uid: Option<u32>, pid: Option<u32>) -> String {
     )
 }
 
-/// The sockets that were handed over, else new ones at these addresses. Of the two default addresses the one of IPv6 may be
-/// missing, where the host has none.
+/// The sockets that were handed over, else new ones at these addresses. Of the two loopback addresses with one port that of
+/// IPv6 may be missing, where the host has none.
 ///
 /// # Errors
 /// One of them cannot be had.
-pub fn open(
-    addresses: &[SocketAddr],
-    by_default: bool,
-    allow_remote: bool,
-) -> Result<Vec<TcpListener>, ListenError> {
+pub fn open(addresses: &[SocketAddr], allow_remote: bool) -> Result<Vec<TcpListener>, ListenError> {
     let handed = handed_over().map_err(ListenError::HandedOver)?;
     if !handed.is_empty() {
         return Ok(handed);
@@ -72,7 +68,7 @@ pub fn open(
         }
         match bind(address) {
             Ok(listener) => open.push(listener),
-            Err(e) if by_default && address.is_ipv6() && is_missing(&e) => {
+            Err(e) if is_second(address, addresses) && is_missing(&e) => {
                 tracing::info!("this host has no IPv6: {address} is left out");
             }
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(taken(address)),
@@ -104,6 +100,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// `[::1]` beside 127.0.0.1 with the same port.
+fn is_second(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
+    let first = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+    address.ip() == Ipv6Addr::LOCALHOST && addresses.contains(&first)
 }
 
 fn is_missing(error: &io::Error) -> bool {

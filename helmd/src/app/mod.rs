@@ -29,7 +29,7 @@ use crate::logging::Log;
 use crate::signals::Signals;
 use crate::store::own::Lines;
 use crate::versions::{self, Begin, BeginError, Begun, Versions};
-use crate::{cgroup, clock, config, logging, programs, systemd, work};
+use crate::{beside, cgroup, clock, config, logging, programs, systemd, work};
 
 /// Exit status when another helmd holds the home (the unit does not restart it then).
 const HELD: u8 = 4;
@@ -306,20 +306,9 @@ fn runtime(begun: &Begun) -> Result<Runtime, StartError> {
         .map_err(context("the runtime cannot be started"))
 }
 
-/// The keeper's program: beside helmd first, the versions belong together.
+/// The keeper's program.
 fn find_shim() -> Result<PathBuf, StartError> {
-    let own = std::env::current_exe().map_err(context("helmd cannot find itself"))?;
-    let beside = own.with_file_name("helm-shim");
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    in_path(Path::new("helm-shim")).ok_or(StartError::NoShim(beside))
-}
-
-/// Where a program is that was called by its name alone.
-fn in_path(name: &Path) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+    beside::find("helm-shim").map_err(context("helmd cannot find itself"))?.map_err(StartError::NoShim)
 }
 
 /// helmd needs about four descriptors for each service.

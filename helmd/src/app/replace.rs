@@ -20,8 +20,9 @@ use rustix::process::Rlimit;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::{Process, in_path};
+use super::Process;
 use crate::address::{Left, Numbers};
+use crate::beside::in_path;
 use crate::home::Home;
 use crate::reaper::Reaper;
 use crate::{signals, systemd};

@@ -30,10 +30,11 @@ fn facts(scene: &Scene, spec: &ServiceSpec) -> ServiceFiles {
         |name: &str| Some(dir.join(name)).filter(|path| !path.is_file()).map(|p| p.display().to_string());
     let (interpreter, missing_script) = match &spec.program {
         Some(Program::Python { run_script, .. }) => (Interpreter::Venv, file(run_script)),
+        Some(Program::HelmWeb { .. }) => (Interpreter::OfHelm, None),
         Some(Program::StartCommand(_) | Program::Command(_) | Program::Shell(_) | Program::Removed)
         | None => (Interpreter::Program, None),
     };
-    let secret_key = NEED_SECRET_KEY.contains(&spec.name.as_str()) && interpreter != Interpreter::Program;
+    let secret_key = NEED_SECRET_KEY.contains(&spec.name.as_str()) && interpreter == Interpreter::Venv;
     ServiceFiles {
         name: spec.name.clone(),
         path: spec.path.clone(),

@@ -15,6 +15,7 @@ use helm_shim::wire::{CgroupLeaf, StartOrder};
 use super::World;
 use crate::cgroup;
 use crate::home::replace_durably;
+use crate::programs;
 
 /// Why a service cannot be started.
 #[derive(Debug, PartialEq)]
@@ -69,7 +70,8 @@ pub(crate) fn compose(
     let mut argv = spec::argv(spec)
         .ok_or_else(|| Hindrance::Permanent("there is nothing to run: the entry has a url only".into()))?;
     if let Some(first) = argv.first_mut() {
-        *first = resolve(first, Path::new(&spec.path), &env)?;
+        let program = programs::of_helm(spec).unwrap_or_else(|| std::mem::take(first));
+        *first = resolve(&program, Path::new(&spec.path), &env)?;
     }
     Ok(Launch { argv, env })
 }

@@ -485,6 +485,7 @@ fn info(spec: &ServiceSpec) -> ServiceInfo {
         Some(Program::StartCommand(_)) => "start_command",
         Some(Program::Command(_)) => "command",
         Some(Program::Shell(_)) => "shell",
+        Some(Program::HelmWeb { .. }) => "helm-web",
         Some(Program::Removed) => "removed",
     };
     let dependency = |d: &helm_core::spec::Dependency| DependencyInfo {

@@ -265,7 +265,7 @@ fn a_service_that_sends_its_log_elsewhere() {
     let home = site();
     home.write("core/.flaskenv", "SECRET_KEY=x\nHELM_SERVICE_URL=http://localhost:5005\n");
     let fault = only(&home, "helm-url");
-    shows(&fault, "HELM_SERVICE_URL is http://localhost:5005, Helm is at http://localhost:5004");
+    shows(&fault, "HELM_SERVICE_URL is http://localhost:5005, Helm is at http://helm.example.org:5004");
     heals(&home, &fault);
-    assert_eq!(home.read("core/.flaskenv"), "SECRET_KEY=x\nHELM_SERVICE_URL=http://localhost:5004\n");
+    assert_eq!(home.read("core/.flaskenv"), "SECRET_KEY=x\nHELM_SERVICE_URL=http://helm.example.org:5004\n");
 }

@@ -96,7 +96,7 @@ fn services(ports: &Ports) -> Value {
         "keycloak": {"path": "keycloak", "start_command": "bin/kc.sh start-dev", "url": format!("http://127.0.0.1:{keycloak}"),
             "port": keycloak, "env": env(*keycloak), "probes": probes},
         "worker": {"command": fixture("chatty", "rate=20")},
-        "helm": {"url": "http://localhost:5004"},
+        "helm": {"url": "http://helm.example.org:5004"},
     })
 }
 

@@ -29,6 +29,8 @@ pub enum Interpreter {
     Venv,
     /// A program.
     Program,
+    /// A program of Helm, which lies beside helmd.
+    OfHelm,
 }
 
 /// The service's own services.json.
@@ -115,6 +117,17 @@ impl ServiceFiles {
         all.into_iter().flatten().map(|finding| finding.of(&self.name)).collect()
     }
 
+    /// Nothing in the files is wrong where a program of Helm is missing.
+    fn get(&self, path: &str) -> String {
+        match self.interpreter {
+            Interpreter::OfHelm => {
+                let name = path.rsplit('/').next().unwrap_or(path);
+                format!("cargo build --release --bin {}", quoted(name))
+            }
+            Interpreter::Venv | Interpreter::Program => self.edit(),
+        }
+    }
+
     fn edit(&self) -> String {
         edit(&self.place.0, self.place.1)
     }
@@ -155,7 +168,7 @@ impl ServiceFiles {
                 Finding::fault(Id::VenvMissing, "its virtual environment is not there").seen(seen).mend(mend)
             }
             None => {
-                Finding::fault(Id::ProgramMissing, "its program is not there").seen(seen).mend(self.edit())
+                Finding::fault(Id::ProgramMissing, "its program is not there").seen(seen).mend(self.get(path))
             }
         })
     }
@@ -321,6 +334,9 @@ mod tests {
         let found = program("run", Executable::NotInPath, Interpreter::Program);
         assert_eq!(found.id, Id::ProgramMissing);
         assert_eq!(found.mend.as_deref(), Some("${EDITOR:-vi} +7 /srv/helm/services.json"));
+        let found = program("/opt/helm/helm-web", Executable::Missing, Interpreter::OfHelm);
+        assert_eq!(found.id, Id::ProgramMissing);
+        assert_eq!(found.mend.as_deref(), Some("cargo build --release --bin helm-web"));
         let found = program("/srv/core/my run", Executable::NotExecutable, Interpreter::Program);
         assert_eq!(found.mend.as_deref(), Some("chmod +x '/srv/core/my run'"));
     }

@@ -9,8 +9,8 @@ use crate::spec::ServiceSpec;
 #[derive(Debug)]
 pub(super) struct Graph {
     by_name: BTreeMap<ServiceName, usize>,
-    /// All that depend on it, also through others.
-    dependents: Vec<Vec<usize>>,
+    /// All that stop before it: what depends on it, also through others, and helm-web.
+    stop_before: Vec<Vec<usize>>,
 }
 
 impl Graph {
@@ -23,16 +23,30 @@ impl Graph {
                 direct[*on].push(i);
             }
         }
-        let dependents = (0..specs.len()).map(|i| reachable(i, &direct)).collect();
-        Self { by_name, dependents }
+        let mut stop_before: Vec<_> = (0..specs.len()).map(|i| reachable(i, &direct)).collect();
+        for web in (0..specs.len()).filter(|&i| specs[i].is_helm_web()) {
+            first_of_all(web, &mut stop_before);
+        }
+        Self { by_name, stop_before }
     }
 
     pub(super) fn index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
-    pub(super) fn dependents(&self, i: usize) -> &[usize] {
-        &self.dependents[i]
+    pub(super) fn stop_before(&self, i: usize) -> &[usize] {
+        &self.stop_before[i]
+    }
+}
+
+/// All others wait until `first` has stopped, but those that must stop before it themselves.
+fn first_of_all(first: usize, stop_before: &mut [Vec<usize>]) {
+    let sooner = stop_before[first].clone();
+    for (i, before) in stop_before.iter_mut().enumerate() {
+        let waits = i != first && !sooner.contains(&i);
+        if let (true, Err(place)) = (waits, before.binary_search(&first)) {
+            before.insert(place, first);
+        }
     }
 }
 

@@ -86,12 +86,12 @@ impl Fleet {
         found
     }
 
-    /// The dependents that must stop before unit `i` may: those that are to stop as well.
+    /// Who must stop before unit `i` may: those that are to stop as well.
     fn held_by(&self, i: usize, views: &[View]) -> Vec<ServiceName> {
         if !self.units[i].is_to_stop() {
             return Vec::new();
         }
-        let first = self.graph.dependents(i).iter().filter(|&&d| views[d].leaving);
+        let first = self.graph.stop_before(i).iter().filter(|&&d| views[d].leaving);
         first.map(|&d| self.units[d].spec().name.clone()).collect()
     }
 }

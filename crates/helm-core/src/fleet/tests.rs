@@ -15,7 +15,7 @@ use crate::event::{ChangeKind, Effect, Event};
 use crate::exit::Exit;
 use crate::goal::{Goal, Verdict};
 use crate::spec::Condition::{self, Completed, Healthy, Ready, Started};
-use crate::spec::{Backoff, RestartPolicy, ServiceSpec};
+use crate::spec::{Backoff, Program, RestartPolicy, ServiceSpec};
 use crate::status::{Health, RunId, State};
 use crate::wish::{Mode, Wish, Wishes};
 

@@ -194,7 +194,7 @@ fn program_field(program: &Program) -> &'static str {
     match program {
         Program::Python { .. } => "run_script",
         Program::StartCommand(_) => "start_command",
-        Program::Command(_) | Program::Shell(_) | Program::Removed => "command",
+        Program::Command(_) | Program::Shell(_) | Program::HelmWeb { .. } | Program::Removed => "command",
     }
 }
 
@@ -285,9 +285,10 @@ mod tests {
     }
 
     /// Every field of a service, each with an edit of it.
-    const EDITS: [Edit; 34] = [
+    const EDITS: [Edit; 35] = [
         |s| s.program = Some(Program::Command(vec!["x".into(), "-v".into()])),
         |s| s.program = Some(Program::Shell("x".into())),
+        |s| s.program = Some(Program::HelmWeb { port: 5004 }),
         |s| s.path = "/srv/y".into(),
         |s| s.url = Some("http://a".into()),
         |s| s.port = None,

@@ -97,7 +97,9 @@ impl Graph {
 }
 
 fn default_edges<'r>(entry: &Entry, registry: &'r Registry) -> &'r [Edge] {
-    registry.get(entry.name.as_str(), entry.kind()).map(|k| k.edges.as_slice()).unwrap_or_default()
+    // helm-web is a client of helmd alone: it works while all else is missing, and says what is.
+    let known = registry.get(entry.name.as_str(), entry.kind()).filter(|_| entry.helm_web().is_none());
+    known.map(|k| k.edges.as_slice()).unwrap_or_default()
 }
 
 /// An entry that was never meant to run; one whose program is faulty has its fault already.

@@ -19,6 +19,7 @@ mod fault;
 mod graph;
 mod group;
 pub mod guard;
+mod helm_web;
 mod json;
 mod keep;
 mod own;
@@ -127,6 +128,11 @@ pub enum Program {
     Command(Vec<String>),
     /// `"shell": true`: `/bin/sh -c <text>`
     Shell(String),
+    /// helm-web, which lies beside helmd, as the service `helm` of the ecosystem.
+    HelmWeb {
+        /// Where it listens, on both loopback addresses.
+        port: u16,
+    },
     /// Nothing any more: it is not configured. What runs of it is looked after until it ends. Never read from a file.
     Removed,
 }

@@ -150,6 +150,11 @@ fn usual(check: Check, interval: Duration) -> Probe {
 }
 
 fn default_check(entry: &Entry, known: Option<&Known>) -> Option<Check> {
+    if let Some(port) = entry.helm_web() {
+        // Its url may be the one behind a proxy.
+        let url = format!("http://localhost:{port}{USUAL_HEALTH}");
+        return Some(Check::Http { url, fallback: Vec::new() });
+    }
     let url = entry.url()?;
     let paths = known.and_then(|k| k.defaults.health.as_ref()).map(|h| h.it.0.as_slice()).unwrap_or_default();
     let mut paths = paths.iter().map(|p| p.it.clone());

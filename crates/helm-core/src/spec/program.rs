@@ -23,7 +23,13 @@ impl Resolver<'_, '_> {
             }
             (Some(command), None) => self.command(entry, command),
             (None, Some(line)) => self.start_command(entry, line),
-            (None, None) => self.python(entry),
+            (None, None) => match entry.helm_web() {
+                Some(port) => {
+                    self.warn_of_python_helm(entry);
+                    Some(Program::HelmWeb { port })
+                }
+                None => self.python(entry),
+            },
         };
         if entry.has_command()
             && let Some((field, at)) = python_field(raw)
@@ -45,7 +51,7 @@ impl Resolver<'_, '_> {
             );
         }
         match program {
-            // The Helm of the Python era described itself so. It is what runs here, and never a child of itself.
+            // The Helm of the Python era, by another name than its own: it is what runs here, and never a child of itself.
             Some(Program::Python { run_script, .. })
                 if run_script == RUN_SCRIPT && path == absolute(self.home, ".") =>
             {
@@ -175,7 +181,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-fn python_field(raw: &RawService) -> Option<(&'static str, usize)> {
+pub(super) fn python_field(raw: &RawService) -> Option<(&'static str, usize)> {
     let python_bin = raw.python_bin.as_ref().map(|f| ("python_bin", f.at));
     python_bin.or_else(|| raw.run_script.as_ref().map(|f| ("run_script", f.at)))
 }

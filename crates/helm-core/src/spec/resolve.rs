@@ -9,7 +9,7 @@ use super::registry::{Known, RawDefaults, Registry, fill};
 use super::scalar::absolute;
 use super::shape::At;
 use super::table::RawService;
-use super::{Backoff, Limits, LogRules, Probes, ServiceSpec, StopPolicy};
+use super::{Backoff, Limits, LogRules, Probes, Program, ServiceSpec, StopPolicy};
 use crate::name::{self, CLASSES, ServiceName};
 
 /// An entry as it was read.
@@ -112,6 +112,9 @@ impl Resolver<'_, '_> {
             log: self.log(entry),
         };
         spec.program = self.program(entry, &spec.path);
+        if let Some(Program::HelmWeb { port }) = spec.program {
+            self.into_helm_web(&mut spec, port);
+        }
         if spec.program.is_some() {
             self.note_files(entry);
         }

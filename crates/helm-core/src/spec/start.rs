@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::scalar::absolute;
-use super::{Program, ServiceSpec};
+use super::{Program, ServiceSpec, helm_web};
 use crate::wish::Mode;
 
 /// Variables of a `.flaskenv`, as contract 3.7 parses it: blank lines and `#` are skipped, the first `=` parts name and
@@ -54,7 +54,8 @@ fn mode_variables(spec: &ServiceSpec, mode: Mode) -> impl Iterator<Item = (Strin
     words.into_iter().chain(flags.map(move |name| (name.to_owned(), development.clone())))
 }
 
-/// What is executed; `None` for a directory entry and for what is configured no more. A first word without `/` is still to be looked up in PATH.
+/// What is executed; `None` for a directory entry and for what is configured no more. A first word without `/` is still to be looked up in PATH
+/// (helm-web: beside helmd first).
 pub fn argv(spec: &ServiceSpec) -> Option<Vec<String>> {
     let inside = |path: &str| absolute(&spec.path, path);
     let with_first = |words: &[String], first: String| {
@@ -69,6 +70,7 @@ pub fn argv(spec: &ServiceSpec) -> Option<Vec<String>> {
             path => with_first(words, inside(path)),
         },
         Program::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.clone()],
+        Program::HelmWeb { port } => helm_web::argv(*port),
         Program::Removed => return None,
     })
 }

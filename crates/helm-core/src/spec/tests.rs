@@ -362,17 +362,62 @@ fn argv_of_each_kind() {
 }
 
 #[test]
-fn helm_of_the_python_era_is_never_started() {
-    let text = r#"{"helm": {"url": "http://localhost:5004", "path": ".", "port": 5004, "python_bin": "pyenv/bin/python", "run_script": "run.py"}}"#;
-    let config =
-        check(text, &["services.json:1:2: warning: services.helm: is Helm itself as it was in Python"])
-            .unwrap();
-    assert_eq!(the(&config, "helm").program, None);
+fn the_entry_helm_is_helm_web_and_never_python() {
+    const WARNING: &str =
+        "warning: services.helm: is Helm as it was in Python; helm-web, which lies beside helmd, is run";
+    let listening = |text: &str, port: u16, faults: &[&str]| {
+        let config = check_all(&with_registry(text), faults).unwrap();
+        let helm = the(&config, "helm");
+        assert!(helm.is_helm_web(), "{text}");
+        let (four, six) = (format!("127.0.0.1:{port}"), format!("[::1]:{port}"));
+        assert_eq!(argv(helm).unwrap(), ["helm-web", "--listen", &four, "--listen", &six], "{text}");
+        assert_eq!((helm.path.as_str(), &*helm.env["HELM_HOME"]), ("/home/helm", "/home/helm"), "{text}");
+        assert_eq!(helm.port, Some(port), "{text}");
+        let health = Check::Http { url: format!("http://localhost:{port}/health"), fallback: vec![] };
+        assert_eq!(helm.probes.readiness.as_ref().unwrap().check, health, "{text}");
+        assert!(helm.depends_on.is_empty() && helm.outside.is_empty(), "{text}");
+    };
+    let python = r#"{"helm": {"url": "http://localhost:5004", "path": ".", "port": 5004, "python_bin": "pyenv/bin/python", "run_script": "run.py", "admin_only": true}}"#;
+    listening(python, 5004, &[&format!("services.json:1:2: {WARNING}")]);
+    let warned = [&format!("services.json:1:2: {WARNING}")[..]];
+    listening(r#"{"helm": {"path": "../hivematrix-helm"}}"#, 5004, &warned);
+    listening(r#"{"helm": {"path": ".", "url": "https://helm.example.org"}}"#, 5004, &warned);
+    listening(r#"{"helm": {"url": "http://localhost:5004"}}"#, 5004, &[]);
+    listening(r#"{"helm": {"url": "http://127.0.0.1:6004", "env": {"HELM_LOG": "debug"}}}"#, 6004, &[]);
+    listening(r#"{"helm": {"port": 6004}}"#, 6004, &[]);
+}
+
+#[test]
+fn what_is_helm_only_in_part_is_taken_as_it_is_written() {
+    let own = good(r#"{"helm": {"command": ["helm-web", "--listen", "127.0.0.1:6004"], "port": 6004}}"#);
+    assert_eq!(argv(the(&own, "helm")).unwrap(), ["helm-web", "--listen", "127.0.0.1:6004"]);
+    let far = good(r#"{"helm": {"url": "http://helm.example.org:5004", "port": 5004}}"#);
+    assert_eq!(the(&far, "helm").program, None);
+    // By another name it is no service of the ecosystem.
     for path in ["../helm", "/home/helm/", "./x/.."] {
-        let text = format!(r#"{{"helm": {{"path": "{path}"}}}}"#);
-        check_places(&text, &["warning: services.helm: is Helm itself"]);
+        let text = format!(r#"{{"old": {{"path": "{path}"}}}}"#);
+        let config = check(&text, &["services.json:1:2: warning: services.old: is Helm itself"]).unwrap();
+        assert_eq!(the(&config, "old").program, None);
     }
     assert!(good(r#"{"app": {"path": ".", "run_script": "app.py"}}"#).services[0].program.is_some());
+}
+
+#[test]
+fn a_registry_does_not_make_helm_web_wait() {
+    let registry = r#"{"core_apps": {"core": {"port": 5000}, "helm": {"port": 5004, "dependencies": ["core", "postgresql"]}},
+  "system_dependencies": {"postgresql": {"port": 5432}}}"#;
+    let text = |depends_on: &str| {
+        format!(r#"{{"core": {{"command": ["x"]}}, "helm": {{"url": "http://localhost:5004"{depends_on}}}}}"#)
+    };
+    let edges = |depends_on: &str| {
+        let text = text(depends_on);
+        let config =
+            check_all(&Sources { registry: Some(source("r.json", registry)), ..only(&text) }, &[]).unwrap();
+        let helm = the(&config, "helm");
+        (helm.depends_on.len(), helm.outside.len())
+    };
+    assert_eq!(edges(""), (0, 0));
+    assert_eq!(edges(r#", "depends_on": ["core"]"#), (1, 0), "what the operator writes holds");
 }
 
 #[test]
@@ -761,7 +806,8 @@ fn the_files_of_the_repository_describe_hivematrix() {
     assert_eq!(edges("knowledgetree"), ["core", "codex", "nexus"]);
     assert_eq!(edges("brainhair"), ["core", "codex", "knowledgetree", "nexus"]);
     assert_eq!(edges("beacon"), ["core", "codex", "nexus"]);
-    assert_eq!(the(&config, "helm").program, None);
+    let helm = the(&config, "helm");
+    assert!(helm.is_helm_web() && helm.admin_only && edges("helm").is_empty());
     let keycloak = the(&config, "keycloak");
     assert_eq!(argv(keycloak).unwrap(), ["/home/keycloak-26.4.0/bin/kc.sh", "start-dev"]);
     assert_eq!(keycloak.env_defaults["KC_BOOTSTRAP_ADMIN_USERNAME"], "admin");

@@ -21,6 +21,32 @@ fn down_stops_in_reverse_order() {
     assert!(s.fleet.hold());
 }
 
+fn helm_web() -> ServiceSpec {
+    ServiceSpec { program: Some(Program::HelmWeb { port: 5004 }), ..svc("helm") }
+}
+
+#[test]
+fn down_stops_helm_web_before_all_that_it_serves() {
+    let mut s = Script::all([svc("base"), helm_web(), needs(svc("app"), &[("base", Started)])]);
+    s.expect(&["start base#1", "start helm#2"]).started("helm").started("base").started("app");
+    s.done_so_far();
+    s.down().expect(&["stop helm#2"]).is("base", State::Running, "is to stop after helm, app");
+    s.died("helm", Exit::Code(0)).expect(&["stop helm#2", "retire helm", "stop app#3"]);
+    // Nobody waits for it while it stays.
+    let mut s = Script::all([svc("base"), helm_web()]);
+    s.started("base").started("helm").done_so_far();
+    s.stop("base").expect(&["stop base#1"]);
+}
+
+#[test]
+fn what_needs_helm_web_stops_before_it() {
+    let mut s = Script::all([helm_web(), needs(svc("shipper"), &[("helm", Started)]), svc("other")]);
+    s.started("helm").started("other").started("shipper").done_so_far();
+    s.down().expect(&["stop shipper#3"]).is("other", State::Running, "is to stop after helm");
+    s.died("shipper", Exit::Code(0)).expect(&["stop shipper#3", "retire shipper", "stop helm#1"]);
+    s.died("helm", Exit::Code(0)).expect(&["stop helm#1", "retire helm", "stop other#2"]);
+}
+
 #[test]
 fn the_wishes_outlive_a_hold() {
     let mut s = chain_running();
