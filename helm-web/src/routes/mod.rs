@@ -5,8 +5,10 @@ pub mod docs;
 pub mod health;
 pub mod ingest;
 pub mod input;
+pub mod prometheus;
 pub mod services;
 pub mod sign_in;
+pub mod stream;
 
 use axum::Router;
 use axum::http::{Method, Uri};
@@ -51,6 +53,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(sign_in::me))
+        .routes(routes!(stream::stream))
+        .routes(routes!(prometheus::prometheus))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()
