@@ -10,11 +10,13 @@ use helm_proto::v1::{
     EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, LogEntry, ServiceStatus,
     WatchStatusRequest, WatchStatusResponse,
 };
+use helm_shapes::fleet::Event;
 use tokio::sync::{broadcast, watch};
 use tokio_stream::StreamExt;
 
 use super::asked::Seen;
 use super::cursor::Cursor;
+use crate::routes::logs::entry::Log;
 use crate::routes::services::Status;
 use crate::situation;
 
@@ -88,7 +90,7 @@ impl From<LogEntry> for Line {
             message: entry.message.clone(),
             trace_id: entry.trace_id.clone(),
             user_id: entry.user_id.clone(),
-            json: entry_json(entry),
+            json: json(&Log::from(entry)),
         }
     }
 }
@@ -337,20 +339,5 @@ impl Inner {
 
 /// What happened, as JSON.
 pub(super) fn event_json(record: &EventRecord) -> String {
-    serde_json::json!({
-        "id": record.id, "at": record.at.as_ref().map(|at| at.seconds), "service": record.service, "kind": record.kind,
-        "from": record.from, "to": record.to, "cause": record.cause, "run": record.run, "pid": record.pid, "exit": record.exit,
-    })
-    .to_string()
-}
-
-/// A log entry, as JSON.
-fn entry_json(entry: LogEntry) -> String {
-    let context: serde_json::Value = serde_json::from_str(&entry.context).unwrap_or_default();
-    serde_json::json!({
-        "id": entry.id, "timestamp": entry.at, "service_name": entry.service, "level": entry.level, "message": entry.message,
-        "context": context, "trace_id": entry.trace_id, "user_id": entry.user_id, "hostname": entry.hostname,
-        "process_id": entry.process_id, "source": entry.source, "stream": entry.stream, "flags": entry.flags,
-    })
-    .to_string()
+    json(&Event::from(record.clone()))
 }

@@ -1,14 +1,9 @@
 //! JSON of `dashboard`, `token` and `session` (docs/api.md). Fields are only ever added.
 
-use helm_proto::Timestamp;
 use helm_proto::v1;
 use serde::Serialize;
 
-use super::time::rfc3339;
-
-pub(crate) fn time(at: Option<Timestamp>) -> Option<String> {
-    at.as_ref().map(rfc3339)
-}
+use helm_shapes::time::optional as time;
 
 /// `dashboard --json`
 #[derive(Debug, Serialize)]

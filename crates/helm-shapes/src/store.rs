@@ -1,13 +1,15 @@
-//! JSON of `db status` and `retention` (docs/api.md). Fields are only ever added.
+//! The store, and what it keeps how long.
 
 use helm_proto::v1;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::time::utc_nanos;
+use crate::time::utc_nanos;
 
 /// `db status --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Status {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoreStatus)]
+pub struct Status {
     engine: String,
     address: String,
     version: String,
@@ -25,7 +27,8 @@ pub(crate) struct Status {
     hosts: Vec<Host>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoreHost)]
 struct Host {
     instance: u32,
     host: String,
@@ -33,7 +36,7 @@ struct Host {
     seen: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Partition {
     id: String,
     class: String,
@@ -45,7 +48,8 @@ struct Partition {
     newest: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CaptureLag)]
 struct Lag {
     service: String,
     bytes: u64,
@@ -99,8 +103,8 @@ impl From<v1::StoreStatusResponse> for Status {
 }
 
 /// `retention … --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Retention {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Retention {
     classes: Vec<Class>,
     removals: Vec<Removal>,
     free_floor: u64,
@@ -108,7 +112,8 @@ pub(crate) struct Retention {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RetentionClass)]
 struct Class {
     class: String,
     age_seconds: Option<u64>,
@@ -119,7 +124,8 @@ struct Class {
     forecast: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RetentionRemoval)]
 struct Removal {
     partition: Option<Partition>,
     reason: String,
