@@ -173,26 +173,23 @@ impl Stream {
     }
 
     async fn hear(&self, told: Told, pending: &mut Pending) -> Go {
-        match &*told.item {
-            Item::Logs(lines) => {
-                let wanted = |line: &Line| {
-                    let seen = line.seen();
-                    self.rights.may("logs", seen.service) && self.asked.takes(&seen)
-                };
-                if self.asked.wants(Topic::Logs) {
-                    let taken = (0..lines.len()).filter(|index| wanted(&lines[*index])).collect();
-                    pending.take(&told, taken);
-                }
-                pending.at = told.at;
-                if pending.is_full() { self.flush(pending).await } else { ControlFlow::Continue(()) }
-            }
-            other => {
-                // What came before it is told before it.
-                self.flush(pending).await?;
-                pending.at = told.at.clone();
-                self.at_once(other, &told.at).await
-            }
+        let Item::Logs(lines) = &*told.item else {
+            // What came before it is told before it.
+            self.flush(pending).await?;
+            pending.at = told.at.clone();
+            return self.at_once(&told.item, &told.at).await;
+        };
+        let wanted = |line: &Line| {
+            let seen = line.seen();
+            self.rights.may("logs", seen.service) && self.asked.takes(&seen)
+        };
+        if self.asked.wants(Topic::Logs) {
+            let taken =
+                lines.iter().zip(0..).filter(|(line, _)| wanted(line)).map(|(_, index)| index).collect();
+            pending.take(&told, taken);
         }
+        pending.at = told.at;
+        if pending.is_full() { self.flush(pending).await } else { ControlFlow::Continue(()) }
     }
 
     async fn at_once(&self, item: &Item, at: &Cursor) -> Go {
@@ -229,7 +226,12 @@ impl Stream {
             }
             Item::Helmd(Some(away)) => Some(frame::event("helmd", away, None)),
             Item::Helmd(None) => Some(frame::event("helmd", r#"{"away":false}"#, None)),
-            _ => None,
+            Item::Logs(_)
+            | Item::Status(_)
+            | Item::Numbers(_)
+            | Item::Event { .. }
+            | Item::Gone(_)
+            | Item::Gap => None,
         };
         match frame {
             Some(frame) => self.send(frame).await,
@@ -331,12 +333,9 @@ impl Pending {
     }
 
     fn lines(&self) -> impl Iterator<Item = &str> {
-        self.told.iter().flat_map(|(told, taken)| match &*told.item {
-            Item::Logs(lines) => {
-                let line = |index: &usize| lines.get(*index).map(|line| line.json.as_str());
-                taken.iter().filter_map(line).collect::<Vec<_>>()
-            }
-            _ => Vec::new(),
+        self.told.iter().flat_map(|(told, taken)| {
+            let lines = if let Item::Logs(lines) = &*told.item { lines.as_slice() } else { &[] };
+            taken.iter().filter_map(|index| lines.get(*index)).map(|line| line.json.as_str())
         })
     }
 
