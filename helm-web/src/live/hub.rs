@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use helm_client::{ClientError, Home, News, Resuming};
 use helm_proto::v1::{
@@ -12,6 +13,7 @@ use helm_proto::v1::{
 };
 use helm_shapes::fleet::Event;
 use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use super::asked::Seen;
@@ -168,8 +170,25 @@ struct Inner {
     picture: Mutex<Picture>,
     items: broadcast::Sender<Told>,
     listeners: watch::Sender<usize>,
-    ready: watch::Sender<bool>,
+    /// Which of the three streams of helmd have said where they begin.
+    begun: watch::Sender<Begun>,
 }
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Begun {
+    status: bool,
+    events: bool,
+    logs: bool,
+}
+
+impl Begun {
+    fn whole(self) -> bool {
+        self.status && self.events && self.logs
+    }
+}
+
+/// How long a stream waits for the hub to know how things are: while helmd or its store is away it begins without.
+const BEGIN_WITHIN: Duration = Duration::from_millis(900);
 
 /// Somebody listens, until it is dropped.
 #[derive(Debug)]
@@ -196,16 +215,15 @@ impl Hub {
             picture: Mutex::default(),
             items: broadcast::Sender::new(BEHIND),
             listeners: watch::Sender::new(0),
-            ready: watch::Sender::new(false),
+            begun: watch::Sender::new(Begun::default()),
         }))
     }
 
     /// Listens, from a picture on without a gap.
     pub async fn listen(&self) -> Listener {
         self.0.listeners.send_modify(|count| *count += 1);
-        // The first one waits until the hub knows how things are, or that helmd is away.
-        let mut ready = self.0.ready.subscribe();
-        let _ = ready.wait_for(|ready| *ready).await;
+        let mut begun = self.0.begun.subscribe();
+        let _ = timeout(BEGIN_WITHIN, begun.wait_for(|begun| begun.whole())).await;
         let picture = self.0.picture();
         Listener { items: self.0.items.subscribe(), picture: picture.clone(), hub: self.0.clone() }
     }
@@ -220,7 +238,7 @@ impl Hub {
                 () = self.0.subscribe() => {}
                 _ = until.wait_for(|count| *count == 0) => {}
             }
-            self.0.ready.send_replace(false);
+            self.0.begun.send_replace(Begun::default());
             *self.0.picture() = Picture::default();
         }
     }
@@ -269,7 +287,6 @@ impl Inner {
                 let json = serde_json::json!({ "away": true, "why": why }).to_string();
                 picture.away = Some(json.clone());
                 self.tell(&picture, Item::Helmd(Some(json)));
-                self.ready.send_replace(true);
                 true
             }
             Some(Ok(News::Back)) => {
@@ -309,7 +326,7 @@ impl Inner {
         for gone in former.into_keys() {
             self.tell(picture, Item::Gone(gone));
         }
-        self.ready.send_replace(true);
+        self.begun.send_modify(|begun| begun.status = true);
     }
 
     fn event(&self, picture: &mut Picture, record: EventRecord) {
@@ -317,6 +334,7 @@ impl Inner {
             let log = picture.at.log.clone();
             picture.at = Arc::new(Cursor { event: record.id, log });
         }
+        self.begun.send_modify(|begun| begun.events = true);
         if !record.kind.is_empty() {
             let json = event_json(&record);
             self.tell(picture, Item::Event { service: record.service, json });
@@ -330,6 +348,7 @@ impl Inner {
         if !message.cursor.is_empty() {
             picture.at = Arc::new(Cursor { event: picture.at.event, log: message.cursor });
         }
+        self.begun.send_modify(|begun| begun.logs = true);
         if !message.entries.is_empty() {
             let lines = message.entries.into_iter().map(Line::from).collect();
             self.tell(picture, Item::Logs(lines));
