@@ -12,9 +12,11 @@ pub mod jobs;
 pub mod logs;
 pub mod metrics;
 pub mod operate;
+pub mod prometheus;
 pub mod services;
 pub mod sign_in;
 pub mod store;
+pub mod stream;
 mod when;
 
 use axum::Router;
@@ -91,6 +93,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(sign_in::me))
+        .routes(routes!(stream::stream))
+        .routes(routes!(prometheus::prometheus))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()
