@@ -36,6 +36,7 @@ mod store;
 mod takeover;
 mod tamper;
 mod top;
+mod twins;
 mod web;
 mod why;
 

@@ -25,6 +25,14 @@ pub struct Status {
     protection: String,
     advice: Vec<String>,
     hosts: Vec<Host>,
+    dropped: Vec<Dropped>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DroppedLines)]
+struct Dropped {
+    service: String,
+    health_probes: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,6 +90,10 @@ impl From<v1::StoreStatusResponse> for Status {
             let v1::CaptureLag { service, bytes, segment, offset } = lag;
             Lag { service, bytes, segment, offset }
         };
+        let dropped = |dropped: v1::DroppedLines| {
+            let v1::DroppedLines { service, health_probes } = dropped;
+            Dropped { service, health_probes }
+        };
         Self {
             engine: s.engine,
             address: s.address,
@@ -98,6 +110,7 @@ impl From<v1::StoreStatusResponse> for Status {
             protection: s.protection,
             advice: s.advice,
             hosts: s.hosts.into_iter().map(host).collect(),
+            dropped: s.dropped.into_iter().map(dropped).collect(),
         }
     }
 }
