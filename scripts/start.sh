@@ -27,8 +27,8 @@ if [ -z "${HELM_BIN_DIR:-}" ]; then
         echo "start.sh: cargo is missing; install Rust (https://rustup.rs), then run this again" >&2
         exit 1
     fi
-    echo "Building helmd, helmctl and helm-shim (the first time takes some minutes) ..."
-    cargo build --release --manifest-path "$root/Cargo.toml" -p helmd -p helmctl -p helm-shim
+    echo "Building helmd, helmctl, helm-shim and helm-web (the first time takes some minutes) ..."
+    cargo build --release --manifest-path "$root/Cargo.toml" -p helmd -p helmctl -p helm-shim -p helm-web
 fi
 helmctl() { "$bin/helmctl" --home "$home" "$@"; }
 

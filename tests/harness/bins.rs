@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A binary of the workspace: `helmd`, `helmctl`, `helm-shim`, or a fixture.
+/// A binary of the workspace: `helmd`, `helmctl`, `helm-shim`, `helm-web`, or a fixture.
 pub fn bin(name: &str) -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     let path = DIR.get_or_init(locate).join(name);
@@ -34,6 +34,8 @@ fn locate() -> PathBuf {
             "helmctl",
             "-p",
             "helm-shim",
+            "-p",
+            "helm-web",
             "-p",
             "helm-tests",
             "--bins",

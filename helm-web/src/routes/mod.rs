@@ -108,7 +108,27 @@ pub fn router(app: App) -> Router {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> Document {
-    all().1
+    with_ids(all().1)
+}
+
+/// Handlers of different modules share names; ids of operations are for each one: `get_api_logs_id`.
+fn with_ids(mut document: Document) -> Document {
+    for (path, item) in &mut document.paths.paths {
+        let words: Vec<&str> =
+            path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}_{}", words.join("_")));
+            }
+        }
+    }
+    document
 }
 
 /// What is no route: below `/es` what shippers ask before they send, elsewhere nothing.
