@@ -1,10 +1,13 @@
 //! helm-web over the real helmd: what each route answers, to whom, and what it makes of bad input.
 
 mod bad;
+mod ingest;
+mod live;
 mod logs;
 mod metrics;
 mod operate;
 mod roles;
+mod trust;
 mod v1;
 
 use std::time::Duration;
