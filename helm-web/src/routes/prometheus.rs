@@ -8,6 +8,7 @@ use helm_proto::v1::{LogFacetsRequest, LogFilter, Principal};
 
 use crate::app::App;
 use crate::auth::MaybeDirect;
+use crate::live;
 use crate::problem::{Problem, ProblemBody, Result};
 use crate::prometheus::text::Format;
 use crate::prometheus::{Facts, Web, written};
@@ -37,11 +38,17 @@ async fn facts(app: &App, whom: &Principal) -> Result<Facts> {
         refused: app.ingest.refused.waiting(),
     };
     let mut facts = Facts { web, ..Facts::default() };
-    let mut client = match app.backend.client(whom).await {
-        Ok(client) => client,
+    match live::stream::rights(app, whom).await {
+        Ok(rights) if rights.any("scrape") => {}
+        Ok(_) => {
+            return Err(Problem::forbidden(
+                "numbers for Prometheus are for admins, API tokens made with --metrics, and direct requests",
+            ));
+        }
         Err(e) if e.is_away() => return Ok(facts),
         Err(e) => return Err(e.into()),
-    };
+    }
+    let mut client = app.backend.client(whom).await?;
     match client.info().await {
         Ok(info) => facts.info = Some(info),
         Err(e) if e.is_away() => return Ok(facts),
