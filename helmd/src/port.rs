@@ -1,11 +1,8 @@
 //! Who holds a TCP port.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::net::{IpAddr, Ipv6Addr};
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 use helm_core::event::News;
@@ -28,7 +25,7 @@ pub async fn holder(port: u16) -> Option<Holder> {
 
 async fn is_held(port: u16) -> bool {
     // Where the tables cannot be read now, nothing is known to have changed.
-    work::PORTS.run(move || Ok(!sockets(port)?.is_empty())).await.unwrap_or(true)
+    work::PORTS.run(move || Ok(!helm_sockets::listeners_on(port)?.is_empty())).await.unwrap_or(true)
 }
 
 /// Tells `Released` when nobody listens on the port any more.
@@ -68,143 +65,12 @@ fn has_ended(process: &OwnedFd) -> bool {
 
 /// From the socket tables to the process. What may not be seen stays unknown; the uid is always there. Blocking.
 pub(crate) fn look_up(port: u16) -> Option<Holder> {
-    let sockets = sockets(port).unwrap_or_default();
+    let sockets = helm_sockets::listeners_on(port).unwrap_or_default();
     let uid = sockets.first().map(|socket| socket.uid)?;
-    let links: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
-    let pid = owner(&links);
+    let pid = helm_sockets::holder_of(&sockets);
     let command = pid.and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok()).map(|line| {
         let words = line.split(|b| *b == 0).filter(|w| !w.is_empty());
         words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")
     });
     Some(Holder { pid, command, uid: Some(uid) })
-}
-
-/// The ports that these processes listen on. Blocking.
-pub(crate) fn listening(pids: &[u32]) -> io::Result<Vec<u16>> {
-    let mut open = BTreeSet::new();
-    for pid in pids {
-        // A process may have ended meanwhile.
-        let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        open.extend(fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()));
-    }
-    let all = tables(None)?.into_iter();
-    let own = all.filter(|socket| open.contains(Path::new(&format!("socket:[{}]", socket.inode))));
-    let ports: BTreeSet<u16> = own.map(|socket| socket.port).collect();
-    Ok(ports.into_iter().collect())
-}
-
-/// A listening socket.
-#[derive(Debug, PartialEq)]
-struct Listener {
-    port: u16,
-    uid: u32,
-    inode: u64,
-}
-
-/// All sockets, of both families, that listen on `port` where a service on loopback would.
-fn sockets(port: u16) -> io::Result<Vec<Listener>> {
-    tables(Some(port))
-}
-
-/// The same of one port, or of all.
-fn tables(port: Option<u16>) -> io::Result<Vec<Listener>> {
-    let mut found = listeners(BufReader::new(File::open("/proc/net/tcp")?), port)?;
-    match File::open("/proc/net/tcp6") {
-        Ok(table) => found.extend(listeners(BufReader::new(table), port)?),
-        // A kernel without IPv6.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e),
-    }
-    Ok(found)
-}
-
-/// The listening sockets on `port` in one table (proc(5), /proc/net/tcp: state 0A is LISTEN, numbers are hexadecimal). They
-/// stand first: a host with many connections costs no more than one with few.
-fn listeners(table: impl BufRead, only: Option<u16>) -> io::Result<Vec<Listener>> {
-    let mut found = Vec::new();
-    for line in table.lines().skip(1) {
-        let line = line?;
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, local, _, state, _, _, _, uid, _, inode, ..] = fields.as_slice() else { continue };
-        if *state != "0A" {
-            break;
-        }
-        let Some((address, of)) = local.split_once(':') else { continue };
-        if let (Ok(port), Ok(uid), Ok(inode)) = (u16::from_str_radix(of, 16), uid.parse(), inode.parse())
-            && only.is_none_or(|only| only == port)
-            && is_local(address)
-        {
-            found.push(Listener { port, uid, inode });
-        }
-    }
-    Ok(found)
-}
-
-/// The wildcard or a loopback address of either family, as the tables write them: words of 32 bits in the host's order.
-fn is_local(address: &str) -> bool {
-    let words: Option<Vec<[u8; 4]>> = (0..address.len() / 8)
-        .map(|i| u32::from_str_radix(address.get(i * 8..i * 8 + 8)?, 16).ok().map(u32::to_ne_bytes))
-        .collect();
-    let ip: Option<IpAddr> = words.and_then(|words| {
-        let bytes = words.concat();
-        match <[u8; 16]>::try_from(bytes.as_slice()) {
-            Ok(six) => Some(Ipv6Addr::from(six).to_canonical()),
-            Err(_) => <[u8; 4]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
-        }
-    });
-    ip.is_some_and(|ip| ip.is_unspecified() || ip.is_loopback())
-}
-
-/// The lowest pid that has one of these sockets open.
-fn owner(links: &[String]) -> Option<u32> {
-    let mut pids: Vec<u32> =
-        fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
-    pids.into_iter().find(|pid| {
-        let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        fds.flatten().any(|fd| {
-            fs::read_link(fd.path()).is_ok_and(|to| links.iter().any(|l| to.as_os_str() == l.as_str()))
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::{SocketAddr, TcpListener};
-
-    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-           0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100 0 0 10 0\n\
-           1: 0500A8C0:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4241 1 0 100 0 0 10 0\n\
-           2: 0100007F:01F9 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 77 1 0 100 0 0 10 0\n\
-           3: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1 0 100 0 0 10 0\n";
-
-    #[cfg(target_endian = "little")]
-    #[test]
-    fn reads_the_socket_table() {
-        let found = |port| listeners(TABLE.as_bytes(), Some(port)).unwrap();
-        assert_eq!(
-            found(8080),
-            [Listener { port: 8080, uid: 1000, inode: 4242 }],
-            "not 192.168.0.5, not a connection"
-        );
-        assert_eq!(found(0x1F9), [Listener { port: 0x1F9, uid: 0, inode: 77 }]);
-        assert_eq!(found(1), []);
-    }
-
-    #[test]
-    fn a_listener_of_either_family_is_found_with_its_process() {
-        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
-            let address: SocketAddr = address.parse().unwrap();
-            let Ok(listener) = TcpListener::bind(address) else {
-                assert!(address.is_ipv6(), "{address}");
-                continue;
-            };
-            let port = listener.local_addr().unwrap().port();
-            assert_eq!(look_up(port).and_then(|h| h.pid), Some(std::process::id()), "{address}");
-            assert!(listening(&[std::process::id()]).unwrap().contains(&port), "{address}");
-            drop(listener);
-            assert_eq!(look_up(port), None, "{address}");
-        }
-    }
 }

@@ -138,7 +138,9 @@ fn the_keeper_links_no_runtime_no_database_no_grpc() {
 
 #[test]
 fn clients_reach_services_through_helm_client_only() {
-    refuse("helmctl", &["helmd", "helm-shim", "helm-store", "sqlx-core"]);
+    for client in ["helmctl", "helm-web"] {
+        refuse(client, &["helmd", "helm-shim", "helm-store", "sqlx-core"]);
+    }
     refuse("helm-client", &["helmd", "helm-shim"]);
 }
 
@@ -173,8 +175,9 @@ fn in_helmd_only_rpc_names_tonic() {
 
 #[test]
 fn unsafe_is_allowed_in_the_keeper_only_and_must_say_why() {
-    let mut manifests: Vec<PathBuf> =
-        ["helmd", "helmctl", "tests", "benches"].map(|d| root().join(d).join("Cargo.toml")).into();
+    let mut manifests: Vec<PathBuf> = ["helmd", "helmctl", "helm-web", "tests", "benches"]
+        .map(|d| root().join(d).join("Cargo.toml"))
+        .into();
     let crates = fs::read_dir(root().join("crates")).expect("crates").flatten();
     manifests.extend(crates.map(|entry| entry.path().join("Cargo.toml")));
     for manifest in manifests {

@@ -150,8 +150,12 @@ impl Client {
 
     /// One more connection; `limit`: of each call over it.
     pub(crate) async fn connection(&self, limit: Option<Duration>) -> Result<Link, ClientError> {
-        let channel = channel(&self.socket, limit).await;
-        channel.map(|channel| self.link(channel)).map_err(|e| ClientError::Broken(e.to_string()))
+        Ok(self.link(self.channel(limit).await?))
+    }
+
+    /// The same, for whoever is to be named by [`Client::link`].
+    pub(crate) async fn channel(&self, limit: Option<Duration>) -> Result<Channel, ClientError> {
+        channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))
     }
 
     /// The address.

@@ -6,9 +6,11 @@ use helm_proto::v1::logs_client::LogsClient;
 use helm_proto::v1::{
     AppendRequest, AppendResponse, FollowLogsRequest, FollowLogsResponse, GetLogRequest, LogContextRequest,
     LogContextResponse, LogEntry, LogFacetsRequest, LogFacetsResponse, LogHistogramRequest,
-    LogHistogramResponse, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest, SearchLogsResponse,
-    VerifyLogsRequest, VerifyLogsResponse,
+    LogHistogramResponse, Principal, QueryLogsRequest, QueryLogsResponse, SearchLogsRequest,
+    SearchLogsResponse, VerifyLogsRequest, VerifyLogsResponse,
 };
+
+use tonic::transport::Channel;
 
 use crate::connect::{Client, Link};
 use crate::error::ClientError;
@@ -22,14 +24,24 @@ const CALL_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Logs {
     client: Client,
+    channel: Channel,
     calls: LogsClient<Link>,
 }
 
 impl Logs {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        let calls = LogsClient::new(client.connection(Some(CALL_WITHIN)).await?);
-        Ok(Self { client: client.clone(), calls })
+        Ok(Self::over(client.clone(), client.channel(Some(CALL_WITHIN)).await?))
+    }
+
+    fn over(client: Client, channel: Channel) -> Self {
+        Self { calls: LogsClient::new(client.link(channel.clone())), client, channel }
+    }
+
+    /// The same connection; its calls and streams are for this principal ([`Client::acting`]).
+    #[must_use]
+    pub fn acting(&self, principal: &Principal) -> Self {
+        Self::over(self.client.acting(principal), self.channel.clone())
     }
 
     async fn streams(&self) -> Result<LogsClient<Link>, ClientError> {

@@ -168,7 +168,15 @@ impl<F: Feed> Resuming<F> {
 
     /// Asks the helmd that is there, or comes; [`News::Back`] comes first.
     pub fn later(home: &Home, feed: F) -> Self {
-        let place = Place::own(home);
+        Self::later_at(Place::own(home), feed)
+    }
+
+    /// The same over web.sock, for this principal.
+    pub fn acting_later(home: &Home, principal: Principal, feed: F) -> Self {
+        Self::later_at(Place { home: home.clone(), acting: Some(Box::new(principal)) }, feed)
+    }
+
+    fn later_at(place: Place, feed: F) -> Self {
         let opening = Box::pin(reopen(place.clone(), feed.clone()));
         Self { place, feed, state: State::Opening(opening) }
     }

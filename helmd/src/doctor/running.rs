@@ -14,7 +14,6 @@ use helm_shim::{cri, procs};
 
 use super::scene::Scene;
 use super::service;
-use crate::port;
 
 /// Lines that are shown of a service that failed.
 const SHOWN: usize = 5;
@@ -28,7 +27,7 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
     let listens = told.pid.and_then(|main| {
         let mut pids = vec![main];
         pids.extend(procs::descendants(&[main]).iter().map(|process| process.pid));
-        port::listening(&pids).ok()
+        helm_sockets::listening(&pids).ok()
     });
     let (last, newest) =
         last_lines(&ServiceDir::new(scene.home.path(), &spec.name).logs()).unwrap_or_default();

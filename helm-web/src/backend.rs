@@ -1,0 +1,93 @@
+//! helmd, as helm-web sees it: a connection that is made anew when helmd comes back, and calls on behalf of a principal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use helm_client::{Access, Client, ClientError, Home, Logs, Store};
+use helm_proto::v1::Principal;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// Who asks is answered within a second when helmd is away or stuck.
+const CONNECT_WITHIN: Duration = Duration::from_millis(800);
+
+/// Connections to helmd.
+#[derive(Debug, Clone)]
+struct Line {
+    client: Client,
+    logs: Logs,
+    store: Store,
+    access: Access,
+}
+
+/// The way to helmd.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    home: Home,
+    line: Arc<Mutex<Option<Line>>>,
+}
+
+impl Backend {
+    /// Of this home. Nothing is connected before it is needed.
+    #[must_use]
+    pub fn of(home: Home) -> Self {
+        Self { home, line: Arc::default() }
+    }
+
+    /// The home.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The line; who comes while it is made waits for the same one.
+    async fn line(&self) -> Result<Line, ClientError> {
+        let mut held = self.line.lock().await;
+        if let Some(line) = &*held {
+            return Ok(line.clone());
+        }
+        let connect = async {
+            let client = Client::web(&self.home).await?;
+            let (logs, store, access) =
+                tokio::try_join!(Logs::of(&client), Store::of(&client), Access::of(&client))?;
+            Ok::<_, ClientError>(Line { client, logs, store, access })
+        };
+        let line = timeout(CONNECT_WITHIN, connect).await.map_err(|_| {
+            ClientError::Broken("it does not answer; see: helmctl daemon status".to_owned())
+        })??;
+        *held = Some(line.clone());
+        Ok(line)
+    }
+
+    /// Calls for this principal.
+    ///
+    /// # Errors
+    /// helmd is away.
+    pub async fn client(&self, whom: &Principal) -> Result<Client, ClientError> {
+        Ok(self.line().await?.client.acting(whom))
+    }
+
+    /// The log, for this principal.
+    ///
+    /// # Errors
+    /// helmd is away.
+    pub async fn logs(&self, whom: &Principal) -> Result<Logs, ClientError> {
+        Ok(self.line().await?.logs.acting(whom))
+    }
+
+    /// The state of the store, for this principal.
+    ///
+    /// # Errors
+    /// helmd is away.
+    pub async fn store(&self, whom: &Principal) -> Result<Store, ClientError> {
+        Ok(self.line().await?.store.acting(whom))
+    }
+
+    /// Tokens, sessions and rights, for this principal.
+    ///
+    /// # Errors
+    /// helmd is away.
+    pub async fn access(&self, whom: &Principal) -> Result<Access, ClientError> {
+        Ok(self.line().await?.access.acting(whom))
+    }
+}

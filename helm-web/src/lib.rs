@@ -1,0 +1,12 @@
+//! helm-web: Helm over HTTP. A client of helmd and nothing else (docs/web.md).
+
+pub mod app;
+pub mod auth;
+pub mod backend;
+pub mod cli;
+pub mod ingest;
+pub mod problem;
+pub mod request;
+pub mod routes;
+pub mod serve;
+pub mod situation;
