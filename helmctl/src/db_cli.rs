@@ -18,16 +18,16 @@ pub(crate) enum DbVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Host, or the directory of a socket [default: the administrator's, else localhost]
+    /// Host, or the directory of a socket [default: the administrator's, else the configured one, else localhost]
     #[arg(long)]
     pub(crate) host: Option<String>,
-    /// Port [default: the administrator's, else 5432]
+    /// Port [default: the administrator's, else the configured one, else 5432]
     #[arg(long)]
     pub(crate) port: Option<u16>,
-    /// Database [default: helm_db]
+    /// Database [default: the configured one, else helm_db]
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
-    /// Role [default: helm_user]
+    /// Role [default: the configured one, else helm_user]
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
     /// File with the role's password on its first line; `-`: standard input [default: one is made, where the role is]

@@ -7,10 +7,12 @@ use std::process::{Child, Stdio};
 
 use harness::home::{Home, Running, Said, fixture};
 use harness::postgres::Cluster;
+use harness::procs::Process;
 use harness::small::Small;
 use harness::wait::{eventually, until};
 use harness::watch::block_on;
 use helm_proto::v1::AppendRequest;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::logs::{append, batch};
@@ -415,4 +417,48 @@ fn a_local_queue_that_turns_bad_is_moved_aside_and_nothing_else_is_lost() {
     cluster.order("start");
     until("what waited is there", || home.ctl(&["logs", "sender"]).out.contains("it waited"));
     home.ctl(&["logs", "verify"]).code(0);
+}
+
+/// Every process of the server, stopped until this is dropped.
+struct Frozen(Vec<Process>);
+
+impl Frozen {
+    fn of(cluster: &Cluster) -> Self {
+        let pids = admin(cluster, "SELECT pid FROM pg_stat_activity").out;
+        let mut all: Vec<Process> =
+            pids.lines().filter_map(|pid| Process::of(pid.trim().parse().ok()?)).collect();
+        let postmaster = all.iter().find_map(|process| process.parent()).unwrap();
+        all.extend(Process::of(postmaster));
+        all.iter().for_each(|process| process.signal(Signal::STOP));
+        Self(all)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|process| process.signal(Signal::CONT));
+    }
+}
+
+#[test]
+fn who_asks_for_the_status_is_answered_whatever_hangs() {
+    let (cluster, home) = on_postgres(&chatty("rate=5"));
+    home.ctl(&["daemon", "start"]).code(0);
+    state(&home, "ok");
+    // helmd holds it for well, until something of its own goes there.
+    let frozen = Frozen::of(&cluster);
+    let said = status(&home);
+    assert!(said["protection"].as_str().unwrap().starts_with("not known"), "{said:#}");
+    drop(frozen);
+    state(&home, "ok");
+    // What is configured cannot be read any more.
+    home.ctl(&["daemon", "stop"]).code(0);
+    connect(&home, &cluster, "helm_user:secret", "nowhere");
+    home.ctl(&["daemon", "start"]).code(0);
+    state(&home, "not open since");
+    let conf = home.path("instance/helm.conf");
+    fs::remove_file(&conf).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &conf, kind, mode, 0).unwrap();
+    state(&home, "not open since");
 }

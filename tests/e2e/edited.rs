@@ -126,14 +126,14 @@ fn what_was_taken_out_of_the_file_is_seen_until_it_is_stopped() {
     home.write_services(&one(5));
     reborn(&home);
 
-    let words = "no longer in services.json; `helmctl stop old` ends it";
+    let words = "not in the configuration in force; `helmctl stop old` ends it";
     let old = home.status("old");
     assert_eq!((old.state.as_str(), old.pid, old.warnings), ("running", pid, vec![words.to_owned()]));
     assert!(home.ctl(&["status"]).code(0).out.contains(words));
     assert!(!home.ctl(&["list"]).code(0).out.contains("old"), "it is configured no more");
     home.ctl(&["restart", "old"])
         .code(1)
-        .says("is no longer in services.json: it can be stopped, not started");
+        .says("is not in the configuration in force: it can be stopped, not started");
     home.ctl(&["up"]).code(0);
     assert_eq!(home.status("old").pid, pid, "up leaves it alone");
 
@@ -144,7 +144,7 @@ fn what_was_taken_out_of_the_file_is_seen_until_it_is_stopped() {
         lives[0].nonce == life.nonce && lives[0].end.is_some(),
         "it ended by itself, as asked: {lives:?}"
     );
-    assert!(home.status("old").reason.ends_with("; no longer in services.json"));
+    assert!(home.status("old").reason.ends_with("; not in the configuration in force"));
     reborn(&home);
     home.ctl(&["status", "old"]).code(4);
 }

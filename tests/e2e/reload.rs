@@ -233,16 +233,26 @@ fn what_does_not_become_healthy_is_taken_back() {
         .code(1)
         .says("configuration 2 was taken back: not all became healthy (20 s were given): site:")
         .says("what was restarted is up again");
+    home.ctl(&["why", "new"])
+        .says("stopped by the way back from configuration 2")
+        .says("not in the configuration in force")
+        .says("2 was taken back (helmctl config history)")
+        .says("Next: helmctl plan");
+    home.ctl(&["why", "site"]).says("2 was taken back because of it (helmctl config history)");
     assert_eq!(home.read("services.json"), text, "the operator's file stays as it is");
     until("site is ready", || home.status("site").ready);
     assert_eq!(home.status("side").state, "running");
     assert_ne!(home.status("side").pid, side, "it was stopped, and started again");
     assert!(home.journal("new").lives.iter().all(|life| life.end.is_some()), "the new one was ended");
     assert_eq!(in_force(&home), 1);
-    home.ctl(&["status"]).code(0).says("configuration 2 was taken back").says("helmctl config rollback 1");
+    let short = "configuration 2 was taken back: site did not become healthy; helmd runs by configuration 1. Why, and what to do: helmctl config history";
+    home.ctl(&["status"]).code(0).says(short);
+    home.ctl(&["config", "history"])
+        .says("taken back: not all became healthy (20 s were given): site:")
+        .says("helmctl config rollback 1");
     // A helmd that comes later does not apply it by the way.
     home.kill_helmd();
-    home.ctl(&["daemon", "start"]).code(0).says("configuration 2 was taken back");
+    home.ctl(&["daemon", "start"]).code(0).says(short);
     assert_eq!(plan(&home)["services"][0]["name"], json!("side"));
 
     // A probe that asks in vain is taken back too, and nothing was restarted.
@@ -260,6 +270,38 @@ fn what_does_not_become_healthy_is_taken_back() {
     home.write_services(&good);
     home.ctl(&["reload"]).code(0).says("Nothing to do");
     assert!(!home.ctl(&["status"]).code(0).err.contains("warning"));
+    let history = home.ctl(&["config", "history"]).code(0).out;
+    assert_eq!(history.matches("taken back:").count(), 2, "that stays on record\n{history}");
+    assert!(!history.contains("rollback"), "and nothing is to be done about it\n{history}");
+}
+
+#[test]
+fn what_was_taken_back_is_not_started_by_the_way_of_the_next_reload() {
+    let home = Home::new(&json!({"side": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let with = |rate: u32| json!({"side": talks(rate), "new": {"command": ["/nowhere/program"]}});
+    home.write_services(&with(5));
+    home.ctl(&["plan"]).code(0).says("note: new.command: /nowhere/program is not there");
+    let said = home.ctl(&["reload", "--wait"]).code(1);
+    assert!(said.err.contains("new: ") && !said.err.contains("side: "), "{said:?}");
+    let incidents = || home.ctl(&["incidents", "--json"]).code(0).json().as_array().map_or(0, Vec::len);
+    assert_eq!(incidents(), 1);
+    home.ctl(&["why", "new"])
+        .code(4)
+        .says("no service `new`")
+        .says("configuration 2 was taken back: new did");
+    home.write_services(&with(6));
+    home.ctl(&["reload"]).code(0);
+    home.wait_for("new", "it has failed", |s| s.state == "failed");
+    until("it is told", || incidents() > 1);
+    let events = home.ctl(&["events", "new", "--json", "-n", "100"]).code(0).out;
+    let starts = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let starts = starts.filter(|event| event["kind"] == "state" && event["to"] == "starting");
+    assert_eq!(starts.count(), 2, "one start for each reload\n{events}");
+    // What is told of the failure is what differs from what was in force, not from what was taken back.
+    home.ctl(&["why", "new"])
+        .says("configuration 3 applied by")
+        .says("command not given -> /nowhere/program");
 }
 
 #[test]
@@ -353,6 +395,24 @@ fn a_changed_secret_is_told_and_not_shown() {
         assert_eq!(said.out.matches("it changed").count(), 3, "{}", said.out);
         assert!(!said.out.contains("geheim"), "{}", said.out);
     }
+}
+
+#[test]
+fn a_secret_that_was_not_there_before_is_told_as_new() {
+    let home = Home::new(&json!({"web": talks(5)}));
+    home.ctl(&["up"]).code(0);
+    let mut services = json!({"web": talks(5)});
+    services["web"]["env"] = json!({"DB_PASSWORD": "geheim"});
+    home.write_services(&services);
+    home.write(
+        "instance/helm.conf",
+        "[database]\nconnection_string = postgresql://me:geheim@127.0.0.1:1/x\n",
+    );
+    let said = home.ctl(&["plan"]).code(0);
+    for field in ["env.DB_PASSWORD  (not given) -> ********", "database  (not given) -> ********"] {
+        assert!(said.out.contains(field), "{field}\n{}", said.out);
+    }
+    assert!(!said.out.contains("it changed") && !said.out.contains("geheim"), "{}", said.out);
 }
 
 #[test]

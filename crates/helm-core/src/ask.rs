@@ -45,6 +45,8 @@ pub enum Ask {
         /// Whom; empty: hold the fleet down, and leave the wishes as they are.
         names: Vec<String>,
     },
+    /// Want no more what is configured no more: else it would be started by itself once it is configured again.
+    Forget,
 }
 
 /// What follows from an ask.
@@ -83,7 +85,7 @@ pub enum Refusal {
     },
     /// It is configured no more.
     #[error(
-        "`{name}` is no longer in services.json: it can be stopped, not started. Put it back to start it again"
+        "`{name}` is not in the configuration in force: it can be stopped, not started. helmctl plan shows whether services.json has it, helmctl reload applies that"
     )]
     Removed {
         /// Whom.
@@ -122,6 +124,7 @@ pub fn plan(ask: &Ask, wishes: &Wishes, fleet: &Fleet, default_mode: Mode) -> Re
         }
         Ask::Down { names } if names.is_empty() => Ok(planner.hold(wishes)),
         Ask::Down { names } => Ok(planner.stop(&planner.named(names)?, wishes)),
+        Ask::Forget => Ok(planner.forget(wishes)),
     }
 }
 
@@ -252,6 +255,13 @@ impl<'a> Planner<'a> {
         }
         let goals = whom.iter().map(|spec| (spec.name.clone(), Goal::Stopped)).collect();
         Plan { wishes, goals, ..Plan::default() }
+    }
+
+    /// What was stopped stays so, whenever it is configured again.
+    fn forget(&self, wishes: &Wishes) -> Plan {
+        let mut wishes = wishes.clone();
+        wishes.services.retain(|name, wish| !wish.run || self.find(name.as_str()).is_some());
+        Plan { wishes, ..Plan::default() }
     }
 
     /// What Helm does not run is left as it is, and not waited for.

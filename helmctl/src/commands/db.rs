@@ -25,7 +25,7 @@ pub(super) async fn run(home: &Home, verb: DbVerb, printer: &mut Printer) -> Res
         DbVerb::Move => moved(home, printer).await,
         DbVerb::Check => work(home, &["check".to_owned()], Secrets::default(), printer).await,
         DbVerb::Init(args) => {
-            let (words, secrets) = asked(args, !printer.wants_json()).await?;
+            let (words, secrets) = asked(home, args, !printer.wants_json()).await?;
             work(home, &words, secrets, printer).await
         }
     }
@@ -71,24 +71,24 @@ async fn moved(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
 }
 
 /// What was typed; on a terminal the rest is asked for.
-async fn asked(args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), Failure> {
+async fn asked(home: &Home, args: InitArgs, may_ask: bool) -> Result<(Vec<String>, Secrets), Failure> {
+    let usual = match tool::database(home, &["usual".to_owned()], Secrets::default(), note).await? {
+        Outcome::Failed(why) => return Err(Failure::Failed(why)),
+        Outcome::Done(value) => value,
+    };
     let InitArgs { host, port, database, user, password_file, admin_url_file } = args;
     let ask = may_ask && io::stdin().is_terminal() && io::stderr().is_terminal();
     let port = port.map(|port| port.to_string());
     let mut words = vec!["init".to_owned()];
     // The administrator's connection string says where the server is.
     let known = admin_url_file.is_some();
-    for (name, given, usual) in [
-        ("host", host, "localhost"),
-        ("port", port, "5432"),
-        ("database", database, "helm_db"),
-        ("user", user, "helm_user"),
-    ] {
+    for (name, given) in [("host", host), ("port", port), ("database", database), ("user", user)] {
+        let usual = || usual[name].as_str().map_or_else(|| usual[name].to_string(), str::to_owned);
         let value = match given {
             Some(value) => value,
             None if known && matches!(name, "host" | "port") => continue,
-            None if ask => prompt(name, usual)?,
-            None => usual.to_owned(),
+            None if ask => prompt(name, usual())?,
+            None => usual(),
         };
         words.push(format!("--{name}={value}"));
     }
@@ -118,10 +118,10 @@ fn secret(path: &Path) -> Result<String, Failure> {
     Ok(secret)
 }
 
-fn prompt(name: &str, usual: &str) -> Result<String, Failure> {
+fn prompt(name: &str, usual: String) -> Result<String, Failure> {
     write!(io::stderr(), "{name} [{usual}]: ")?;
     let line = read_line()?;
-    Ok(if line.is_empty() { usual.to_owned() } else { line })
+    Ok(if line.is_empty() { usual } else { line })
 }
 
 fn read_line() -> Result<String, Failure> {

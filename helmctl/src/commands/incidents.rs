@@ -3,7 +3,7 @@
 use helm_client::Client;
 use helm_proto::v1::{Incident, ListIncidentsRequest};
 
-use super::{range, timestamp};
+use super::{alerts, range, timestamp};
 use crate::cli::{IncidentsArgs, IncidentsVerb};
 use crate::failure::Failure;
 use crate::render::{self, Printer, Sheet, json_incident as json, warn};
@@ -13,7 +13,14 @@ const PAGE: u32 = 200;
 
 /// `why`
 pub(super) async fn why(client: &mut Client, name: &str, printer: &mut Printer) -> Result<(), Failure> {
-    let why = client.why(name).await?;
+    let why = match client.why(name).await {
+        Ok(why) => why,
+        Err(unknown) => {
+            // It may be in files by which helmd does not run.
+            alerts(client).await?;
+            return Err(unknown.into());
+        }
+    };
     if printer.wants_json() {
         return printer.value(&json::Why::from(why), true);
     }

@@ -54,6 +54,7 @@ pub(crate) struct Version {
     files: Vec<String>,
     current: bool,
     refused: Option<String>,
+    next: Vec<String>,
 }
 
 fn given(text: String) -> Option<String> {
@@ -101,6 +102,7 @@ impl From<v1::ConfigVersion> for Version {
             files: version.files,
             current: version.current,
             refused: given(version.refused),
+            next: version.next,
         }
     }
 }

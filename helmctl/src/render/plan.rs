@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use helm_proto::v1::{ConfigVersion, FieldChange, PlanResponse, ServiceChange};
 
-use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, safe, styled, time};
+use super::{BAD, GOOD, HEAD, QUIET, WARN, cut, safe, styled, time, wrapped};
 
 /// `plan`
 pub(crate) fn plan(plan: &PlanResponse, width: usize) -> String {
@@ -30,7 +30,7 @@ pub(crate) fn difference(plan: &PlanResponse, head: &str, width: usize) -> Strin
     }
     if !plan.settings.is_empty() {
         let _ = writeln!(text, "{} instance/helm.conf: in force at once", styled(WARN, "~"));
-        plan.settings.iter().for_each(|change| field(&mut text, change, width));
+        plan.settings.iter().for_each(|change| field(&mut text, change, false, width));
     }
     text
 }
@@ -52,15 +52,17 @@ fn service(text: &mut String, change: &ServiceChange, width: usize) {
         message => safe(message),
     };
     let _ = writeln!(text, "{} {}: {what}", styled(style, mark), styled(HEAD, &change.name));
-    change.fields.iter().for_each(|change| field(text, change, width));
+    let fresh = change.kind == "added";
+    change.fields.iter().for_each(|change| field(text, change, fresh, width));
 }
 
-fn field(text: &mut String, change: &FieldChange, width: usize) {
+/// `fresh`: there was nothing before, so that need not be said.
+fn field(text: &mut String, change: &FieldChange, fresh: bool, width: usize) {
     let value =
         |value: &Option<String>| value.as_ref().map_or_else(|| "(not given)".to_owned(), |value| safe(value));
     let name = &change.field;
     let line = match (&change.old, &change.new) {
-        (None, new) => format!("{name}  {}", value(new)),
+        (None, new) if fresh => format!("{name}  {}", value(new)),
         (old, new) => format!("{name}  {} -> {}", value(old), value(new)),
     };
     let mut lines = match (&change.old, &change.new) {
@@ -87,13 +89,14 @@ pub(crate) fn history(versions: &[ConfigVersion], width: usize) -> String {
         let line = cut(&line, width.saturating_sub(33).max(20));
         let state = if version.current { styled(GOOD, "  in force") } else { String::new() };
         let _ = writeln!(text, "{:>6}  {at:23}  {line}{state}", version.number);
-        if !version.refused.is_empty() {
-            let _ = writeln!(
-                text,
-                "{:33}{}",
-                "",
-                styled(WARN, &format!("taken back: {}", safe(&version.refused)))
-            );
+        if version.refused.is_empty() {
+            continue;
+        }
+        // Whole: it stands nowhere else. A command is not broken.
+        let why =
+            wrapped(&safe(&format!("taken back: {}", version.refused)), width.saturating_sub(8).max(20));
+        for line in why.into_iter().chain(version.next.iter().map(|next| safe(next))) {
+            let _ = writeln!(text, "{:8}{}", "", styled(WARN, &line));
         }
     }
     text

@@ -85,7 +85,7 @@ pub(super) fn removed(world: &World) -> Vec<ServiceSpec> {
     let lives = |name: ServiceName| {
         let record = crate::keeper::last_record(&ServiceDir::new(world.home.path(), &name)).ok().flatten();
         let state = record.filter(|state| !state.over)?;
-        tracing::warn!(service.name = %name, process.pid = state.pid, "no longer in services.json, and runs");
+        tracing::warn!(service.name = %name, process.pid = state.pid, "not in the configuration in force, and runs");
         Some(ServiceSpec::removed(name, state.definition.unwrap_or_default()))
     };
     let runs = |name: &ServiceName| world.config.service(name.as_str()).is_some_and(|s| s.program.is_some());

@@ -20,7 +20,7 @@ use crate::rpc::peer::Door;
 use crate::rpc::{self, Api, Facts};
 use crate::signals::{Signals, Told};
 use crate::store::Store;
-use crate::supervisor::driver::Driver;
+use crate::supervisor::driver::Unadopted;
 use crate::systemd;
 use crate::versions::{Author, Begun};
 
@@ -46,15 +46,16 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let path = file.path().to_owned();
     let writer = file.writer().map_err(context("the thread that writes the wishes cannot be started"))?;
     let stop = ground.stop.clone();
-    let (mut driver, supervisor) =
-        Driver::new(fleet, wishes, (path, writer), ground.mode, performer, heard, stop.clone());
-    let sampler = ground.sampler(&supervisor, &kept.store);
-    ground.record(&journal, &sampler, reports);
-    ground.tell_store(&journal, &supervisor, &sampler, &kept.store);
+    let unadopted =
+        Unadopted::new(fleet, wishes, (path, writer), ground.mode, performer, heard, stop.clone());
 
     let doors = open_doors(process, &ground)?;
     let facts = ground.facts(process, warnings);
     announce(process, &facts)?;
+    let (driver, supervisor) = unadopted.begin(found);
+    let sampler = ground.sampler(&supervisor, &kept.store);
+    ground.record(&journal, &sampler, reports);
+    ground.tell_store(&journal, &supervisor, &sampler, &kept.store);
     let (in_force, first) = (InForce { texts, since }, (reading, alert));
     let drift = Arc::new(Drift::new(ground.world.clone(), kept.retention.clone(), in_force, first));
     let reloads = Reloads::new(&ground, drift.clone(), supervisor.clone());
@@ -81,7 +82,6 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let services = ground.world.config.services.len();
     let socket = &api.facts.socket;
     tracing::info!(%socket, services, "helmd {} is up", env!("CARGO_PKG_VERSION"));
-    driver.begin(found);
     let driving = tokio::spawn(driver.run());
     let serving = tokio::spawn(rpc::serve(api, doors, stop));
     process.say_ready();

@@ -216,7 +216,10 @@ pub(super) fn files(scene: &Scene) -> Vec<Finding> {
         let (path, to) = (dir.display().to_string(), to.display().to_string());
         (!dir.exists()).then(|| Directory { path, to }.finding())
     });
-    let writable = Open::finding(&writable(scene));
+    let mut writable = writable(scene);
+    // What is said of a secret closes it to all others.
+    writable.retain(|open| secrets.iter().all(|secret| *secret != Path::new(&open.path)));
+    let writable = Open::finding(&writable);
     strange.into_iter().chain(writable).chain(open).chain(gone).collect()
 }
 

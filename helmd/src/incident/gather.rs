@@ -93,21 +93,25 @@ fn before(recorder: &Recorder, mishap: &Mishap) -> Vec<Told> {
     told
 }
 
-/// Configurations that were applied shortly before, newest first.
+/// Configurations that were applied or taken back shortly before, newest first.
 fn configurations(recorder: &Recorder, mishap: &Mishap) -> Vec<Told> {
     let versions = Versions::of(&recorder.home);
     let from = mishap.at.0.saturating_sub(i64::try_from(SHORTLY.as_nanos()).unwrap_or(i64::MAX));
+    let shortly = |at: i64| from <= at && at <= mishap.at.0;
     let all = versions.list();
-    let pairs = all.iter().zip(all.iter().skip(1)).rev();
-    let shortly = pairs.filter(|(_, version)| from <= version.at && version.at <= mishap.at.0);
-    shortly
-        .take(CONFIGURATIONS)
-        .filter_map(|(former, version)| applied(&versions, former, version, mishap))
-        .collect()
+    let all = all.iter().rev().filter(|version| shortly(version.at)).take(CONFIGURATIONS);
+    all.flat_map(|version| {
+        let taken_back = version.taken_back.as_ref().filter(|back| shortly(back.at));
+        let text = || format!("configuration {} was taken back", version.number);
+        let taken_back = taken_back.map(|back| Told { at: Wall(back.at), service: None, text: text() });
+        taken_back.into_iter().chain(applied(&versions, version, mishap))
+    })
+    .collect()
 }
 
-fn applied(versions: &Versions, former: &Version, version: &Version, mishap: &Mishap) -> Option<Told> {
-    let (old, new) = (versions.read(former.number)?, versions.read(version.number)?);
+/// What it changed of what was in force until then.
+fn applied(versions: &Versions, version: &Version, mishap: &Mishap) -> Option<Told> {
+    let (old, new) = (versions.read(version.replaced?)?, versions.read(version.number)?);
     // How it is run is the same in both: the mode is no part of a configuration.
     let changes = spec::changes(old.sound()?, new.sound()?, |_| Mode::default());
     let text = format!(

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use helm_core::ask::Ask;
-use helm_core::goal::{Goal, Trials, Verdict};
+use helm_core::goal::{Goal, Trials};
 use helm_core::name::ServiceName;
 use helm_core::reload::Todo;
 use helm_core::spec::{Check, Config, Probe, ServiceSpec};
 use helm_core::status::State;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::lack::{Lack, in_words, lacking, to_blame};
 use super::{Doing, Reloads};
 use crate::clock;
 use crate::keeper::launch;
 use crate::leave::Then;
-use crate::supervisor::{FleetView, Pursuit};
+use crate::supervisor::Pursuit;
 use crate::versions::{Ended, Operation, Phase, Refused, Standing, Versions};
 use crate::work;
 
@@ -40,26 +41,24 @@ impl Reloads {
         pursuits.retain(|pursuit| pursuit.goal != Goal::Stopped);
         let (limit, until) = self.limit(&mut operation).await;
         let lacks = self.wait(&operation, Arc::new(pursuits), until).await;
-        let lacks: Vec<String> = trouble.into_iter().chain(lacks).collect();
+        let all = in_words(&trouble, &lacks);
         match &operation.phase {
-            Phase::Apply if lacks.is_empty() => {
+            Phase::Apply if all.is_empty() => {
                 let message =
                     format!("configuration {} is in force, and all that changed is healthy", operation.to);
                 self.end(operation, "done", message).await;
             }
             Phase::Apply => {
-                let why = format!(
-                    "not all became healthy ({} s were given): {}",
-                    limit.as_secs(),
-                    lacks.join("; ")
-                );
-                self.go_back(operation, why).await;
+                let number = operation.to;
+                let why = format!("not all became healthy ({} s were given): {all}", limit.as_secs());
+                let who = lacks.into_iter().map(|lack| lack.name).collect();
+                self.go_back(operation, Refused { number, who, why }).await;
             }
             Phase::Back { why } => {
-                let not_yet = if lacks.is_empty() {
+                let not_yet = if all.is_empty() {
                     "what was restarted is up again".to_owned()
                 } else {
-                    format!("NOT up again: {}", lacks.join("; "))
+                    format!("NOT up again: {all}")
                 };
                 let message = format!(
                     "configuration {} was taken back: {why}. {} is in force again; {not_yet}. The files are as you wrote them: mend them, then: helmctl reload --wait",
@@ -107,7 +106,13 @@ impl Reloads {
         ];
         let mut goals = self.at_once(&live, config);
         let mut trouble = Vec::new();
-        let by = format!("the reload to configuration {} ({})", operation.to, operation.by);
+        let by = match operation.phase {
+            Phase::Apply => format!("the reload to configuration {} ({})", operation.to, operation.by),
+            Phase::Back { .. } => format!("the way back from configuration {}", operation.to),
+        };
+        if let Err(e) = self.supervisor.ask(Ask::Forget, by.clone()).await {
+            tracing::warn!("what is configured no more is still wanted: {e}");
+        }
         for (ask, named) in asks.into_iter().zip([&stop, &restart, &start]) {
             if named.is_empty() {
                 continue;
@@ -157,8 +162,8 @@ impl Reloads {
         (limit, Instant::now() + Duration::from_nanos(left).min(limit))
     }
 
-    /// Until all is well and stays so for a while, or the time is over; what is not well, in words.
-    async fn wait(&self, operation: &Operation, pursuits: Arc<Vec<Pursuit>>, until: Instant) -> Vec<String> {
+    /// Until all is well and stays so for a while, or the time is over; what is not well.
+    async fn wait(&self, operation: &Operation, pursuits: Arc<Vec<Pursuit>>, until: Instant) -> Vec<Lack> {
         self.show(operation, &pursuits);
         let mut fleet = self.supervisor.subscribe();
         let mut trials = Trials::default();
@@ -170,7 +175,8 @@ impl Reloads {
             well_since = if pending.is_empty() { well_since.or(Some(now)) } else { None };
             let settled = well_since.is_some_and(|since| pursuits.is_empty() || now >= since + SETTLES);
             if !failed.is_empty() || settled || now >= until {
-                return failed.into_iter().chain(pending).collect();
+                // Who may still become healthy is none to blame for those that have failed.
+                return if failed.is_empty() { to_blame(pending) } else { failed };
             }
             let next = [well_since.map(|since| since + SETTLES), trials.next(mono).map(clock::instant)];
             let next = next.into_iter().flatten().fold(until, Instant::min);
@@ -180,22 +186,21 @@ impl Reloads {
     }
 
     /// The configuration before is the one to run by, from the next life on.
-    async fn go_back(&self, operation: Operation, why: String) {
+    async fn go_back(&self, operation: Operation, refused: Refused) {
+        let why = &refused.why;
         let Some(from) = operation.from else {
             let message = format!("configuration {} is in force; {why}", operation.to);
             return self.end(operation, "failed", message).await;
         };
         tracing::warn!("configuration {} is taken back: {why}", operation.to);
-        let refused = Some(Refused { number: operation.to, why: why.clone() });
         let back = Operation {
-            phase: Phase::Back { why },
+            phase: Phase::Back { why: why.clone() },
             todo: operation.todo.clone().back(),
             asked: false,
             until: None,
             ..operation.clone()
         };
-        let standing = Standing { current: Some(from), refused, operation: Some(back) };
-        match self.write(standing).await {
+        match self.take_back(from, refused, back).await {
             Ok(()) => self.leave.to(Then::Again),
             Err(e) => {
                 let message = format!(
@@ -231,30 +236,24 @@ impl Reloads {
         self.doing.send_replace(Doing { operation: Some(operation.clone()), pursuits: pursuits.clone() });
     }
 
-    async fn write(&self, standing: Standing) -> std::io::Result<()> {
+    /// Writes that down, and into the history.
+    async fn take_back(&self, from: u64, refused: Refused, back: Operation) -> std::io::Result<()> {
         let versions = self.versions.clone();
         let write = move || {
             let _turn = Versions::writing();
-            versions.stand(&standing)
+            let (number, why) = (refused.number, refused.why.clone());
+            versions.stand(&Standing {
+                current: Some(from),
+                refused: Some(refused),
+                operation: Some(back),
+            })?;
+            if let Err(e) = versions.mark(number, why) {
+                tracing::warn!("the history does not say that configuration {number} was taken back: {e}");
+            }
+            Ok(())
         };
         work::CHECKS.run(write).await
     }
-}
-
-/// What is still to come and what has failed, in words. What an operator stopped meanwhile is not asked for any more.
-fn lacking(pursuits: &[Pursuit], view: &FleetView, trials: &mut Trials) -> (Vec<String>, Vec<String>) {
-    let (mut pending, mut failed) = (Vec::new(), Vec::new());
-    for pursuit in pursuits {
-        let Some(status) = view.get(pursuit.name.as_str()).filter(|status| status.wanted) else { continue };
-        match trials.judge(&pursuit.goal, status, &pursuit.at_begin, clock::mono()) {
-            Verdict::Done(_) => {}
-            Verdict::Pending(words) => pending.push(format!("{}: {words}", pursuit.name)),
-            Verdict::Failed(words) | Verdict::Skipped(words) => {
-                failed.push(format!("{}: {words}", pursuit.name));
-            }
-        }
-    }
-    (pending, failed)
 }
 
 /// The same aim, and well by its probes.

@@ -9,15 +9,16 @@
 //! decided and written down; [`carry_out`] does it.
 
 pub mod carry_out;
+mod lack;
 pub mod plan;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use helm_core::name::ServiceName;
-use helm_core::reload::Todo;
+use helm_core::reload::{Action, Step, Todo};
 use helm_core::secret;
-use helm_core::spec::{Changes, Fault, FieldChange, Need, changes};
+use helm_core::spec::{Changes, Config, Fault, FieldChange, Need, ServiceSpec, changes};
 use helm_core::wish::Mode;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,7 @@ use crate::config::{self, Read, Texts};
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::leave::{Leave, Then};
+use crate::programs;
 use crate::supervisor::{Pursuit, Supervisor};
 use crate::versions::{Author, Operation, Phase, Standing, Version, Versions};
 use crate::work;
@@ -158,7 +160,9 @@ impl Reloads {
         let view = self.supervisor.view();
         let mut changes = changes(&old, new, |name| self.mode(name));
         changes.settings.extend(of_database(self.drift.texts(), &read.texts));
-        Ok(Plan::of(changes, new, read.faults.clone(), &view, wants, current))
+        let mut plan = Plan::of(changes, new, read.faults.clone(), &view, wants, current);
+        plan.notes.extend(missing(new, &plan.steps).await);
+        Ok(plan)
     }
 
     /// In which mode a service runs, or would.
@@ -278,7 +282,7 @@ impl Reloads {
                 return Ok(None);
             }
             let by = author.by.clone();
-            let version = versions.keep(&read.texts, author, &standing.needed())?;
+            let version = versions.keep(&read.texts, author, standing.current, &standing.needed())?;
             let operation = Operation {
                 id: format!("{}-{:08x}", version.number, clock::draw() >> 32),
                 by,
@@ -309,11 +313,29 @@ impl Reloads {
     }
 }
 
+/// What those that would be started name, and is not there: they would fail by it.
+async fn missing(new: &Config, steps: &[Step]) -> Vec<String> {
+    let starts = |spec: &&ServiceSpec| {
+        let step = steps.iter().find(|step| step.name == spec.name);
+        step.is_some_and(|step| !matches!(step.action, Action::Stop | Action::Live))
+    };
+    let mut starting = new.clone();
+    starting.services.retain(|spec| starts(&spec));
+    let faults = programs::looked_for(Arc::new(starting), Arc::new(config::own_environment())).await;
+    let words = |fault: &Fault| {
+        let field = fault.field.trim_start_matches("services.");
+        format!("{field}: {} ({})", fault.message, fault.hint)
+    };
+    faults.iter().map(words).collect()
+}
+
 /// What `instance/helm.conf` says of the database is compared, and never shown.
 fn of_database(old: &Texts, new: &Texts) -> Option<FieldChange> {
-    let hidden = || Some(secret::MASK.to_owned());
-    let change = FieldChange { field: "database".to_owned(), old: hidden(), new: hidden(), need: Need::Live };
-    (old.database() != new.database()).then_some(change)
+    let (old, new) = (old.database(), new.database());
+    let hidden = |given: &[Vec<&str>]| given.iter().any(|s| !s.is_empty()).then(|| secret::MASK.to_owned());
+    let change =
+        FieldChange { field: "database".into(), old: hidden(&old), new: hidden(&new), need: Need::Live };
+    (old != new).then_some(change)
 }
 
 /// The files of configuration `number` become those of the home. What was there becomes one that is kept. Blocking.
@@ -328,7 +350,7 @@ fn write_back(versions: &Versions, home: &Home, number: u64, by: String) -> Resu
     if newest.is_none_or(|newest| newest.texts != files.texts) && files.texts != former.texts {
         let author = Author { by, why: format!("the files before the rollback to {number}") };
         let needed: Vec<u64> = standing.needed().into_iter().chain([number]).collect();
-        versions.keep(&files.texts, author, &needed).map_err(ReloadError::NotKept)?;
+        versions.keep(&files.texts, author, None, &needed).map_err(ReloadError::NotKept)?;
     }
     former.texts.write(home.path()).map_err(ReloadError::NotWritten)?;
     Ok(former)

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::reload::plan::{Plan, Wants};
 use crate::reload::{Accepted, Asked, Doing, ReloadError};
 use crate::supervisor::{FleetView, Supervisor};
-use crate::versions::Author;
+use crate::versions::{Author, Standing, Version};
 
 #[tonic::async_trait]
 impl Configuration for Api {
@@ -63,17 +63,7 @@ impl Configuration for Api {
     ) -> Result<Response<ConfigHistoryResponse>> {
         let history = self.reloads.history().await;
         let (versions, standing) = history.map_err(|e| Status::internal(e.to_string()))?;
-        let refused = |number: u64| standing.refused.as_ref().filter(|refused| refused.number == number);
-        let version = |version: crate::versions::Version| ConfigVersion {
-            number: version.number,
-            at: Some(convert::timestamp(Wall(version.at))),
-            by: version.author.by,
-            why: version.author.why,
-            files: version.files,
-            current: standing.current == Some(version.number),
-            refused: refused(version.number).map(|refused| refused.why.clone()).unwrap_or_default(),
-        };
-        let versions = versions.into_iter().map(version).collect();
+        let versions = versions.into_iter().map(|version| version_of(version, &standing)).collect();
         Ok(Response::new(ConfigHistoryResponse { versions }))
     }
 
@@ -92,6 +82,25 @@ impl Configuration for Api {
         let wants = Wants { restart: true, start: true };
         let asked = Asked { wants, gate: within(gate, timeout_ms) };
         answer(self.reloads.rollback(number, asked, by).await)
+    }
+}
+
+fn version_of(version: Version, standing: &Standing) -> ConfigVersion {
+    let refused = standing.refused.as_ref().filter(|refused| refused.number == version.number);
+    let why = version.taken_back.map(|back| back.why).or(refused.map(|refused| refused.why.clone()));
+    let next = refused.zip(standing.current).map(|(_, current)| {
+        let back = format!("or write {current} back: helmctl config rollback {current}");
+        vec!["mend the files, then: helmctl reload --wait".to_owned(), back]
+    });
+    ConfigVersion {
+        number: version.number,
+        at: Some(convert::timestamp(Wall(version.at))),
+        by: version.author.by,
+        why: version.author.why,
+        files: version.files,
+        current: standing.current == Some(version.number),
+        refused: why.unwrap_or_default(),
+        next: next.unwrap_or_default(),
     }
 }
 

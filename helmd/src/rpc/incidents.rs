@@ -81,7 +81,9 @@ impl Incidents for Api {
         let incident = newest.next().flatten().map(|incident| within(incident, &scope));
         let aftermath = incident.as_ref().map_or_else(Vec::new, |incident| self.aftermath(incident));
         let aftermath = of_those(aftermath, &scope);
-        let keeper = self.keeper(&status.name);
+        let (keeper, started) = (self.keeper(&status.name), self.started(&status.name));
+        let removed = self.specs.iter().any(|spec| spec.name == status.name && spec.is_removed());
+        let taken_back = self.taken_back(&status.name, removed).await;
         let needs: Vec<Option<Incident>> = newest.collect();
         let needs: Vec<_> =
             involved.iter().zip(&needs).map(|(status, incident)| (&**status, incident.as_ref())).collect();
@@ -101,6 +103,9 @@ impl Incidents for Api {
             answers: &answers,
             aftermath: &aftermath,
             keeper: keeper.as_ref(),
+            started: started.as_ref(),
+            removed,
+            taken_back: taken_back.as_ref(),
             needs: &needs,
         });
         Ok(Response::new(wire::why(answer)))
@@ -121,9 +126,9 @@ impl Api {
         let before = found.last().map(|oldest| oldest.number).or(wanted.before);
         let rest = Wanted { before, limit: wanted.limit - found.len(), ..wanted };
         match history::incidents(&self.store, &rest).await {
-            Ok(older) => {
+            Ok((older, incomplete)) => {
                 found.extend(older);
-                Ok((found, None))
+                Ok((found, incomplete))
             }
             Err(why) => {
                 Ok((found, Some(format!("older incidents are in the store, which cannot be read: {why}"))))
@@ -140,7 +145,9 @@ impl Api {
         }
         let up_to = Wanted { before: Some(number.saturating_add(1)), limit: 1, ..Wanted::default() };
         let (stored, why) = match history::incidents(&self.store, &up_to).await {
-            Ok(stored) => (stored, String::new()),
+            Ok((stored, incomplete)) => {
+                (stored, incomplete.map_or_else(String::new, |why| format!(" ({why})")))
+            }
             Err(why) => (Vec::new(), format!(" in the home, and the store cannot be read ({why})")),
         };
         stored.into_iter().find(|incident| incident.number == number).ok_or_else(|| unknown(number, &why))
@@ -163,6 +170,28 @@ impl Api {
         };
         let events = self.journal.last(EVENTS, u64::MAX, wanted);
         incident::aftermath(incident, &dependents, events.iter().map(|entry| &entry.change))
+    }
+
+    /// The last time that it was started, and why, as far as the events in memory go.
+    fn started(&self, service: &ServiceName) -> Option<Told> {
+        let starts = |change: &Change| {
+            change.service == *service && change.kind == ChangeKind::State && change.to == "starting"
+        };
+        let change = self.journal.last(1, u64::MAX, starts).pop()?.change;
+        Some(Told { at: change.at, service: None, text: change.cause })
+    }
+
+    /// The configuration that was taken back because of it, or with which it went; as long as the files say that.
+    async fn taken_back(&self, service: &ServiceName, removed: bool) -> Option<Told> {
+        // What cannot be read is not told: it is in no answer that somebody waits for.
+        let (versions, standing) = self.reloads.history().await.ok()?;
+        let refused = standing.refused?;
+        let blamed = refused.who.contains(service);
+        let version = versions.iter().find(|version| version.number == refused.number)?;
+        let at = Wall(version.taken_back.as_ref().filter(|_| blamed || removed)?.at);
+        let because = if blamed { " because of it" } else { "" };
+        let text = format!("{} was taken back{because} (helmctl config history)", refused.number);
+        Some(Told { at, service: None, text })
     }
 
     /// The last time that its keeper had to be replaced, not long ago.

@@ -17,6 +17,7 @@ use helm_store::partition::{Class, Partition};
 use helm_store::postgres::Registered;
 use helm_store::retention::{self, DAY, Forecast, Policy, Reason};
 use helm_store::writer::Health;
+use tokio::time::timeout;
 use tonic::{Request, Response};
 
 use super::caller::Caller;
@@ -141,14 +142,14 @@ impl Api {
     /// What can be said of a store that is not open.
     async fn configured(&self) -> StoreStatusResponse {
         let home = self.facts.home.clone();
-        match work::STORE.run(move || Ok(Place::of(&home))).await {
-            Ok(Ok(place)) => StoreStatusResponse {
+        match timeout(ASKED, work::STORE.run(move || Ok(Place::of(&home)))).await {
+            Ok(Ok(Ok(place))) => StoreStatusResponse {
                 engine: engine(&place).to_owned(),
                 address: place.describe(),
                 ..StoreStatusResponse::default()
             },
             // The reason why it is not open says it.
-            Ok(Err(_)) | Err(_) => StoreStatusResponse::default(),
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => StoreStatusResponse::default(),
         }
     }
 
@@ -162,7 +163,7 @@ impl Api {
             };
             Ok(stored.into_iter().map(of).collect())
         };
-        match tokio::time::timeout(ASKED, work::STORE.run(count)).await {
+        match timeout(ASKED, work::STORE.run(count)).await {
             Ok(Ok(lags)) => lags,
             Ok(Err(_)) | Err(_) => Vec::new(),
         }
@@ -301,7 +302,7 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
             (false, format!("{} since {}: {why}", stall.word(), stamp(since)))
         }
     };
-    let measured = tokio::time::timeout(ASKED, keep::measured(opened));
+    let measured = timeout(ASKED, keep::measured(opened));
     let manifest = match available {
         true => measured.await.unwrap_or_else(|_| opened.writer.live().manifest()),
         false => opened.writer.live().manifest(),
@@ -312,7 +313,7 @@ async fn of_opened(opened: &Opened) -> StoreStatusResponse {
     let mut hosts = Vec::new();
     let protection = match available {
         true => {
-            let asked = tokio::time::timeout(ASKED, look(opened, &mut advice, &mut hosts)).await;
+            let asked = timeout(ASKED, look(opened, &mut advice, &mut hosts)).await;
             asked.unwrap_or_else(|_| "not known: the database does not answer".to_owned())
         }
         false => "not known while the database is away".to_owned(),

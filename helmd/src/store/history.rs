@@ -27,6 +27,8 @@ use crate::work;
 const BATCH: usize = 256;
 /// Incidents that are read at once: each may have some KiB.
 const INCIDENTS: u32 = 100;
+/// So often, at most: who asks for what lies further back hears that, and is not kept waiting.
+const ROUNDS: u32 = 100;
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// Changes of states within this time are written together.
@@ -125,26 +127,44 @@ async fn events(engine: &dyn HistoryEngine, journal: &Journal, shelf: &Shelf) {
                 "{missed} events are not in memory any more and go into no store; raise events_kept"
             );
         }
-        let rows = rows(shelf, batch).await;
+        let (rows, bare) = rows(shelf, batch).await;
         match fault.note(engine.put_events(&rows).await) {
-            Some(()) => at = last,
+            Some(()) => {
+                at = last;
+                if bare > 0 {
+                    tracing::warn!("{}", lost_evidence(bare));
+                }
+            }
             None => sleep_until(Instant::now() + RETRY).await,
         }
     }
 }
 
-/// As they are stored: an incident's event holds all of it.
-async fn rows(shelf: &Shelf, batch: Vec<Entry>) -> Vec<EventRow> {
+/// The shelf is bounded: what it gave up while the store was away is nowhere any more.
+fn lost_evidence(incidents: usize) -> String {
+    format!(
+        "the store has no evidence of {incidents} incident(s): they had gone from instance/incidents before it could take them"
+    )
+}
+
+/// As they are stored: an incident's event holds all of it. The second value counts those that could not be found.
+async fn rows(shelf: &Shelf, batch: Vec<Entry>) -> (Vec<EventRow>, usize) {
     if batch.iter().all(|entry| entry.change.kind != ChangeKind::Incident) {
-        return batch.iter().filter_map(|entry| row(entry, None)).collect();
+        return (batch.iter().filter_map(|entry| row(entry, None)).collect(), 0);
     }
     let shelf = shelf.clone();
     let read = move || {
-        let of = |entry: &Entry| {
-            let number = (entry.change.kind == ChangeKind::Incident).then(|| entry.change.to.parse().ok());
-            number.flatten().and_then(|number| shelf.get(number))
+        let mut bare = 0;
+        let mut of = |entry: &Entry| {
+            if entry.change.kind != ChangeKind::Incident {
+                return None;
+            }
+            let incident = entry.change.to.parse().ok().and_then(|number| shelf.get(number));
+            bare += usize::from(incident.is_none());
+            incident
         };
-        Ok(batch.iter().filter_map(|entry| row(entry, of(entry))).collect())
+        let rows = batch.iter().filter_map(|entry| row(entry, of(entry))).collect();
+        Ok((rows, bare))
     };
     work::STORE.run(read).await.unwrap_or_default()
 }
@@ -204,11 +224,18 @@ pub async fn past(journal: &Journal, store: &Store, filter: EventFilter) -> (Vec
     }
 }
 
-/// Incidents of the past, newest first: those below number `before`.
-pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<Vec<Incident>, String> {
+/// Incidents of the past, newest first: those below number `before`. The second value says why older ones may be missing.
+pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<(Vec<Incident>, Option<String>), String> {
     let opened = store.opened()?;
+    look_through(&*opened.history, wanted).await
+}
+
+async fn look_through(
+    engine: &dyn HistoryEngine,
+    wanted: &Wanted,
+) -> Result<(Vec<Incident>, Option<String>), String> {
     let (mut found, mut before) = (Vec::new(), None);
-    loop {
+    for _ in 0..ROUNDS {
         let filter = EventFilter {
             services: wanted.names.clone(),
             kind: Some(ChangeKind::Incident.as_str().to_owned()),
@@ -217,16 +244,18 @@ pub async fn incidents(store: &Store, wanted: &Wanted) -> Result<Vec<Incident>, 
             limit: INCIDENTS,
             ..EventFilter::default()
         };
-        let rows = opened.history.events(&filter).await.map_err(|e| in_words(&e))?;
+        let rows = engine.events(&filter).await.map_err(|e| in_words(&e))?;
         let incident = |row: &EventRow| serde_json::from_str::<Stored>(&row.body).ok()?.incident;
         let below = |incident: &Incident| wanted.before.is_none_or(|before| incident.number < before);
         found.extend(rows.iter().filter_map(incident).filter(below).take(wanted.limit - found.len()));
         before = rows.last().map(|row| row.id);
         let whole = u32::try_from(rows.len()).is_ok_and(|rows| rows >= INCIDENTS);
         if !whole || found.len() >= wanted.limit {
-            return Ok(found);
+            return Ok((found, None));
         }
     }
+    let why = format!("only the newest {} incidents in the store were looked through", ROUNDS * INCIDENTS);
+    Ok((found, Some(why)))
 }
 
 /// The part of a state that is worth a row of its own.
@@ -284,5 +313,54 @@ async fn forget(engine: &dyn HistoryEngine, age: Option<Duration>) {
             Err(e) => tracing::warn!("events that are too old could not be taken away: {}", in_words(&e)),
         }
         sleep_until(Instant::now() + FORGET).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_store::engine::Answer;
+
+    use super::*;
+
+    /// A store whose incidents have no end, none of which can be read.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl HistoryEngine for Endless {
+        fn events<'a>(&'a self, filter: &'a EventFilter) -> Answer<'a, Vec<EventRow>> {
+            let newest = filter.before.unwrap_or(u64::MAX);
+            let row = move |back: u32| EventRow {
+                id: newest - u64::from(back) - 1,
+                at: 0,
+                service: "core".to_owned(),
+                kind: ChangeKind::Incident.as_str().to_owned(),
+                body: String::new(),
+            };
+            Box::pin(async move { Ok((0..filter.limit).map(row).collect()) })
+        }
+
+        fn put_status<'a>(&'a self, _: &'a [StatusRow]) -> Answer<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+        fn states(&self) -> Answer<'_, Vec<StatusRow>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn put_events<'a>(&'a self, _: &'a [EventRow]) -> Answer<'a, ()> {
+            Box::pin(async { Ok(()) })
+        }
+        fn last_event(&self) -> Answer<'_, u64> {
+            Box::pin(async { Ok(0) })
+        }
+        fn forget_events(&self, _: i64) -> Answer<'_, u64> {
+            Box::pin(async { Ok(0) })
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_what_lies_far_back_is_told_so() {
+        let wanted = Wanted { limit: 20, ..Wanted::default() };
+        let (found, why) = look_through(&Endless, &wanted).await.unwrap();
+        assert_eq!(found.len(), 0);
+        assert!(why.unwrap().contains("the newest 10000 incidents"));
     }
 }

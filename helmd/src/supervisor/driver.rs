@@ -63,8 +63,15 @@ struct Saving {
     write: oneshot::Receiver<std::io::Result<()>>,
 }
 
-impl Driver {
-    /// Puts the driver together; the handle shows the fleet after `begin`, and answers as soon as `run` is polled.
+/// A driver whose fleet knows nothing of the world yet. Nobody can have a handle to it: a fleet without services would be
+/// seen, and a reload would find nothing to ask for.
+pub struct Unadopted {
+    driver: Driver,
+    supervisor: Supervisor,
+}
+
+impl Unadopted {
+    /// Puts the driver together.
     pub fn new(
         fleet: Fleet,
         loaded: wishes::Loaded,
@@ -73,10 +80,10 @@ impl Driver {
         performer: Performer,
         news: NewsReceiver,
         stop: CancellationToken,
-    ) -> (Self, Supervisor) {
+    ) -> Self {
         let (asks, asked) = mpsc::channel(ASK_QUEUE);
         let (view, seen) = watch::channel(Arc::new(FleetView::default()));
-        let driver = Self {
+        let driver = Driver {
             fleet,
             wishes: loaded.wishes,
             saved: loaded.known,
@@ -92,23 +99,27 @@ impl Driver {
             watchdog: Watchdog::of_systemd(),
             stop,
         };
-        (driver, Supervisor { asks, view: seen })
+        Self { driver, supervisor: Supervisor { asks, view: seen } }
     }
 
-    /// Tells the fleet what adoption found, and shows it. To be done before anybody looks: a fleet without services would
-    /// be shown else, and a reload would find nothing to ask for.
-    pub fn begin(&mut self, found: Vec<(ServiceName, News)>) {
-        let known = self.saved;
+    /// Tells the fleet what adoption found. The handle shows that from the first look on, and answers as soon as `run` is
+    /// polled.
+    pub fn begin(self, found: Vec<(ServiceName, News)>) -> (Driver, Supervisor) {
+        let Self { mut driver, supervisor } = self;
+        let known = driver.saved;
         for (name, news) in found {
             if matches!(news, News::Silent) && !known {
-                self.unasked.insert(name.clone());
+                driver.unasked.insert(name.clone());
             }
-            self.hear(name, news);
+            driver.hear(name, news);
         }
-        self.step(Event::Adopted);
-        self.publish();
+        driver.step(Event::Adopted);
+        driver.publish();
+        (driver, supervisor)
     }
+}
 
+impl Driver {
     /// Runs until helmd leaves.
     pub async fn run(mut self) {
         let mut saving: Option<Saving> = None;

@@ -10,6 +10,7 @@ use helm_store::postgres::{Asker, PgOptions, harden};
 use nix::unistd::User;
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Secrets, check, say};
@@ -24,7 +25,7 @@ const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 const LENGTH: usize = 32;
 
 /// Which database is meant.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Asked {
     pub(super) host: String,
     pub(super) port: u16,
@@ -41,6 +42,38 @@ impl Asked {
 
     fn is_here(&self) -> bool {
         self.host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str())
+    }
+}
+
+/// What is meant where nothing is said: what is configured already, else what the Python tool makes.
+pub(super) fn usual(home: &Home) -> Result<Asked, String> {
+    read(&home.instance().join("helm.conf")).map(|conf| usual_by(&conf))
+}
+
+fn usual_by(conf: &str) -> Asked {
+    if let Some(options) = connection_string(conf).and_then(|text| PgOptions::parse(text).ok()) {
+        let (database, user) = (options.database().to_owned(), options.user().to_owned());
+        return Asked { host: options.host(), port: options.port(), database, user };
+    }
+    let said = ini::settings(conf, "database_credentials");
+    let value = |key: &str| {
+        let pairs = said.iter().filter_map(|line| line.split_once(['=', ':']));
+        let mut named =
+            pairs.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned());
+        named.next().filter(|value| !value.is_empty())
+    };
+    Asked {
+        host: value("db_host").unwrap_or_else(|| "localhost".to_owned()),
+        port: value("db_port").and_then(|port| port.parse().ok()).unwrap_or(5432),
+        database: value("db_dbname").unwrap_or_else(|| "helm_db".to_owned()),
+        user: value("db_user").unwrap_or_else(|| "helm_user".to_owned()),
+    }
+}
+
+fn read(conf: &Path) -> Result<String, String> {
+    match fs::read_to_string(conf) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|e| format!("{}: {e}", conf.display())),
     }
 }
 
@@ -70,10 +103,7 @@ fn administrator(url: &str) -> Result<PgOptions, String> {
 
 pub(super) async fn init(home: &Home, asked: Asked, secrets: Secrets) -> Result<Value, String> {
     let path = home.instance().join("helm.conf");
-    let conf = match fs::read_to_string(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|e| format!("{}: {e}", path.display()))?,
-    };
+    let conf = read(&path)?;
     let known = known(&conf, &asked);
     let url = match &secrets.password {
         Some(password) => Some(asked.url(password)),
@@ -318,6 +348,21 @@ mod tests {
         assert_eq!(known(&conf, &asked()), Some(asked().url("secret")));
         assert_eq!(known(&conf, &Asked { database: "other".into(), ..asked() }), None);
         assert_eq!(known("", &asked()), None);
+    }
+
+    #[test]
+    fn what_is_configured_is_meant_where_nothing_is_said() {
+        assert_eq!(usual_by("[helm]\n"), asked());
+        let lan = |database: &str| Asked {
+            host: "db.lan".into(),
+            port: 5433,
+            database: database.into(),
+            user: "helm_user".into(),
+        };
+        let conf = "[database]\nconnection_string = postgresql://helm_user:x@db.lan:5433/log\n";
+        assert_eq!(usual_by(conf), lan("log"));
+        // As the Python tool leaves it where it came no further.
+        assert_eq!(usual_by("[database_credentials]\ndb_host = db.lan\ndb_port = 5433\n"), lan("helm_db"));
     }
 
     #[test]

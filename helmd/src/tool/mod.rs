@@ -32,6 +32,8 @@ pub enum Tool {
         #[arg(long)]
         user: String,
     },
+    /// What `init` is to be told where the operator says nothing
+    Usual,
     /// Connect as helmd would, and look
     Check,
     /// Bring what SQLite has into PostgreSQL
@@ -85,6 +87,7 @@ pub fn run(path: &Path, tool: Tool) -> ExitCode {
                     let asked = init::Asked { host: server.0, port: server.1, database, user };
                     init::init(&home, asked, secrets).await
                 }
+                Tool::Usual => Ok(json!(init::usual(&home)?)),
                 Tool::Check => check::check(&home).await,
                 Tool::Move => moving::run(&home).await,
             }

@@ -3,7 +3,7 @@
 use helm_core::spec::{Config, Fault};
 use helm_core::time::Wall;
 
-use super::{Author, Standing, Version, Versions};
+use super::{Author, Refused, Standing, Version, Versions};
 use crate::clock;
 use crate::config::{self, RELOAD, Read, Texts};
 use crate::drift::{self, Reading};
@@ -67,7 +67,7 @@ pub fn begin(home: &Home, versions: &Versions, how: Begin) -> Result<Begun, Begi
         Some((number, read)) if goes_on || refused.is_some() || files.sound().is_none() => {
             let since = since(versions, number);
             let alert = match (refused, files.sound()) {
-                (Some(refused), _) => Some(taken_back(refused.number, &refused.why, number)),
+                (Some(refused), _) => Some(taken_back(refused, number)),
                 (None, None) if !goes_on => Some(broken(&files)),
                 (None, _) => {
                     read.sound().and_then(|config| drift::verdict(config, &read.texts, &files, since))
@@ -114,7 +114,8 @@ fn since(versions: &Versions, number: u64) -> Wall {
 fn kept(versions: &Versions, texts: &Texts, standing: Standing, warnings: &mut Vec<String>) -> Wall {
     let author = Author { by: "helmd".into(), why: "start of helmd".into() };
     let keep = || {
-        let Version { number, at, .. } = versions.keep(texts, author, &standing.needed())?;
+        let Version { number, at, .. } =
+            versions.keep(texts, author, standing.current, &standing.needed())?;
         versions.stand(&Standing { current: Some(number), refused: None, ..standing })?;
         std::io::Result::Ok(Wall(at))
     };
@@ -133,10 +134,21 @@ fn broken(files: &Read) -> String {
     )
 }
 
-/// What is said of files that did not prove themselves.
-pub(crate) fn taken_back(number: u64, why: &str, current: u64) -> String {
+/// Names of those to blame that are said.
+const BLAMED: usize = 3;
+
+/// What is said of files that did not prove themselves: everywhere, so it is short. The history has the rest.
+fn taken_back(refused: &Refused, current: u64) -> String {
+    let Refused { number, who, why: _ } = refused;
+    let named: Vec<&str> = who.iter().take(BLAMED).map(AsRef::as_ref).collect();
+    let more = who.len().saturating_sub(BLAMED);
+    let blame = match (named.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(": {} did not become healthy", named.join(", ")),
+        (false, more) => format!(": {} and {more} more did not become healthy", named.join(", ")),
+    };
     format!(
-        "configuration {number} was taken back: {why}. helmd runs by configuration {current}; mend the files, then: {RELOAD}, or write {current} back: helmctl config rollback {current}"
+        "configuration {number} was taken back{blame}; helmd runs by configuration {current}. Why, and what to do: helmctl config history"
     )
 }
 
@@ -144,8 +156,9 @@ pub(crate) fn taken_back(number: u64, why: &str, current: u64) -> String {
 mod tests {
     use std::fs;
 
+    use helm_core::name::ServiceName;
+
     use super::*;
-    use crate::versions::Refused;
 
     struct Place {
         dir: tempfile::TempDir,
@@ -213,14 +226,19 @@ mod tests {
         place.write("bad");
         let texts = config::read(&place.home).texts;
         let author = Author { by: "me".into(), why: "reload".into() };
-        let bad = place.versions.keep(&texts, author, &[]).unwrap();
-        let refused = Some(Refused { number: bad.number, why: "a: exited with code 1".into() });
+        let bad = place.versions.keep(&texts, author, Some(1), &[]).unwrap();
+        let names = ["a", "b", "c", "d", "e"].map(|name| ServiceName::new(name).unwrap());
+        let refused =
+            Some(Refused { number: bad.number, who: names.to_vec(), why: "a: exited with code 1".into() });
         let standing = Standing { refused, ..place.versions.standing() };
         place.versions.stand(&standing).unwrap();
         for how in [Begin::Files, Begin::InForce] {
             let (argv, alert) = place.begin(how);
             assert_eq!(argv, "good");
-            assert!(alert.unwrap().starts_with("configuration 2 was taken back: a: exited with code 1."));
+            assert_eq!(
+                alert.unwrap(),
+                "configuration 2 was taken back: a, b, c and 2 more did not become healthy; helmd runs by configuration 1. Why, and what to do: helmctl config history"
+            );
         }
         place.write("mended");
         assert_eq!(place.begin(Begin::Files), ("mended".into(), None));

@@ -48,6 +48,21 @@ pub struct Version {
     pub author: Author,
     /// The files that are in it.
     pub files: Vec<String>,
+    /// What was in force until it was applied; `None`: nothing, or it was never applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<u64>,
+    /// It did not prove itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<TakenBack>,
+}
+
+/// That a configuration was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenBack {
+    /// Nanoseconds since 1970.
+    pub at: i64,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// Held by whoever reads what is in force, or the files of the home, to change it.
@@ -94,14 +109,22 @@ impl Versions {
         place.join("version.json").exists().then(|| config::read_from(&self.home, &place))
     }
 
-    /// Keeps one more; its number. Those that are too many go, never one of `needed`.
-    pub fn keep(&self, texts: &Texts, author: Author, needed: &[u64]) -> io::Result<Version> {
+    /// Keeps one more, which takes the place of `replaced`. Those that are too many go, never one of `needed`.
+    pub fn keep(
+        &self,
+        texts: &Texts,
+        author: Author,
+        replaced: Option<u64>,
+        needed: &[u64],
+    ) -> io::Result<Version> {
         let former = self.list();
         let version = Version {
             number: former.last().map_or(1, |last| last.number + 1),
             at: clock::wall().0,
             author,
             files: texts.names().into_iter().map(str::to_owned).collect(),
+            replaced,
+            taken_back: None,
         };
         let dir = self.dir();
         private_dir(&dir)?;
@@ -109,7 +132,7 @@ impl Versions {
         remove_dir(&fresh)?;
         private_dir(&fresh)?;
         texts.write(&fresh)?;
-        replace_durably(&fresh.join("version.json"), &serde_json::to_vec_pretty(&version)?, 0o600)?;
+        describe(&fresh, &version)?;
         fs::rename(&fresh, self.place(version.number))?;
         File::open(&dir)?.sync_all()?;
         let spare = (former.len() + 1).saturating_sub(KEPT);
@@ -117,6 +140,15 @@ impl Versions {
             remove_dir(&self.place(old.number))?;
         }
         Ok(version)
+    }
+
+    /// Notes that one was taken back: that stays in the history.
+    pub fn mark(&self, number: u64, why: String) -> io::Result<()> {
+        let Some(version) = self.list().into_iter().find(|version| version.number == number) else {
+            return Ok(());
+        };
+        let taken_back = Some(TakenBack { at: clock::wall().0, why });
+        describe(&self.place(number), &Version { taken_back, ..version })
     }
 
     /// What is in force, with `instance/helm.conf` as `edit` makes it: what was set while helmd ran is in force from then on.
@@ -132,7 +164,7 @@ impl Versions {
         let mut texts = read.texts;
         let conf = texts.conf_mut();
         *conf = Some(edit(conf.as_deref().unwrap_or_default()));
-        let version = self.keep(&texts, author, &standing.needed())?;
+        let version = self.keep(&texts, author, standing.current, &standing.needed())?;
         self.stand(&Standing { current: Some(version.number), ..standing })
     }
 
@@ -151,6 +183,10 @@ impl Versions {
     fn state(&self) -> PathBuf {
         self.dir().join("state.json")
     }
+}
+
+fn describe(place: &Path, version: &Version) -> io::Result<()> {
+    replace_durably(&place.join("version.json"), &serde_json::to_vec_pretty(version)?, 0o600)
 }
 
 fn remove_dir(path: &Path) -> io::Result<()> {
@@ -178,7 +214,7 @@ mod tests {
             let text = format!("{{\"s{n}\": {{\"command\": [\"x\"]}}}}");
             fs::write(dir.path().join("services.json"), text).unwrap();
             let read = config::read(&home);
-            versions.keep(&read.texts, author(&format!("no. {n}")), &[2]).unwrap();
+            versions.keep(&read.texts, author(&format!("no. {n}")), None, &[2]).unwrap();
         }
         let all = versions.list();
         let numbers: Vec<u64> = all.iter().map(|version| version.number).collect();

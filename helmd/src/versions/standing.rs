@@ -1,5 +1,6 @@
 //! Which configuration is in force, and how far a reload is: what the next helmd must know.
 
+use helm_core::name::ServiceName;
 use helm_core::reload::Todo;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ impl Standing {
 pub struct Refused {
     /// Its number.
     pub number: u64,
+    /// Who did not become healthy by it.
+    #[serde(default)]
+    pub who: Vec<ServiceName>,
     /// Why, in words.
     pub why: String,
 }

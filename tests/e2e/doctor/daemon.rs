@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use harness::home::Said;
 use harness::procs::Process;
@@ -53,6 +53,26 @@ fn two_of_them_after_somebody_removed_the_lock() {
     assert_eq!(first.ended(), 0);
     assert!(Process::of(second.pid()).is_some_and(Process::alive));
     drop(second);
+}
+
+#[test]
+fn one_for_another_directory_at_the_same_path_is_none() {
+    let (home, other) = (site(), site());
+    home.ctl(&["daemon", "start"]).code(0);
+    // As in a container: there the other one lies where this one does here.
+    let mut apart = Command::new("unshare");
+    let script = r#"mount --bind "$1" "$2" && exec "$3" --home "$2""#;
+    apart.args(["-m", "sh", "-c", script, "sh"]).arg(other.dir()).arg(home.dir());
+    apart
+        .arg(harness::bins::bin("helmd"))
+        .env_remove("HELM_HOME")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut apart = apart.spawn().unwrap();
+    harness::wait::until("it runs", || other.helmd().is_some_and(|helmd| helmd.pid == apart.id()));
+    assert_eq!(found(&home), Vec::<serde_json::Value>::new());
+    other.kill_helmd();
+    apart.wait().unwrap();
 }
 
 #[test]

@@ -101,8 +101,13 @@ fn a_wrong_password_and_one_that_is_right_again() {
     shows(&fault, "password authentication failed for user \"helm_user\"");
     let words = format!("db init --host 127.0.0.1 --port {} --password-file FILE", cluster.port);
     assert!(mend(&fault).ends_with(&words), "{fault:#}");
-    // The operator has the new one in a file.
+    // The operator has the new one in a file. Which server is meant, helm.conf says.
     home.write("new", "another\n");
+    let file = home.path("new").display().to_string();
+    home.ctl(&["db", "init", "--password-file", &file]).code(0);
+    assert_eq!(found(&home), Vec::<serde_json::Value>::new());
+    cluster.sql("postgres", "postgres", "postgres", "ALTER ROLE helm_user PASSWORD 'a third'").code(0);
+    home.write("new", "a third\n");
     let mut filled = fault.clone();
     filled["mend"] = mend(&fault).replace("FILE", home.path("new").to_str().unwrap()).into();
     heals(&home, &filled);

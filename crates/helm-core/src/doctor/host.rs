@@ -105,7 +105,7 @@ impl Port {
         let finding = match healthy {
             true => finding,
             false => finding.seen(format!(
-                "who is to keep it: then another port for {}: {}",
+                "where that one is to keep it, give {} another port: {}",
                 self.service,
                 edit(&self.place.0, self.place.1)
             )),
@@ -247,7 +247,7 @@ mod tests {
             let held = Holding { holder: holder.clone(), unit: None, healthy };
             Port { held: Some(held), ..port() }.findings(&hands()).remove(0).evidence.join("\n")
         };
-        assert!(found(false).contains("another port for nexus: ${EDITOR:-vi} +4 /h/services.json"));
+        assert!(found(false).contains("give nexus another port: ${EDITOR:-vi} +4 /h/services.json"));
         assert!(!found(true).contains("another port"), "it is the service itself");
     }
 

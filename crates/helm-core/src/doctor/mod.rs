@@ -3,12 +3,14 @@
 //! Facts come in, findings come out; `helmd/src/doctor` gathers the facts, `helmctl doctor` shows what came of them. What
 //! each finding means: docs/doctor.md.
 
+mod certificate;
 mod database;
 mod ecosystem;
 mod files;
 mod helmd;
 mod host;
 mod id;
+mod key;
 mod neighbours;
 mod running;
 mod service;
@@ -24,15 +26,17 @@ use crate::secret::without_passwords;
 use crate::status::{Health, State};
 use crate::time::Wall;
 
+pub use certificate::{Certificate, CertificateState};
 pub use database::{
     Database, Kind as DatabaseKind, Place as DatabasePlace, Refused, Settings as DatabaseSettings,
     with_percent_signs,
 };
-pub use ecosystem::{Certificate, CertificateState, Java, KeyFile, KeyPair, REALM, Realm};
+pub use ecosystem::{Java, REALM, Realm};
 pub use files::{Directory, Open, Owned, Secret};
 pub use helmd::{Helmds, Process};
 pub use host::{Clock, Disk, Forbidden, Holding, Port};
 pub use id::{Area, Id};
+pub use key::{KeyFile, KeyPair};
 pub use neighbours::{HelmUrl, Outside};
 pub use running::{Output, Run};
 pub use service::{Copy, Executable, Interpreter, Origin, ServiceFiles};

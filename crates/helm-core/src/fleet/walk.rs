@@ -414,7 +414,7 @@ impl World {
             Ask::Stop { names } | Ask::Down { names } => {
                 self.renew.retain(|service, _| !names.iter().any(|named| named == service.as_str()));
             }
-            Ask::Start { .. } | Ask::Up { .. } => {}
+            Ask::Start { .. } | Ask::Up { .. } | Ask::Forget => {}
         }
         if self.wishes.hold {
             self.renew.clear();

@@ -51,8 +51,22 @@ fn status(state: State) -> ServiceStatus {
 }
 
 fn answer(s: &ServiceStatus, incident: Option<&Incident>) -> Why {
-    let (answers, aftermath, keeper, needs) = (&[], &[], None, &[]);
-    why(Situation { status: s, now: wall(1_060), incident, answers, aftermath, keeper, needs })
+    why(Situation { incident, ..situation(s) })
+}
+
+fn situation(status: &ServiceStatus) -> Situation<'_> {
+    Situation {
+        status,
+        now: wall(1_060),
+        incident: None,
+        answers: &[],
+        aftermath: &[],
+        keeper: None,
+        started: None,
+        removed: false,
+        taken_back: None,
+        needs: &[],
+    }
 }
 
 fn facts(why: &Why, label: &str) -> Vec<String> {
@@ -173,17 +187,7 @@ fn who_waits_says_for_whom_and_what_is_with_that_one() {
     let db = ServiceStatus { name: name("db"), ..status(State::Failed) };
     let lines = vec![line("no space left")];
     let of_db = incident(ended(Exit::Code(1)), Evidence { lines, ..Evidence::default() });
-    let (now, needs) = (wall(1_060), [(&db, Some(&of_db))]);
-    let (answers, aftermath) = (&[], &[]);
-    let why = why(Situation {
-        status: &waiting,
-        now,
-        incident: None,
-        answers,
-        aftermath,
-        keeper: None,
-        needs: &needs,
-    });
+    let why = why(Situation { needs: &[(&db, Some(&of_db))], ..situation(&waiting) });
     assert_eq!(
         (why.verdict.as_str(), why.cause.as_str()),
         ("is not started", "db has failed (exited with code 1)")
@@ -191,6 +195,26 @@ fn who_waits_says_for_whom_and_what_is_with_that_one() {
     assert_eq!(facts(&why, "db"), ["failed: exited with code 1 after 90 s"]);
     assert_eq!(facts(&why, "last words"), ["no space left"]);
     assert!(why.next[0].starts_with("helmctl why db"), "{:?}", why.next);
+}
+
+#[test]
+fn what_is_in_no_configuration_is_not_told_to_be_started() {
+    let stopped = status(State::Stopped);
+    assert_eq!(answer(&stopped, None).next, ["helmctl start core"]);
+    let taken_back = Told { at: wall(1_050), service: None, text: "2 was taken back".into() };
+    let why = why(Situation { removed: true, taken_back: Some(&taken_back), ..situation(&stopped) });
+    assert_eq!(facts(&why, "configuration"), ["2 was taken back"]);
+    assert!(why.next[0].starts_with("helmctl plan") && why.next.len() == 1, "{:?}", why.next);
+}
+
+#[test]
+fn of_what_is_well_it_is_told_why_it_was_started_not_long_ago() {
+    let well = ServiceStatus { ready: true, ..status(State::Running) };
+    let started = |at| Told { at: wall(at), service: None, text: "asked by uid 7".into() };
+    for (at, told) in [(1_050, vec!["asked by uid 7".to_owned()]), (-9_000, Vec::new())] {
+        let why = why(Situation { started: Some(&started(at)), ..situation(&well) });
+        assert_eq!((why.well, facts(&why, "started")), (true, told), "{at}");
+    }
 }
 
 #[test]

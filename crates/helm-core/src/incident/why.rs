@@ -26,6 +26,12 @@ pub struct Situation<'a> {
     pub aftermath: &'a [Told],
     /// What happened to its keeper, and is over.
     pub keeper: Option<&'a Told>,
+    /// When it was last started, and why.
+    pub started: Option<&'a Told>,
+    /// It is not in the configuration that is in force.
+    pub removed: bool,
+    /// A configuration that was taken back and has to do with it.
+    pub taken_back: Option<&'a Told>,
     /// Those for whom it waits, and whoever keeps them waiting in the end.
     pub needs: &'a [(&'a ServiceStatus, Option<&'a Incident>)],
 }
@@ -89,18 +95,24 @@ impl Why {
 
 /// Why it is as it is.
 pub fn why(s: Situation<'_>) -> Why {
-    match s.status.state {
+    let mut why = match s.status.state {
         State::Failed | State::Backoff | State::NotInstalled => down(&s),
         State::Blocked => waits(&s),
         State::External => taken(&s),
         State::Running | State::Starting => up(&s),
         State::Stopped | State::Stopping => stopped(&s),
-    }
+    };
+    why.facts.extend(s.taken_back.map(|told| Fact::at("configuration", told.at, told.text.clone())));
+    why
 }
 
 /// The incident, where it tells why it is as it is now.
 fn recent<'a>(s: &Situation<'a>) -> Option<&'a Incident> {
-    s.incident.filter(|incident| s.now.0.saturating_sub(incident.mishap.at.0) < RECENT_NANOS)
+    s.incident.filter(|incident| is_recent(s, incident.mishap.at))
+}
+
+fn is_recent(s: &Situation<'_>, at: Wall) -> bool {
+    s.now.0.saturating_sub(at.0) < RECENT_NANOS
 }
 
 /// It failed, and does not run.
@@ -146,6 +158,8 @@ fn up(s: &Situation<'_>) -> Why {
     let verdict = if well { "is well" } else { "runs, and is degraded" };
     let cause = if well { now_words(status) } else { status.health_message.clone() };
     let mut why = Why { well, ..Why::of(s, verdict, cause) };
+    let started = s.started.filter(|started| is_recent(s, started.at));
+    why.facts.extend(started.map(|told| Fact::at("started", told.at, told.text.clone())));
     why.facts.extend(s.keeper.map(|told| Fact::at("its keeper", told.at, told.text.clone())));
     why.facts.extend(status.warnings.iter().map(|warning| Fact::plain("warning", warning.clone())));
     why.facts.extend(last_incident(s));
@@ -263,7 +277,10 @@ fn stopped(s: &Situation<'_>) -> Why {
     };
     let mut why = Why { well: true, ..Why::of(s, verdict, status.reason.clone()) };
     why.facts.extend(last_incident(s));
-    if !status.completed && status.state == State::Stopped {
+    if s.removed {
+        why.next =
+            vec!["helmctl plan shows whether services.json has it; helmctl reload applies that".into()];
+    } else if !status.completed && status.state == State::Stopped {
         why.next = vec![format!("helmctl start {}", status.name)];
     }
     why

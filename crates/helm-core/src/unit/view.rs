@@ -10,7 +10,7 @@ use crate::time::{Mono, Wall};
 use crate::wish::Mode;
 
 /// Of a service that runs, or ran until a moment ago.
-const REMOVED: &str = "no longer in services.json";
+const REMOVED: &str = "not in the configuration in force";
 
 /// What the fleet must know of a unit to decide about others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

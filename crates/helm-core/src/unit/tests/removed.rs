@@ -4,10 +4,10 @@ use super::*;
 use crate::ask::{Ask, Refusal, plan};
 use crate::event::Event;
 use crate::spec::{Definition, Program};
-use crate::wish::Wishes;
+use crate::wish::{Wish, Wishes};
 
 const FORMER: &str = "runs by its former definition; `helmctl restart a` applies the new one";
-const GONE: &str = "no longer in services.json; `helmctl stop a` ends it";
+const GONE: &str = "not in the configuration in force; `helmctl stop a` ends it";
 
 fn removed() -> ServiceSpec {
     ServiceSpec::removed(name("a"), Definition { signal: 2, grace: secs(60), ..Definition::default() })
@@ -51,7 +51,7 @@ fn what_is_configured_no_more_is_seen_and_can_be_stopped() {
     s.is(
         "a",
         State::Stopped,
-        "stopped by uid 7; was ended by signal 9 (SIGKILL) after 2 min; no longer in services.json",
+        "stopped by uid 7; was ended by signal 9 (SIGKILL) after 2 min; not in the configuration in force",
     );
     assert_eq!(s.status("a").warnings, [""; 0]);
 }
@@ -70,7 +70,11 @@ fn it_is_never_started_again_however_it_ends() {
         let mut s = found();
         s.died("a", exit).expect(&["stop a#40", "retire a"]).after(secs(600)).expect(&[]);
         assert_eq!(s.status("a").state, State::Stopped, "{exit}");
-        assert!(s.status("a").reason.ends_with("; no longer in services.json"), "{}", s.status("a").reason);
+        assert!(
+            s.status("a").reason.ends_with("; not in the configuration in force"),
+            "{}",
+            s.status("a").reason
+        );
     }
     // Nor where it had ended before it could be found.
     let mut s = Script::unadopted([removed()], &["a"], 9);
@@ -81,7 +85,24 @@ fn it_is_never_started_again_however_it_ends() {
     // Nor where its keeper has nothing to tell.
     let mut s = Script::unadopted([removed()], &["a"], 9);
     s.news("a", News::Silent).event(Event::Adopted).news("a", News::Answered).after(secs(600));
-    s.is("a", State::Stopped, "nothing of it was found when its keeper answered; no longer in services.json");
+    s.is(
+        "a",
+        State::Stopped,
+        "nothing of it was found when its keeper answered; not in the configuration in force",
+    );
+}
+
+#[test]
+fn it_is_wanted_no_more_once_it_is_forgotten() {
+    let s = Script::unadopted([svc("b")], &["b"], 9);
+    let wish = |run| Wish { run, ..Wish::default() };
+    let all = [("a", wish(true)), ("b", wish(true)), ("stopped", wish(false))];
+    let wishes =
+        Wishes { hold: true, services: all.iter().map(|(named, wish)| (name(named), *wish)).collect() };
+    let plan = plan(&Ask::Forget, &wishes, &s.fleet, Mode::Development).unwrap();
+    let left: Vec<&str> = plan.wishes.services.keys().map(AsRef::as_ref).collect();
+    assert_eq!((left, plan.wishes.hold), (vec!["b", "stopped"], true));
+    assert!(plan.goals.is_empty() && plan.kick.is_empty() && plan.restart.is_empty());
 }
 
 #[test]
@@ -96,6 +117,6 @@ fn to_start_it_is_refused_with_what_to_do() {
     for ask in asks {
         let refused = plan(&ask, &Wishes::default(), &s.fleet, Mode::Development).unwrap_err();
         assert_eq!(refused, Refusal::Removed { name: name("a") });
-        assert!(refused.to_string().contains("Put it back"), "{refused}");
+        assert!(refused.to_string().contains("helmctl plan"), "{refused}");
     }
 }
