@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use helm_core::access::{Action, Scope};
-use helm_core::name::ServiceName;
+use helm_core::name::{AUDIT, ServiceName};
 use helm_core::time::Wall;
 use helm_lines::sent::{self, Field, Sent, Verdict};
 use helm_proto::reason;
@@ -128,6 +128,7 @@ fn judge(
         let name = if new.service.is_empty() { &request.service } else { &new.service };
         let refused = match ServiceName::new(name) {
             Err(error) => error.to_string(),
+            Ok(name) if name.as_str() == AUDIT => format!("`{AUDIT}` is the name of Helm's own audit trail"),
             Ok(name) if !scope.holds(name.as_str()) => {
                 format!("whoever sent it may not send log entries of `{name}`")
             }
