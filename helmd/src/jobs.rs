@@ -250,8 +250,14 @@ mod tests {
         next.step("1", vec![step("done")]);
         next.end("1", "done", "1 service done".into()).await;
         let ended = Jobs::open(&home).get("1").unwrap();
-        assert_eq!((ended.state.as_str(), ended.steps.len(), ended.steps[0].step.as_str()), ("done", 1, "done"));
-        assert!(next.begin("4".into(), wish("stop"), "me".into()).await.1, "what has ended is no longer the same");
+        assert_eq!(
+            (ended.state.as_str(), ended.steps.len(), ended.steps[0].step.as_str()),
+            ("done", 1, "done")
+        );
+        assert!(
+            next.begin("4".into(), wish("stop"), "me".into()).await.1,
+            "what has ended is no longer the same"
+        );
     }
 
     #[test]

@@ -43,7 +43,12 @@ pub(crate) fn audit(all: &[AuditEntry], sheet: Sheet) -> String {
         let at = time::local_to_second(entry.at);
         let targets = safe(&entry.targets.join(", "));
         let what = format!("{} {targets}", entry.what);
-        let _ = writeln!(text, "{at}  {}  {}", styled(style, &format!("{:7}", entry.outcome)), sheet.fit(&what, sheet.width.saturating_sub(30)));
+        let _ = writeln!(
+            text,
+            "{at}  {}  {}",
+            styled(style, &format!("{:7}", entry.outcome)),
+            sheet.fit(&what, sheet.width.saturating_sub(30))
+        );
         let by = entry.principal.as_ref().map_or_else(|| entry.peer.clone(), |p| by(p, &entry.peer));
         let message = if entry.outcome == "intent" { String::new() } else { safe(&entry.message) };
         let line = if message.is_empty() { safe(&by) } else { format!("{}: {message}", safe(&by)) };

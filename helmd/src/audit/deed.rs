@@ -93,6 +93,7 @@ impl Deed {
     /// An operation of the fleet.
     pub fn of(by: By, ask: &Ask) -> Self {
         let (what, names) = match ask {
+            Ask::Forget => return Self { by, what: "forget", targets: Vec::new() },
             Ask::Start { names, .. } => ("start", names),
             Ask::Stop { names } => ("stop", names),
             Ask::Restart { names, .. } => ("restart", names),
@@ -215,13 +216,19 @@ mod tests {
         let by = By { peer: "uid 1 pid 2 (helm-web)".into(), principal: Some(ada.clone()) };
         let deed = Deed { by, what: "restart", targets: vec!["codex".into()] };
         let body = deed.entry(Outcome::Failed, "codex: no such program", 7);
-        assert_eq!((body.service.as_str(), body.level, body.trace.as_deref()), ("audit", Level::Warning, Some("req-7")));
+        assert_eq!(
+            (body.service.as_str(), body.level, body.trace.as_deref()),
+            ("audit", Level::Warning, Some("req-7"))
+        );
         assert_eq!(
             body.message,
             "restart codex by Ada (user) through uid 1 pid 2 (helm-web): failed: codex: no such program"
         );
         let told = told(Entry { id: EntryId(3), digest: 0, body });
-        assert_eq!((told.id, told.at, told.what.as_str(), told.outcome.as_str()), (3, 7, "restart", "failed"));
+        assert_eq!(
+            (told.id, told.at, told.what.as_str(), told.outcome.as_str()),
+            (3, 7, "restart", "failed")
+        );
         assert_eq!((told.principal, told.targets), (Some(ada), vec!["codex".to_owned()]));
         assert_eq!(told.message, "codex: no such program");
     }

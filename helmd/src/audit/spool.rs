@@ -70,10 +70,11 @@ impl Spool {
         let text = work::ACCESS.run(move || read(&path)).await?;
         for line in text.lines().filter(|line| !line.is_empty()) {
             match serde_json::from_str(line) {
-                Ok(waiting) if !keep(waiting).await => {
-                    return Err(io::Error::other("the store does not take it yet"));
+                Ok(waiting) => {
+                    if !keep(waiting).await {
+                        return Err(io::Error::other("the store does not take it yet"));
+                    }
                 }
-                Ok(_) => {}
                 // The last line of a helmd that was killed while it wrote: it was not acknowledged.
                 Err(e) => tracing::warn!("a line of {} cannot be read: {e}", self.path.display()),
             }
@@ -145,7 +146,8 @@ mod tests {
         assert!(Spool::of(&home).bytes() > 0, "it waits on");
         taken.lock().unwrap().clear();
         // A line that was torn by a kill keeps nobody.
-        fs::write(&spool.path, [fs::read(&spool.path).unwrap(), b"{\"key\":\"d\",".to_vec()].concat()).unwrap();
+        fs::write(&spool.path, [fs::read(&spool.path).unwrap(), b"{\"key\":\"d\",".to_vec()].concat())
+            .unwrap();
         spool.drain(keep(9)).await.unwrap();
         assert_eq!(*taken.lock().unwrap(), ["a", "b", "c"]);
         assert_eq!(spool.bytes(), 0);

@@ -12,8 +12,8 @@ use helm_proto::v1::{
     ApiToken, AuditRequest, AuditResponse, CreateTokenRequest, CreateTokenResponse, EndSessionRequest,
     EndSessionResponse, IdentifyRequest, IdentifyResponse, ListSessionsRequest, ListSessionsResponse,
     ListTokensRequest, ListTokensResponse, LocalSession, NoteRequest, NoteResponse, Permission,
-    PermissionsRequest, PermissionsResponse, Principal, RevokeTokenRequest, RevokeTokenResponse, SignInCodeRequest,
-    SignInCodeResponse, WebSettingsRequest, WebSettingsResponse,
+    PermissionsRequest, PermissionsResponse, Principal, RevokeTokenRequest, RevokeTokenResponse,
+    SignInCodeRequest, SignInCodeResponse, WebSettingsRequest, WebSettingsResponse,
 };
 use helm_proto::{Timestamp, convert, reason};
 use tonic::{Request, Response, Status};

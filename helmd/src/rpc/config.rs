@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::operate::Report;
 use super::caller::Caller;
+use super::operate::Report;
 use super::{Api, Result, Streaming};
 use crate::audit;
 use crate::clock;

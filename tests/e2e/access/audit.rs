@@ -5,8 +5,8 @@ use harness::wait::eventually;
 use harness::watch::block_on;
 use helm_client::{Logs, Reason};
 use helm_proto::v1::{
-    AppendRequest, CreateTokenRequest, FollowLogsRequest, LogFacetsRequest, LogFilter, LogHistogramRequest, NewLogEntry,
-    NoteRequest, QueryLogsRequest, SearchLogsRequest, StopRequest,
+    AppendRequest, CreateTokenRequest, FollowLogsRequest, LogFacetsRequest, LogFilter, LogHistogramRequest,
+    NewLogEntry, NoteRequest, QueryLogsRequest, SearchLogsRequest, StopRequest,
 };
 use serde_json::{Value, json};
 use tokio_stream::StreamExt;
@@ -57,12 +57,24 @@ fn every_change_stands_before_and_after_it_is_made() {
     home.answers();
     home.ctl(&["daemon", "stop"]).code(0);
     home.ctl(&["daemon", "start"]).code(0);
-    let changes = ["up", "stop", "start", "restart", "signal", "set_retention", "create_token", "down", "revoke_token", "reexec", "shutdown"];
-    let all = trail(&home, |all| {
-        changes.iter().all(|what| has(all, what, "intent") && has(all, what, "done"))
-    });
+    let changes = [
+        "up",
+        "stop",
+        "start",
+        "restart",
+        "signal",
+        "set_retention",
+        "create_token",
+        "down",
+        "revoke_token",
+        "reexec",
+        "shutdown",
+    ];
+    let all =
+        trail(&home, |all| changes.iter().all(|what| has(all, what, "intent") && has(all, what, "done")));
     for what in changes {
-        let of = |outcome: &str| all.iter().position(|e| e["what"] == what && e["outcome"] == outcome).unwrap();
+        let of =
+            |outcome: &str| all.iter().position(|e| e["what"] == what && e["outcome"] == outcome).unwrap();
         assert!(of("intent") < of("done"), "{what}: {all:?}");
     }
     let stop = all.iter().find(|e| e["what"] == "stop" && e["outcome"] == "done").unwrap();
@@ -76,7 +88,8 @@ fn whoever_helm_web_names_is_named_beside_it() {
     let home = started();
     block_on(async {
         let client = acting(&home, &principal("user", "technician")).await;
-        let mut stopped = client.stop(StopRequest { names: vec!["a".into()], ..Default::default() }).await.unwrap();
+        let mut stopped =
+            client.stop(StopRequest { names: vec!["a".into()], ..Default::default() }).await.unwrap();
         while let Some(message) = stopped.next().await {
             message.unwrap();
         }
@@ -84,12 +97,18 @@ fn whoever_helm_web_names_is_named_beside_it() {
         denied(other.stop(StopRequest { names: vec!["a".into()], ..Default::default() }).await.map(drop));
         let theirs = acting(&home, &principal("user", "technician")).await;
         denied(theirs.stop(StopRequest { names: vec!["b".into()], ..Default::default() }).await.map(drop));
-        let note = NoteRequest { what: "core_key".into(), outcome: "another key".into(), from: "127.0.0.1".into() };
+        let note =
+            NoteRequest { what: "core_key".into(), outcome: "another key".into(), from: "127.0.0.1".into() };
         access(&web(&home).await).await.note(note).await.unwrap();
     });
-    let all = trail(&home, |all| has(all, "stop", "done") && has(all, "stop", "refused") && has(all, "note", "done"));
+    let all = trail(&home, |all| {
+        has(all, "stop", "done") && has(all, "stop", "refused") && has(all, "note", "done")
+    });
     let done = all.iter().find(|e| e["what"] == "stop" && e["outcome"] == "done").unwrap();
-    assert_eq!((&done["principal"]["subject"], &done["principal"]["request_id"]), (&json!("5f3c"), &json!("req-7")));
+    assert_eq!(
+        (&done["principal"]["subject"], &done["principal"]["request_id"]),
+        (&json!("5f3c"), &json!("req-7"))
+    );
     assert!(done["peer"].as_str().unwrap().starts_with("uid "), "{done}");
     let refused = all.iter().find(|e| e["outcome"] == "refused").unwrap();
     assert_eq!(refused["targets"], json!(["b"]));
@@ -115,7 +134,8 @@ fn it_is_in_no_list_of_the_log_and_no_service_can_write_it() {
         let facets = logs.facets(LogFacetsRequest::default()).await.unwrap().services;
         assert!(facets.iter().all(|f| f.service != "audit"), "{facets:?}");
         let counted: u64 = facets.iter().map(|f| f.debug + f.info + f.warning + f.error + f.critical).sum();
-        let total = logs.query(QueryLogsRequest { total: true, limit: 1, ..Default::default() }).await.unwrap().total;
+        let total =
+            logs.query(QueryLogsRequest { total: true, limit: 1, ..Default::default() }).await.unwrap().total;
         assert!(total >= Some(counted));
         let minute = 60_000_000_000;
         let hour = LogHistogramRequest { filter: named(&["audit"]), from: 0, to: minute, step: minute };
@@ -129,10 +149,17 @@ fn it_is_in_no_list_of_the_log_and_no_service_can_write_it() {
         for role in ["technician", "billing", "client"] {
             let mut theirs = Logs::of(&acting(&home, &principal("user", role)).await).await.unwrap();
             denied(theirs.query(asked.clone()).await);
-            denied(theirs.follow(FollowLogsRequest { filter: named(&["audit"]), ..Default::default() }).await.map(drop));
+            denied(
+                theirs
+                    .follow(FollowLogsRequest { filter: named(&["audit"]), ..Default::default() })
+                    .await
+                    .map(drop),
+            );
             denied(theirs.facets(LogFacetsRequest { filter: named(&["audit"]) }).await);
             denied(theirs.histogram(hour.clone()).await);
-            denied(access(&acting(&home, &principal("user", role)).await).await.audit(Default::default()).await);
+            denied(
+                access(&acting(&home, &principal("user", role)).await).await.audit(Default::default()).await,
+            );
         }
         let mut technician = Logs::of(&acting(&home, &principal("user", "technician")).await).await.unwrap();
         assert_eq!(refused(technician.get(id).await).0, Reason::UnknownEntry);
@@ -165,7 +192,8 @@ fn a_store_that_is_away_keeps_nobody_from_a_change_and_gets_it_later() {
     std::fs::remove_file(&store).unwrap();
     std::fs::rename(&kept, &store).unwrap();
     let all = trail(&home, |all| has(all, "restart", "done") && has(all, "create_token", "done"));
-    let count = |outcome: &str| all.iter().filter(|e| e["what"] == "restart" && e["outcome"] == outcome).count();
+    let count =
+        |outcome: &str| all.iter().filter(|e| e["what"] == "restart" && e["outcome"] == outcome).count();
     assert_eq!((count("intent"), count("done")), (1, 1), "once each: {all:?}");
     eventually("nothing waits", || {
         let waits = home.read("instance/audit-waiting.jsonl");

@@ -20,12 +20,20 @@ use crate::store::{Opened, in_words};
 
 impl Api {
     /// The open store, and the filter for what may be seen; each service that it names must be configured or have entries.
-    pub(super) async fn asked(&self, caller: &Caller, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
+    pub(super) async fn asked(
+        &self,
+        caller: &Caller,
+        filter: Option<LogFilter>,
+    ) -> Result<(Arc<Opened>, Filter)> {
         self.narrowed(&caller.scope(Action::Logs), caller, Action::Logs, filter).await
     }
 
     /// The same for what only counts: who may not read entries may not find out by counts what is in them.
-    pub(super) async fn counted(&self, caller: &Caller, filter: Option<LogFilter>) -> Result<(Arc<Opened>, Filter)> {
+    pub(super) async fn counted(
+        &self,
+        caller: &Caller,
+        filter: Option<LogFilter>,
+    ) -> Result<(Arc<Opened>, Filter)> {
         let logs = caller.scope(Action::Logs);
         let counts = caller.scope(Action::Counts).union(&caller.scope(Action::Scrape));
         if counts == logs {

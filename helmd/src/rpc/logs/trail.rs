@@ -32,7 +32,9 @@ impl Api {
             found.next = found.entries.last().map(Cursor::of);
         }
         let waits = self.trail.waiting();
-        let note = format!("some of what came last waits for the store ({waits} bytes in instance/audit-waiting.jsonl)");
+        let note = format!(
+            "some of what came last waits for the store ({waits} bytes in instance/audit-waiting.jsonl)"
+        );
         Ok(AuditResponse {
             entries: found.entries.into_iter().map(audit::told).collect(),
             cursor: found.next.map(Cursor::token).unwrap_or_default(),
