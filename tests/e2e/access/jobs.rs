@@ -1,6 +1,7 @@
 //! Operations that nobody waits for: one for the same request, told to whoever may know, kept over helmd's end.
 
 use harness::home::{Home, fixture};
+use harness::wait::eventually;
 use harness::watch::block_on;
 use helm_client::{Jobs, Reason};
 use helm_proto::v1::{Job, StartJobRequest};
@@ -81,25 +82,26 @@ fn a_reload_is_a_job_over_the_lives_that_it_takes() {
         "a": {"command": fixture("chatty", "rate=6")},
         "b": {"command": fixture("chatty", "rate=5")},
     }));
-    block_on(async {
+    let id = block_on(async {
         let mut admin = jobs(&home, "session", "admin").await;
-        let id = admin.start(job("reload", &[])).await.unwrap().id;
-        let last = loop {
-            // Its stream ends with each life of helmd.
-            home.answers();
-            let admin = jobs(&home, "session", "admin").await;
-            let Ok(mut watch) = admin.watch(&id).await else { continue };
-            let mut last = None;
+        admin.start(job("reload", &[])).await.unwrap().id
+    });
+    let last = eventually("it ends", || {
+        // Its stream ends with each life of helmd.
+        home.answers();
+        let last = block_on(async {
+            let mut watch = jobs(&home, "session", "admin").await.watch(&id).await.ok()?;
+            let mut last: Option<Job> = None;
             while let Some(Ok(message)) = watch.next().await {
                 last = Some(message);
             }
-            if let Some(last) = last.filter(|job| job.ended_at.is_some()) {
-                break last;
-            }
-        };
-        assert_eq!(last.state, "done", "{last:?}");
+            last
+        });
+        last.filter(|job| job.ended_at.is_some()).ok_or_else(|| "it goes on".to_owned())
     });
-    assert!(home.statuses().iter().all(|s| s.name != "slow"));
+    assert_eq!(last.state, "done", "{last:?}");
+    let listed = home.ctl(&["list", "--json"]).code(0).out;
+    assert!(!listed.contains("slow"), "{listed}");
 }
 
 #[test]
