@@ -129,6 +129,7 @@ build() {
 }
 # Every test binary runs, also after one that failed.
 tests() { HELM_BIN_DIR=$target/debug cargo test --locked --workspace --no-fail-fast; }
+clients() { python3 -m unittest discover -s clients/python; }
 grpc() { HELM_BIN_DIR=$target/debug tests/outside/grpc.sh; }
 kills() {
     local code=0 way
@@ -163,6 +164,7 @@ stage style style
 stage lints lints
 stage build build
 stage tests tests
+stage clients clients
 stage grpc grpc
 stage kills kills
 stage store-kills store_kills

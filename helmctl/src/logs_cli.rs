@@ -99,6 +99,9 @@ pub(crate) struct What {
     /// How it came: captured, sent, helm, former
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<String>,
+    /// Lines that were both printed and sent, twice
+    #[arg(long)]
+    pub(crate) twins: bool,
 }
 
 fn parse_field(text: &str) -> Result<(String, String), String> {

@@ -36,6 +36,7 @@ mod store;
 mod takeover;
 mod tamper;
 mod top;
+mod twins;
 mod why;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.

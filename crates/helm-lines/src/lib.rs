@@ -12,6 +12,7 @@
 mod context;
 mod entry;
 mod explain;
+mod health;
 mod join;
 pub mod json;
 mod level;
@@ -27,6 +28,7 @@ pub use entry::{
     Body, Entry, Flags, Line, MESSAGE_MAX, Position, Span, TRACE_MAX, USER_MAX, trace_column, user_column,
 };
 pub use explain::{Explainer, Explanation, explain, explain_lines};
+pub use health::is_health_probe;
 pub use join::{HOLD, JOIN_LINES, Joiner, PIECE_HOLD};
 pub use level::Level;
 pub use read::Format;

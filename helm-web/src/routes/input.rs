@@ -1,5 +1,7 @@
 //! Paths, queries and bodies of requests: read with axum's extractors, refused with our own words.
 
+use std::collections::BTreeMap;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -22,6 +24,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        refuse_nul(parts.uri.path(), "the path")?;
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(it)| Self(it)).map_err(|e: PathRejection| Problem::not_found(e.body_text()))
     }
@@ -35,9 +38,42 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        refuse_nul(parts.uri.query().unwrap_or_default(), "the query")?;
         let query = Query::<T>::from_request_parts(parts, state).await;
         query.map(|Query(it)| Self(it)).map_err(|e: QueryRejection| Problem::bad_request(e.body_text()))
     }
+}
+
+/// No name and no text that is searched for holds a NUL, and PostgreSQL takes none.
+fn refuse_nul(raw: &str, place: &str) -> Result<()> {
+    match raw.contains("%00") {
+        true => Err(Problem::bad_request(format!("{place} holds a NUL"))),
+        false => Ok(()),
+    }
+}
+
+/// The keys of the query that begin so, without that: `context.` of `context.status=500`.
+///
+/// # Errors
+/// One of them stands there twice, or the query cannot be read.
+pub fn keyed(parts: &Parts, begin: &str) -> Result<BTreeMap<String, String>> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let Query(pairs) = query.map_err(|e: QueryRejection| Problem::bad_request(e.body_text()))?;
+    let mut found = BTreeMap::new();
+    for (key, value) in pairs {
+        let Some(rest) = key.strip_prefix(begin).filter(|rest| !rest.is_empty()) else { continue };
+        if found.insert(rest.to_owned(), value).is_some() {
+            return Err(Problem::bad_request(format!("`{key}` stands twice in the query")));
+        }
+    }
+    Ok(found)
+}
+
+/// Names that are separated by commas: Nexus keeps only the first of repeated keys.
+#[must_use]
+pub fn names(text: Option<&str>) -> Vec<String> {
+    let all = text.unwrap_or_default().split(',').map(str::trim);
+    all.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// A body of JSON; none is the same as `{}`.
@@ -48,21 +84,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Payload<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        let (parts, body) = request.into_parts();
-        let body = whole(body, LONGEST).await?;
-        if body.is_empty() {
-            let empty = serde_json::from_str("{}");
-            return empty.map(Self).map_err(|e| Problem::bad_request(format!("the body is empty: {e}")));
-        }
-        if !is_json(&parts.headers) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "this address takes JSON: send Content-Type: application/json",
-            ));
-        }
-        let read = serde_json::from_slice(&body);
-        read.map(Self).map_err(|e| Problem::bad_request(format!("the body cannot be read as JSON: {e}")))
+        json(request, LONGEST).await.map(Self)
     }
+}
+
+/// A body of JSON within a bound of bytes; none is the same as `{}`.
+///
+/// # Errors
+/// It is longer, or no JSON, or not what is asked for here.
+pub async fn json<T: DeserializeOwned>(request: Request, longest: usize) -> Result<T> {
+    let (parts, body) = request.into_parts();
+    let body = whole(body, longest).await?;
+    if body.is_empty() {
+        let empty = serde_json::from_str("{}");
+        return empty.map_err(|e| Problem::bad_request(format!("the body is empty: {e}")));
+    }
+    if !is_json(&parts.headers) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "this address takes JSON: send Content-Type: application/json",
+        ));
+    }
+    serde_json::from_slice(&body)
+        .map_err(|e| Problem::bad_request(format!("the body cannot be read as JSON: {e}")))
 }
 
 /// The whole body, within a bound of bytes.

@@ -1,12 +1,23 @@
 //! What can be asked for. `/api/…` is what HiveMatrix speaks (contract 5), `/api/v1/…` all that helmd offers over HTTP.
 
+pub mod config;
 pub mod dashboard;
 pub mod docs;
+pub mod fleet;
 pub mod health;
+pub mod incidents;
 pub mod ingest;
 pub mod input;
+pub mod jobs;
+pub mod logs;
+pub mod metrics;
+pub mod operate;
+pub mod prometheus;
 pub mod services;
 pub mod sign_in;
+pub mod store;
+pub mod stream;
+mod when;
 
 use axum::Router;
 use axum::http::{Method, Uri};
@@ -29,6 +40,8 @@ use crate::problem::{PlainBody, Problem, ProblemBody, Result};
         (name = "services", description = "What runs, and how it is"),
         (name = "logs", description = "What services said"),
         (name = "metrics", description = "Numbers over time"),
+        (name = "configuration", description = "What Helm runs by: the files on disk, and what was applied of them"),
+        (name = "store", description = "Where the log and the numbers are kept"),
         (name = "helm", description = "Helm itself"),
     )
 )]
@@ -42,6 +55,35 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(services::statuses))
         .routes(routes!(services::status))
         .routes(routes!(dashboard::status))
+        .routes(routes!(operate::start))
+        .routes(routes!(operate::stop))
+        .routes(routes!(operate::restart))
+        .routes(routes!(logs::list))
+        .routes(routes!(logs::one))
+        .routes(routes!(logs::context))
+        .routes(routes!(logs::counts::histogram))
+        .routes(routes!(logs::counts::facets))
+        .routes(routes!(logs::export::export))
+        .routes(routes!(metrics::of_service))
+        .routes(routes!(metrics::list, metrics::send))
+        .routes(routes!(metrics::points))
+        .routes(routes!(fleet::info))
+        .routes(routes!(fleet::services))
+        .routes(routes!(fleet::service))
+        .routes(routes!(fleet::output))
+        .routes(routes!(fleet::events))
+        .routes(routes!(fleet::graph))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::one))
+        .routes(routes!(incidents::why))
+        .routes(routes!(config::plan))
+        .routes(routes!(config::history))
+        .routes(routes!(config::diff))
+        .routes(routes!(config::reload))
+        .routes(routes!(config::rollback))
+        .routes(routes!(jobs::one))
+        .routes(routes!(store::status))
+        .routes(routes!(store::retention))
         .routes(routes!(ingest::hivematrix))
         .routes(routes!(ingest::lines))
         .routes(routes!(ingest::otlp))
@@ -51,6 +93,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(sign_in::me))
+        .routes(routes!(stream::stream))
+        .routes(routes!(prometheus::prometheus))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::input::Segment;
+use super::when::{instant, naive};
 use crate::app::App;
 use crate::auth::{Caller, Person};
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
@@ -120,15 +121,6 @@ fn megabytes(bytes: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
     let bytes = bytes as f64;
     (bytes / 1_048_576.0 * 100.0).round() / 100.0
-}
-
-fn instant(at: &helm_proto::Timestamp) -> Option<jiff::Timestamp> {
-    jiff::Timestamp::new(at.seconds, at.nanos).ok()
-}
-
-/// As the services write times: UTC without saying so.
-pub(super) fn naive(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S%.6f").to_string()
 }
 
 fn rfc_1123(at: jiff::Timestamp) -> String {

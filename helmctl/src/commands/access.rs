@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use helm_client::{Access, Client, Home};
 use helm_proto::v1::{AuditRequest, CreateTokenRequest};
+use helm_shapes::time::optional;
 
 use crate::access_cli::CreateArgs;
 use crate::cli::{DashboardArgs, SessionVerb, TokenVerb};
@@ -33,7 +34,7 @@ pub(super) async fn dashboard(
     // By address: what `localhost` means is for others to say.
     let link = format!("http://127.0.0.1:{}/sign-in?code={}", port.unwrap_or(PORT), code.code);
     if printer.wants_json() {
-        return printer.value(&json::Link { link, expires_at: json::time(code.expires_at) }, true);
+        return printer.value(&json::Link { link, expires_at: optional(code.expires_at) }, true);
     }
     printer.line(&link)?;
     render::note("it works once, within a minute, in a browser of this host that runs as you");

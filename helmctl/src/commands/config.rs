@@ -2,12 +2,12 @@
 
 use helm_client::{Client, ClientError, Home, config};
 use helm_proto::v1::ConfigRollbackRequest;
+use helm_shapes::config::{Plan, Version};
+use helm_shapes::fleet::{Checked, Fault};
 
 use super::reload;
 use crate::cli::{ConfigVerb, GateArgs};
 use crate::failure::Failure;
-use crate::render::json::{Checked, Fault};
-use crate::render::json_config::{Plan, Version};
 use crate::render::{Printer, list, plan, width};
 
 pub(super) async fn run(home: &Home, verb: ConfigVerb, printer: &mut Printer) -> Result<(), Failure> {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use helm_client::unit::Units;
 use helm_client::{Client, ClientError, Home, Presence, daemon};
+use helm_shapes::fleet::Daemon;
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::cli::DaemonVerb;
 use crate::failure::Failure;
-use crate::render::json::Daemon;
 use crate::render::{Printer, WARN, styled, warning};
 
 /// helmd waits a few seconds for its tasks when it leaves.

@@ -7,6 +7,7 @@ use std::thread;
 
 use helm_client::tool::{self, Outcome, Secrets};
 use helm_client::{Client, Home, Store};
+use helm_shapes::store;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use super::follow::Ending;
 use crate::db_cli::{DbVerb, InitArgs};
 use crate::failure::Failure;
-use crate::render::{Printer, db, json_db, note, warn};
+use crate::render::{Printer, db, note, warn};
 
 /// Longest line that is a secret.
 const SECRET: u64 = 4096;
@@ -34,7 +35,7 @@ pub(super) async fn run(home: &Home, verb: DbVerb, printer: &mut Printer) -> Res
 async fn status(home: &Home, printer: &mut Printer) -> Result<(), Failure> {
     let status = Store::of(&Client::of(home).await?).await?.status().await?;
     if printer.wants_json() {
-        return printer.value(&json_db::Status::from(status), true);
+        return printer.value(&store::Status::from(status), true);
     }
     printer.block(&db::status(&status))
 }

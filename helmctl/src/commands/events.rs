@@ -2,10 +2,11 @@
 
 use helm_client::{Client, Home, resume};
 use helm_proto::v1::{EventRecord, EventsRequest};
+use helm_shapes::fleet::Event;
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
-use crate::render::{Printer, Sheet, json, list, warn};
+use crate::render::{Printer, Sheet, list, warn};
 
 use super::follow::Following;
 
@@ -100,7 +101,7 @@ impl<'a> Screen<'a> {
 
     fn print(&mut self, event: EventRecord) -> Result<(), Failure> {
         if self.printer.wants_json() {
-            return self.printer.value(&json::Event::from(event), false);
+            return self.printer.value(&Event::from(event), false);
         }
         let line = list::event(&event, self.name_width, self.sheet, self.aged);
         self.printer.line(&line)

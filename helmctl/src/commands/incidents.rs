@@ -2,11 +2,12 @@
 
 use helm_client::Client;
 use helm_proto::v1::{Incident, ListIncidentsRequest};
+use helm_shapes::incident as json;
 
 use super::{alerts, range, timestamp};
 use crate::cli::{IncidentsArgs, IncidentsVerb};
 use crate::failure::Failure;
-use crate::render::{self, Printer, Sheet, json_incident as json, warn};
+use crate::render::{self, Printer, Sheet, warn};
 
 /// Incidents of one answer, at most.
 const PAGE: u32 = 200;

@@ -1,14 +1,15 @@
 //! `list`
 
 use helm_client::Client;
+use helm_shapes::fleet::Service;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::render::{Printer, Sheet, json, list};
+use crate::render::{Printer, Sheet, list};
 
 #[derive(Serialize)]
 struct Services {
-    services: Vec<json::Service>,
+    services: Vec<Service>,
 }
 
 pub(super) async fn run(client: &mut Client, printer: &mut Printer) -> Result<(), Failure> {

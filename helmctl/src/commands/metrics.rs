@@ -3,11 +3,12 @@
 use helm_client::Client;
 use helm_core::spec::nearest;
 use helm_proto::v1::{MetricSeries, QueryMetricsRequest};
+use helm_shapes::metrics as json;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::Failure;
 use crate::render::metrics::{Curve, charts, lines, table};
-use crate::render::{Printer, Sheet, json};
+use crate::render::{Printer, Sheet};
 
 /// Points of an answer: what falls into a column is averaged here.
 const POINTS: u32 = 500;
@@ -60,7 +61,8 @@ pub(super) async fn run(client: &mut Client, asked: Asked, printer: &mut Printer
         curves.push(Curve { found: client.query_metrics(request).await?, series });
     }
     if printer.wants_json() {
-        let all: Vec<json::Curve> = curves.into_iter().map(json::Curve::from).collect();
+        let all: Vec<json::Curve> =
+            curves.into_iter().map(|curve| json::Curve::new(curve.series, curve.found)).collect();
         return printer.value(&all, true);
     }
     let first = curves.iter().filter_map(|c| c.found.points.first()).map(|p| p.at).min();

@@ -7,13 +7,14 @@ use helm_client::{Client, Home, resume};
 use helm_proto::v1::{
     DownRequest, Outcome, Progress, RestartRequest, ResumeRequest, StartRequest, StopRequest, UpRequest, Wait,
 };
+use helm_shapes::fleet::{self, Step};
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use crate::cli::{ModeArg, WaitArgs};
 use crate::failure::Failure;
+use crate::render::Printer;
 use crate::render::progress::Board;
-use crate::render::{Printer, json};
 
 use super::follow::Interrupt;
 
@@ -169,13 +170,13 @@ fn conclude(outcome: Outcome, board: &mut Board, printer: &mut Printer) -> Resul
     let Outcome { result, message } = outcome;
     if printer.wants_json() {
         let value =
-            json::Outcome { result: result.clone(), message: message.clone(), services: board.steps() };
+            fleet::Outcome { result: result.clone(), message: message.clone(), services: board.steps() };
         printer.value(&value, true)?;
     } else if !(board.is_live() && printer.is_terminal()) {
         // On a terminal the board shows it already.
         // What the one service failed with is the failure of the command, and is told as that.
         let alone = board.steps().len() == 1;
-        let told_below = |step: &json::Step| {
+        let told_below = |step: &Step| {
             alone && result == "failed" && message == format!("{}: {}", step.name, step.message)
         };
         board.conclude(told_below, printer)?;

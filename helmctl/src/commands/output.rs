@@ -2,10 +2,11 @@
 
 use helm_client::{Client, Home, Resuming};
 use helm_proto::v1::{OutputLine, OutputRequest};
+use helm_shapes::fleet;
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
-use crate::render::{Printer, json};
+use crate::render::Printer;
 
 use super::follow::Following;
 
@@ -32,7 +33,7 @@ pub(super) async fn follow(
 
 fn print(lines: Vec<OutputLine>, printer: &mut Printer) -> Result<(), Failure> {
     if printer.wants_json() {
-        return lines.into_iter().try_for_each(|line| printer.value(&json::Line::from(line), false));
+        return lines.into_iter().try_for_each(|line| printer.value(&fleet::Line::from(line), false));
     }
     let mut bytes = Vec::new();
     for line in lines {

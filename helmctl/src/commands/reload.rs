@@ -7,12 +7,12 @@ use helm_proto::v1::{
     FollowReloadRequest, Outcome, PlanRequest, PlanResponse, Progress, ReloadProgress, ReloadRequest,
     ReloadResponse,
 };
+use helm_shapes::config::{Plan, Reloaded};
+use helm_shapes::fleet::Fault;
 
 use super::follow::Following;
 use crate::cli::{GateArgs, ReachArgs};
 use crate::failure::Failure;
-use crate::render::json::Fault;
-use crate::render::json_config::{Plan, Reloaded};
 use crate::render::progress::Board;
 use crate::render::{Printer, list, plan, width};
 

@@ -1,10 +1,11 @@
 //! `retention show|set|dry-run`
 
 use helm_client::{Client, Home, Store};
+use helm_shapes::store;
 
 use crate::db_cli::RetentionVerb;
 use crate::failure::Failure;
-use crate::render::{Printer, db, json_db};
+use crate::render::{Printer, db};
 
 pub(super) async fn run(home: &Home, verb: RetentionVerb, printer: &mut Printer) -> Result<(), Failure> {
     let mut store = Store::of(&Client::of(home).await?).await?;
@@ -17,7 +18,7 @@ pub(super) async fn run(home: &Home, verb: RetentionVerb, printer: &mut Printer)
         RetentionVerb::DryRun { rules } => (store.retention(true, tried(rules)).await?, true),
     };
     if printer.wants_json() {
-        return printer.value(&json_db::Retention::from(kept), true);
+        return printer.value(&store::Retention::from(kept), true);
     }
     printer.block(&db::retention(&kept, dry_run))
 }

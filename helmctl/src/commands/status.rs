@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use helm_client::{Client, Home, News, Resuming};
 use helm_proto::v1::{ServiceStatus, WatchStatusRequest};
+use helm_shapes::fleet::Statuses;
 use tokio_stream::StreamExt;
 
 use crate::failure::Failure;
 use crate::render::screen::{self, Block};
-use crate::render::{Printer, Sheet, WARN, cut, json, limits, safe, status, styled, warning, width, wrapped};
+use crate::render::{Printer, Sheet, WARN, cut, limits, safe, status, styled, warning, width, wrapped};
 
 use super::follow::{Following, Interrupt};
 
@@ -27,7 +28,7 @@ pub(super) async fn once(
     let answer = client.status(names).await?;
     let alerts = super::alerts(client).await?;
     if printer.wants_json() {
-        return printer.value(&json::Statuses::new(answer.services, answer.hold, alerts), true);
+        return printer.value(&Statuses::new(answer.services, answer.hold, alerts), true);
     }
     let mut text = status::table(&answer.services, answer.hold, Sheet::stdout());
     // Of those that are looked at closely.
@@ -62,7 +63,7 @@ async fn lines(
             known = told(known, alerts(home).await);
         }
         if printer.wants_json() {
-            printer.value(&json::Statuses::new(message.services, message.hold, known.clone()), false)?;
+            printer.value(&Statuses::new(message.services, message.hold, known.clone()), false)?;
             continue;
         }
         for s in message.services {

@@ -75,6 +75,14 @@ pub(crate) fn status(s: &StoreStatusResponse) -> String {
     for lag in behind {
         let _ = writeln!(text, "{:24}  {}", lag.service, size(lag.bytes));
     }
+    let probes: u64 = s.dropped.iter().map(|dropped| dropped.health_probes).sum();
+    if probes > 0 {
+        let _ = writeln!(
+            text,
+            "{probes} access lines of health probes of {} service(s) were counted, not stored (log.drop_health)",
+            s.dropped.len()
+        );
+    }
     for advice in &s.advice {
         let _ = writeln!(text, "{}", styled(WARN, &warning(advice)));
     }

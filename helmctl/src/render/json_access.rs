@@ -1,14 +1,9 @@
 //! JSON of `dashboard`, `token`, `session` and `audit` (docs/api.md). Fields are only ever added.
 
-use helm_proto::Timestamp;
 use helm_proto::v1;
 use serde::Serialize;
 
-use super::time::{rfc3339, utc_nanos};
-
-pub(crate) fn time(at: Option<Timestamp>) -> Option<String> {
-    at.as_ref().map(rfc3339)
-}
+use helm_shapes::time::{optional as time, utc_nanos};
 
 /// `dashboard --json`
 #[derive(Debug, Serialize)]

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use helm_proto::v1::{EventRecord, ServiceInfo};
 
-use super::json::Fault;
 use super::status::state_style;
 use super::{BAD, GOOD, HEAD, QUIET, Sheet, WARN, safe, styled, time};
+use helm_shapes::fleet::Fault;
 
 /// A longer name is cut on a terminal.
 const WIDEST_NAME: usize = 20;

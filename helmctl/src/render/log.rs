@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 
+use helm_shapes::printed::{Messages, printed};
+use helm_shapes::time::utc_nanos;
+
 use super::{BAD, GOOD, QUIET, Sheet, WARN, styled, time};
 
 /// Services beside each other are told apart by these.
@@ -24,10 +27,6 @@ const PALETTE: [AnsiColor; 8] = [
 ];
 /// A longer name is cut.
 const WIDEST: usize = 20;
-/// First line of CSV.
-pub(crate) const CSV_HEAD: &str =
-    "id,at,seen,service,level,source,stream,message,context,trace_id,user_id,hostname,process_id,flags\n";
-
 /// The style of a level.
 pub(crate) fn level_style(level: &str) -> Style {
     match level {
@@ -37,18 +36,6 @@ pub(crate) fn level_style(level: &str) -> Style {
         "INFO" => GOOD,
         _ => QUIET,
     }
-}
-
-/// What of a message is printed as it was written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Messages {
-    /// Colours; every other control character is shown, not obeyed.
-    #[default]
-    Coloured,
-    /// No colours either.
-    Plain,
-    /// Everything.
-    Raw,
 }
 
 /// How entries stand beside each other.
@@ -89,7 +76,7 @@ impl Columns {
 
     /// An entry for a file: its whole time, in UTC, and no colours of ours.
     pub(crate) fn dated(&mut self, entry: &LogEntry) -> String {
-        self.columns(entry, &time::utc_nanos(entry.at), [Style::new(); 3])
+        self.columns(entry, &utc_nanos(entry.at), [Style::new(); 3])
     }
 
     fn columns(&mut self, entry: &LogEntry, at: &str, [time, level, service]: [Style; 3]) -> String {
@@ -114,49 +101,6 @@ impl Columns {
             text.push_str(&printed(line, self.messages));
         }
         text
-    }
-}
-
-/// A line of a message.
-pub(crate) fn printed(line: &str, messages: Messages) -> String {
-    let line = line.trim_end_matches('\r');
-    match messages {
-        Messages::Coloured => shown(line, true),
-        Messages::Plain => shown(line, false),
-        Messages::Raw => line.to_owned(),
-    }
-}
-
-/// Colours stay, or go; every other control character is shown, not obeyed.
-fn shown(line: &str, colours: bool) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut coloured = false;
-    let mut rest = line;
-    while let Some(c) = rest.chars().next() {
-        let (colour, behind) = rest.split_at(colour(rest));
-        if colour.is_empty() {
-            text.push(if c.is_control() && c != '\t' { '\u{fffd}' } else { c });
-            rest = rest.get(c.len_utf8()..).unwrap_or_default();
-            continue;
-        }
-        rest = behind;
-        if colours {
-            coloured = true;
-            text.push_str(colour);
-        }
-    }
-    if coloured {
-        text.push_str("\x1b[0m");
-    }
-    text
-}
-
-/// Length of the colour sequence that `text` begins with.
-fn colour(text: &str) -> usize {
-    let Some(codes) = text.strip_prefix("\x1b[") else { return 0 };
-    match codes.find(|c: char| !c.is_ascii_digit() && c != ';' && c != ':') {
-        Some(end) if codes[end..].starts_with('m') => 2 + end + 1,
-        _ => 0,
     }
 }
 
@@ -188,8 +132,8 @@ impl<'a> From<&'a LogEntry> for Json<'a> {
         });
         Self {
             id: e.id,
-            at: time::utc_nanos(e.at),
-            seen: time::utc_nanos(e.seen),
+            at: utc_nanos(e.at),
+            seen: utc_nanos(e.seen),
             service: &e.service,
             level: &e.level,
             source: &e.source,
@@ -211,47 +155,9 @@ pub(crate) fn json_line(entry: &LogEntry) -> Result<String, Failure> {
     json.map(|json| json + "\n").map_err(|e| Failure::Failed(e.to_string()))
 }
 
-/// One line of CSV; a message may make it several.
-pub(crate) fn csv(e: &LogEntry, messages: Messages) -> String {
-    let lines =
-        |text: &str| text.split('\n').map(|line| printed(line, messages)).collect::<Vec<_>>().join("\n");
-    let opt = |text: &Option<String>| text.as_deref().map(lines).unwrap_or_default();
-    let cells = [
-        e.id.to_string(),
-        time::utc_nanos(e.at),
-        time::utc_nanos(e.seen),
-        e.service.clone(),
-        e.level.clone(),
-        e.source.clone(),
-        e.stream.clone(),
-        lines(&e.message),
-        lines(&e.context),
-        opt(&e.trace_id),
-        opt(&e.user_id),
-        opt(&e.hostname),
-        e.process_id.map(|id| id.to_string()).unwrap_or_default(),
-        e.flags.join(" "),
-    ];
-    let quoted = |cell: &String| match cell.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.clone(),
-    };
-    cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn colours_stay_and_nothing_else_is_obeyed() {
-        let coloured = |line: &str| printed(line, Messages::Coloured);
-        assert_eq!(coloured("\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m\x1b[0m");
-        assert_eq!(coloured("a\x1b[2Jb\x07\u{9b}1mc\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}1mc\td");
-        assert_eq!(coloured("\x1b[31"), "\u{fffd}[31");
-        assert_eq!(printed("\x1b[31mred\x1b[0m\x1b]0;t\x07\r", Messages::Plain), "red\u{fffd}]0;t\u{fffd}");
-        assert_eq!(printed("\x1b[2Jx", Messages::Raw), "\x1b[2Jx");
-    }
 
     #[test]
     fn lines_of_one_entry_stand_below_each_other() {
@@ -273,16 +179,5 @@ mod tests {
         assert!(!on.contains(name), "{on}");
         let off = Columns::whole(Messages::Coloured).entry(&entry);
         assert!(off.contains(name), "{off}");
-    }
-
-    #[test]
-    fn cells_are_quoted_and_hold_nothing_that_a_terminal_obeys() {
-        let entry = LogEntry { message: "say \"a\",\n\x1b[1mb".into(), ..Default::default() };
-        assert!(
-            csv(&entry, Messages::Plain).contains(",\"say \"\"a\"\",\nb\","),
-            "{}",
-            csv(&entry, Messages::Plain)
-        );
-        assert!(csv(&entry, Messages::Raw).contains("\x1b[1mb"));
     }
 }

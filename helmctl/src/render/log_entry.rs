@@ -5,8 +5,11 @@ use std::fmt::Write;
 use helm_proto::v1::LogEntry;
 use jiff::tz::TimeZone;
 
-use super::log::{Messages, level_style, printed};
-use super::{HEAD, QUIET, safe, styled, time, wrapped};
+use helm_shapes::printed::{Messages, printed};
+use helm_shapes::time::utc_nanos;
+
+use super::log::level_style;
+use super::{HEAD, QUIET, safe, styled, wrapped};
 
 /// What stands before the words below an entry.
 const INDENT: usize = 4;
@@ -74,7 +77,7 @@ pub(crate) fn whole(e: &LogEntry) -> String {
 /// The local time with its zone, and all digits.
 fn moment(at: i64) -> String {
     let zoned = jiff::Timestamp::from_nanosecond(i128::from(at)).map(|at| at.to_zoned(TimeZone::system()));
-    zoned.map_or_else(|_| time::utc_nanos(at), |at| at.strftime("%Y-%m-%d %H:%M:%S%.9f %:z").to_string())
+    zoned.map_or_else(|_| utc_nanos(at), |at| at.strftime("%Y-%m-%d %H:%M:%S%.9f %:z").to_string())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `logs stats`: a table by service and level, and a bar for each step of time.
 
+use helm_shapes::time::utc_nanos;
 use std::fmt::Write;
 
 use helm_proto::v1::{LogBucket, LogFacet};
@@ -68,11 +69,11 @@ impl<'a> From<&Stats<'a>> for Json<'a> {
         };
         let bucket = |b: &LogBucket| {
             let LogBucket { from, debug, info, warning, error, critical } = *b;
-            Counts { service: None, from: Some(time::utc_nanos(from)), debug, info, warning, error, critical }
+            Counts { service: None, from: Some(utc_nanos(from)), debug, info, warning, error, critical }
         };
         Self {
-            from: time::utc_nanos(stats.span.from),
-            to: time::utc_nanos(stats.span.to),
+            from: utc_nanos(stats.span.from),
+            to: utc_nanos(stats.span.to),
             step_seconds: stats.span.step / 1_000_000_000,
             services: stats.services.iter().map(service).collect(),
             buckets: stats.buckets.iter().map(bucket).collect(),

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use helm_proto::v1::{Progress, ServiceProgress};
 
-use super::json::Step;
 use super::screen::{self, Block};
 use super::{BAD, GOOD, Printer, QUIET, WARN, cut, note, safe, styled, time, width};
 use crate::failure::Failure;
+use helm_shapes::fleet::Step;
 
 /// Services shown at once on a terminal; the others are counted.
 const ROWS: usize = 16;

@@ -7,11 +7,6 @@ fn moment(at: &Timestamp) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(at.seconds, at.nanos).ok()
 }
 
-/// RFC 3339 in UTC.
-pub(crate) fn rfc3339(at: &Timestamp) -> String {
-    moment(at).map_or_else(String::new, |t| format!("{t:.3}"))
-}
-
 /// `14:03:07.120` in the local zone; with the date where it is not today's.
 pub(crate) fn local(at: &Timestamp) -> String {
     moment(at).map_or_else(String::new, |moment| in_form(moment, "%H:%M:%S%.3f"))
@@ -58,11 +53,6 @@ pub(crate) fn span(seconds: u64) -> String {
         7_200..=172_799 => format!("{}h", seconds / 3_600),
         172_800.. => format!("{}d", seconds / 86_400),
     }
-}
-
-/// RFC 3339 in UTC with all nine digits: as a log entry has it.
-pub(crate) fn utc_nanos(at: i64) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(at)).map_or_else(|_| String::new(), |t| format!("{t:.9}"))
 }
 
 /// As [`local`], of nanoseconds since 1970.
@@ -117,13 +107,5 @@ mod tests {
         assert_eq!(span(180), "3m");
         assert_eq!(span(7_200), "2h");
         assert_eq!(span(200_000), "2d");
-    }
-
-    #[test]
-    fn utc() {
-        assert_eq!(
-            rfc3339(&Timestamp { seconds: 1_700_000_000, nanos: 120_000_000 }),
-            "2023-11-14T22:13:20.120Z"
-        );
     }
 }

@@ -9,8 +9,8 @@ use helm_core::spec::Keep;
 use helm_proto::reason;
 use helm_proto::v1::store_server::Store as StoreRpc;
 use helm_proto::v1::{
-    CaptureLag, HostInfo, PartitionInfo, Removal, RetentionClass, RetentionRequest, RetentionResponse,
-    SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
+    CaptureLag, DroppedLines, HostInfo, PartitionInfo, Removal, RetentionClass, RetentionRequest,
+    RetentionResponse, SetRetentionRequest, StoreStatusRequest, StoreStatusResponse,
 };
 use helm_store::live::Manifest;
 use helm_store::partition::{Class, Partition};
@@ -61,6 +61,9 @@ impl StoreRpc for Api {
             status.advice.extend(self.store.unreadable());
         }
         status.capture = self.lags().await;
+        let dropped = self.store.dropped().all().into_iter();
+        status.dropped =
+            dropped.map(|(service, health_probes)| DroppedLines { service, health_probes }).collect();
         if !whole {
             status = numbers_of(status);
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use helm_core::spec::ServiceSpec;
 use helm_core::time::Wall;
-use helm_lines::{Joiner, Line, Position, Span};
+use helm_lines::{Joiner, Line, Position, Span, is_health_probe};
 use helm_shim::segments;
 use helm_store::commit;
 use helm_store::entry::NewEntry;
@@ -97,6 +97,7 @@ impl Capture {
         let mut changes =
             work::CAPTURE.run(move || follow::ensure(&watched).and_then(|()| changes.of(&watched))).await?;
         let mut reading = Reading::begin(name, dir, spec, &opened.writer).await?;
+        let dropped = self.store.dropped();
         self.store.stored().tell(name, reading.behind());
         loop {
             let before = clock::wall().0;
@@ -106,7 +107,7 @@ impl Capture {
             if end {
                 reading.joiner.flush_before(Wall(before - WRITTEN_AFTER), &mut reading.read);
             }
-            reading.append(&opened.writer).await?;
+            dropped.tell(name, reading.append(&opened.writer).await?);
             self.store.stored().tell(name, reading.behind());
             if end {
                 reading.wait(&mut changes, if busy { 2 * TICK } else { TICK }).await?;
@@ -140,6 +141,7 @@ struct Reading {
     service: String,
     class: Class,
     joiner: Joiner,
+    drop_health: bool,
     follower: Option<Follower>,
     /// Behind what was read.
     place: Place,
@@ -171,6 +173,7 @@ impl Reading {
             service: name.to_owned(),
             class: Class(spec.log.class.clone()),
             joiner: Joiner::new(entry::rule(&spec.log), clock::offset()),
+            drop_health: spec.log.drop_health,
             follower: Some(Follower::from_place(dir, place)),
             place,
             stored,
@@ -235,17 +238,23 @@ impl Reading {
         }
     }
 
-    /// Stores what is complete, and for each stream the place behind it: where a held entry begins, else behind all that was read.
-    async fn append(&mut self, writer: &WriterHandle) -> Result<(), Stopped> {
+    /// Stores what is complete, and for each stream the place behind it: where a held entry begins, else behind all that was read. Returns how many
+    /// access lines of health probes were left out.
+    async fn append(&mut self, writer: &WriterHandle) -> Result<u64, Stopped> {
         let behind = |stream: u8| match self.joiner.held(stream) {
             Some(held) => Place { segment: held.first.0, offset: held.first.1 },
             None => self.place,
         };
         let places = [behind(0).max(self.stored[0]), behind(1).max(self.stored[1])];
         if places == self.stored && self.read.is_empty() && self.gaps.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut entries = std::mem::take(&mut self.gaps);
+        let complete = self.read.len();
+        if self.drop_health {
+            self.read.retain(|read| !is_health_probe(read.body.searched()));
+        }
+        let dropped = complete - self.read.len();
         let service = &self.service;
         entries.extend(self.read.drain(..).map(|read| entry::captured(service, read.stream, read.body)));
         let cursors = (0..2).map(|stream| {
@@ -264,7 +273,7 @@ impl Reading {
         for refusal in receipt.refused {
             tracing::warn!("{}: an entry cannot be stored: {}", self.service, refusal.reason);
         }
-        Ok(())
+        Ok(dropped as u64)
     }
 
     /// Until there is more to read or something held is due; then to the next multiple of `tick`.

@@ -9,6 +9,7 @@
 
 pub mod append;
 pub mod capture;
+pub mod dropped;
 pub mod entry;
 mod former;
 pub mod gap;
@@ -56,6 +57,7 @@ pub struct Store {
     state: watch::Receiver<State>,
     queue: watch::Receiver<Local>,
     stored: lag::Stored,
+    dropped: dropped::Dropped,
 }
 
 /// The local queue.
@@ -124,7 +126,8 @@ impl Store {
     pub fn start(home: Home, tuning: Tuning, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (tell, state) = watch::channel(State::Closed { since: crate::clock::wall().0, why: None });
         let (tell_queue, queue) = watch::channel(Local::Closed);
-        let store = Self { state, queue, stored: lag::Stored::default() };
+        let store =
+            Self { state, queue, stored: lag::Stored::default(), dropped: dropped::Dropped::default() };
         let waits = queue::run(home.clone(), store.clone(), tell_queue, tasks.clone(), stop.clone());
         tasks.spawn(waits);
         let (looking, leave) = (store.clone(), stop.clone());
@@ -159,6 +162,11 @@ impl Store {
     /// Up to where the services' output is stored.
     pub fn stored(&self) -> &lag::Stored {
         &self.stored
+    }
+
+    /// What is counted instead of stored.
+    pub fn dropped(&self) -> &dropped::Dropped {
+        &self.dropped
     }
 
     /// As it is now.

@@ -88,7 +88,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_open, state) = watch::channel(State::Closed { since: 0, why: None });
         let (tell, queue) = watch::channel(Local::Closed);
-        let store = Store { state, queue, stored: lag::Stored::default() };
+        let store = Store { state, queue, stored: lag::Stored::default(), dropped: Default::default() };
         let append = Append {
             class: Class::default_class(),
             entries: Vec::new(),

@@ -168,13 +168,14 @@ impl Facts {
     }
 
     fn of_log(&mut self, log: &LogRules) {
-        let LogRules { segment_bytes, total_bytes, compress, rule, pattern, class } = log;
+        let LogRules { segment_bytes, total_bytes, compress, rule, pattern, class, drop_health } = log;
         self.live("log.segment_size", show_size(*segment_bytes));
         self.live("log.total_size", show_size(*total_bytes));
         self.live("log.compress", compress);
         self.live("log.rule", format!("{rule:?}").to_lowercase());
         self.given("log.pattern", pattern.as_ref());
         self.live("log.class", class);
+        self.live("log.drop_health", drop_health);
     }
 }
 
@@ -284,7 +285,7 @@ mod tests {
     }
 
     /// Every field of a service, each with an edit of it.
-    const EDITS: [Edit; 33] = [
+    const EDITS: [Edit; 34] = [
         |s| s.program = Some(Program::Command(vec!["x".into(), "-v".into()])),
         |s| s.program = Some(Program::Shell("x".into())),
         |s| s.path = "/srv/y".into(),
@@ -317,6 +318,7 @@ mod tests {
         |s| s.limits.nofile = Some(1024),
         |s| s.limits.core = Some(0),
         |s| s.log.compress = false,
+        |s| s.log.drop_health = false,
         |s| s.log.pattern = Some("(?<message>.*)".into()),
     ];
 

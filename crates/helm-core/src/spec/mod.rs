@@ -324,6 +324,7 @@ pub struct Limits {
 
 /// How output is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LogRules {
     /// A segment is closed at the first line end beyond this many bytes.
     pub segment_bytes: u64,
@@ -337,6 +338,8 @@ pub struct LogRules {
     pub pattern: Option<String>,
     /// Class of retention.
     pub class: String,
+    /// Access lines of `GET /health` from this host are counted, not stored.
+    pub drop_health: bool,
 }
 
 /// How the lines of a service are read.
@@ -371,6 +374,7 @@ impl Default for LogRules {
             rule: LineRule::Auto,
             pattern: None,
             class: "default".to_owned(),
+            drop_health: true,
         }
     }
 }

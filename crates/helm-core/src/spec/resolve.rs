@@ -175,6 +175,7 @@ impl Resolver<'_, '_> {
         set(&mut log.total_bytes, &raw.total_size, |b| b.0);
         set(&mut log.compress, &raw.compress, |b| *b);
         set(&mut log.rule, &raw.rule, |rule| rule.0);
+        set(&mut log.drop_health, &raw.drop_health, |drop| *drop);
         log.pattern = raw.pattern.as_ref().map(|p| p.it.clone());
         if let Some(class) = &raw.class {
             log.class = class.it.clone();

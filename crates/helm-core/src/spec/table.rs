@@ -185,6 +185,8 @@ fields! {
         pattern: String,
         /// Class of retention, a name in `[retention]` of instance/helm.conf. Default: `default`.
         class: String,
+        /// Access lines of `GET /health` from this host are counted, not stored. Default: true.
+        drop_health: bool,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::entry::{Entry, NewEntry, flag};
 use crate::id::{Instance, PartitionId};
 use crate::once::{KEYS, Keys, Numbers, OWN, SENDER_AGE, Seen};
 use crate::partition::{Class, Contents, Partition, RollPolicy, Seal};
+use crate::writer::twins::{Paired, Pairing, Twins};
 use crate::writer::{Append, AppendError, Part, Queued, Receipt, Refusal};
 
 /// Distinct services in one partition: what a hostile sender can make the counts cost.
@@ -32,6 +33,7 @@ pub struct Ledger {
     roll: RollPolicy,
     next: u32,
     books: BTreeMap<Class, Book>,
+    twins: Twins,
 }
 
 /// What is known of one class.
@@ -63,6 +65,8 @@ pub struct Planned {
     pub commit: Option<Commit>,
     /// Of the appends that were taken, in order.
     pub answers: Vec<Result<Receipt, AppendError>>,
+    /// Which of the entries are twins of others.
+    pub paired: Paired,
 }
 
 impl Ledger {
@@ -91,7 +95,14 @@ impl Ledger {
             };
             (state.class, book)
         };
-        Self { instance, roll, next, books: classes.into_iter().map(book).collect() }
+        let books = classes.into_iter().map(book).collect();
+        Self { instance, roll, next, books, twins: Twins::default() }
+    }
+
+    /// Reads anew what the database has. What waits for its twin was written all the same.
+    pub(super) fn reload(&mut self, read: Ledger) {
+        let twins = std::mem::take(&mut self.twins);
+        *self = Ledger { twins, ..read };
     }
 
     /// How many classes there are, and whether this is one.
@@ -126,7 +137,7 @@ impl Ledger {
         let book = self.books.get(class).unwrap_or(&none);
         let (arrived, set_back) = (book.arrives(now), book.is_ahead_of(now));
         let empty = Contents::empty();
-        let mut draft = Draft::of(book);
+        let mut draft = Draft::of(book, &self.twins);
         while let Some(append) = appends.front_mut() {
             draft.without_known(append);
             if let Some(answer) = draft.known(append, arrived) {
@@ -192,7 +203,8 @@ impl Ledger {
     }
 
     /// The database has carried out this transaction. Returns the partition as it is now.
-    pub fn committed(&mut self, commit: &mut Commit) -> Option<Arc<Partition>> {
+    pub fn committed(&mut self, commit: &mut Commit, paired: Paired) -> Option<Arc<Partition>> {
+        self.twins.apply(paired);
         let book = self.books.get_mut(&commit.class)?;
         book.number = commit.number;
         book.head = commit.head;
@@ -293,6 +305,7 @@ struct Draft<'a> {
     book: &'a Book,
     contents: Option<Contents>,
     chain: Chain,
+    pairing: Pairing<'a>,
     entries: Vec<Entry>,
     cursors: BTreeMap<String, Position>,
     senders: BTreeMap<String, Numbers>,
@@ -305,11 +318,12 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn of(book: &'a Book) -> Self {
+    fn of(book: &'a Book, twins: &'a Twins) -> Self {
         Self {
             book,
             contents: book.open.as_ref().map(|open| open.contents.clone()),
             chain: Chain::from(book.head),
+            pairing: Pairing::beside(twins),
             entries: Vec::new(),
             cursors: BTreeMap::new(),
             senders: BTreeMap::new(),
@@ -399,9 +413,13 @@ impl<'a> Draft<'a> {
         let contents = self.contents.get_or_insert_with(Contents::empty);
         let mut skip = refused.iter().map(|refusal| refusal.index).peekable();
         let mut ids = None;
-        for (index, body) in append.entries.into_iter().enumerate() {
+        for (index, mut body) in append.entries.into_iter().enumerate() {
             if skip.next_if_eq(&index).is_some() {
                 continue;
+            }
+            // Before it is chained: from then on nothing of it changes.
+            if self.pairing.is_twin(&body) {
+                body.flags |= flag::TWIN;
             }
             let id = partition.entry(contents.rows);
             contents.add(&body);
@@ -439,7 +457,7 @@ impl<'a> Draft<'a> {
             }),
             _ => None,
         };
-        Planned { commit, answers: self.answers }
+        Planned { commit, answers: self.answers, paired: self.pairing.finish() }
     }
 }
 

@@ -32,10 +32,11 @@ fn run(
         match ledger.plan(&Class::default_class(), &mut appends, now) {
             Step::Open(partition, _) => ledger.opened(*partition),
             Step::Write(planned) => {
-                answers.extend(planned.answers);
-                commits.extend(planned.commit.map(|mut commit| {
+                let Planned { commit, answers: given, paired } = *planned;
+                answers.extend(given);
+                commits.extend(commit.map(|mut commit| {
                     let kept = commit.clone();
-                    ledger.committed(&mut commit);
+                    ledger.committed(&mut commit, paired);
                     kept
                 }));
             }
@@ -156,6 +157,26 @@ fn names_of_services_are_bounded() {
     let refused = &answers[1].as_ref().unwrap().refused;
     assert_eq!(refused.iter().map(|r| r.index).collect::<Vec<_>>(), [SERVICES]);
     assert_eq!(commits[0].contents.services.len(), SERVICES);
+}
+
+#[test]
+fn a_line_that_was_sent_and_printed_has_a_twin_also_after_the_ledger_was_read_anew() {
+    let sent = || {
+        let mut sent = append(&["a", "b"]);
+        sent.entries.iter_mut().for_each(|entry| entry.source = crate::entry::Source::Sent);
+        sent
+    };
+    let flags = |commits: &[Commit]| -> Vec<u32> {
+        commits.iter().flat_map(|c| &c.entries).map(|entry| entry.body.flags).collect()
+    };
+    let mut ledger = ledger();
+    let (commits, _) = run(&mut ledger, vec![append(&["a"]), sent()], 0);
+    assert_eq!(flags(&commits), [0, flag::TWIN, 0]);
+    assert_eq!(commits[0].counts.values().sum::<u64>(), 2);
+    let read = ledger.clone();
+    ledger.reload(Ledger { twins: Twins::default(), ..read });
+    let (commits, _) = run(&mut ledger, vec![append(&["b"])], 0);
+    assert_eq!(flags(&commits), [flag::TWIN]);
 }
 
 #[test]

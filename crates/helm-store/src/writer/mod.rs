@@ -14,6 +14,7 @@ mod finisher;
 pub mod ledger;
 mod sift;
 mod task;
+mod twins;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

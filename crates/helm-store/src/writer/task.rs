@@ -162,14 +162,14 @@ impl Task {
     }
 
     async fn carry_out(&mut self, planned: Planned) -> Vec<Result<Receipt, AppendError>> {
-        let Planned { commit, mut answers } = planned;
+        let Planned { commit, mut answers, paired } = planned;
         let Some(mut commit) = commit else { return answers };
         let mut pause = self.options.retry.0;
         let fault = loop {
             match self.commit(&commit, &mut pause).await {
                 Outcome::Done => {
                     self.well();
-                    if let Some(partition) = self.ledger.committed(&mut commit) {
+                    if let Some(partition) = self.ledger.committed(&mut commit, paired) {
                         self.live.committed(partition, commit.entries, &commit.counts);
                     }
                     return answers;
@@ -313,7 +313,7 @@ impl Task {
             let counts = self.engine.counts(partition.id, i64::MIN, i64::MAX).await?;
             open.push((partition.id, Minutes::of(&counts)));
         }
-        self.ledger = ledger;
+        self.ledger.reload(ledger);
         self.live.replace(partitions, open);
         Ok(())
     }

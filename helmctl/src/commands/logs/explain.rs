@@ -1,5 +1,6 @@
 //! `logs explain`: needs no helmd.
 
+use helm_shapes::time::utc_nanos;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -63,7 +64,7 @@ fn show(all: Vec<Explanation>, printer: &mut Printer) -> Result<(), Failure> {
             lines: explanation.lines,
             format: explanation.entry.format.to_string(),
             level: body.level.word(),
-            at: body.source_time.map(time::utc_nanos),
+            at: body.source_time.map(utc_nanos),
             message: body.message,
             trace_id: body.trace_id,
             user_id: body.user_id,

@@ -11,7 +11,10 @@ use super::{filter, show};
 use crate::cli::{Compress, ExportArgs, Form};
 use crate::commands::follow::Ending;
 use crate::failure::Failure;
-use crate::render::log::{self, Columns, Messages};
+use helm_shapes::csv::{self, Formulas};
+use helm_shapes::printed::Messages;
+
+use crate::render::log::{self, Columns};
 use crate::render::note;
 
 pub(super) async fn run(home: &Home, args: ExportArgs, json: bool) -> Result<(), Failure> {
@@ -74,13 +77,13 @@ struct Writer {
 
 impl Writer {
     fn head(&mut self) -> Result<(), Failure> {
-        if self.form == Form::Csv { self.write(log::CSV_HEAD) } else { Ok(()) }
+        if self.form == Form::Csv { self.write(csv::CSV_HEAD) } else { Ok(()) }
     }
 
     fn entry(&mut self, entry: &LogEntry) -> Result<(), Failure> {
         let text = match self.form {
             Form::Ndjson => log::json_line(entry)?,
-            Form::Csv => log::csv(entry, self.columns.messages()),
+            Form::Csv => csv::csv(entry, self.columns.messages(), Formulas::Kept),
             Form::Text => self.columns.dated(entry) + "\n",
         };
         self.count += 1;

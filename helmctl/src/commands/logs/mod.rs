@@ -78,7 +78,7 @@ fn filter(what: What) -> Result<LogFilter, Failure> {
         context: what.field.into_iter().map(|(key, value)| ContextIs { key, value }).collect(),
         texts: texts.collect(),
         source: what.source.unwrap_or_default(),
+        twins: what.twins,
         hosts: what.host,
-        ..Default::default()
     })
 }

@@ -7,7 +7,10 @@ use helm_proto::v1::LogEntry;
 
 use crate::cli::How;
 use crate::failure::Failure;
-use crate::render::log::{self, Columns, Messages};
+use helm_shapes::csv::{self, Formulas};
+use helm_shapes::printed::Messages;
+
+use crate::render::log::{self, Columns};
 use crate::render::screen::Block;
 use crate::render::{Printer, QUIET, Sheet, log_entry, styled, time, width};
 
@@ -37,7 +40,7 @@ impl<'a> Screen<'a> {
 
     /// What stands above all entries.
     pub(super) fn head(&mut self) -> Result<(), Failure> {
-        if self.csv { self.printer.raw(log::CSV_HEAD.as_bytes()) } else { Ok(()) }
+        if self.csv { self.printer.raw(csv::CSV_HEAD.as_bytes()) } else { Ok(()) }
     }
 
     /// Some entries, written at once.
@@ -56,7 +59,7 @@ impl<'a> Screen<'a> {
 
     fn text(&mut self, entry: &LogEntry) -> Result<String, Failure> {
         if self.csv {
-            return Ok(log::csv(entry, self.columns.messages()));
+            return Ok(csv::csv(entry, self.columns.messages(), Formulas::Kept));
         }
         if self.printer.wants_json() {
             return log::json_line(entry);

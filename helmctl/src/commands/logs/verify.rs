@@ -1,5 +1,6 @@
 //! `logs verify`
 
+use helm_shapes::time::utc_nanos;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
@@ -40,7 +41,7 @@ impl From<VerifyFault> for Fault {
     fn from(fault: VerifyFault) -> Self {
         let VerifyFault { instance, class, partition, kind, entry, service, at } = fault;
         let said = |text: String| Some(text).filter(|text| !text.is_empty());
-        let at = at.map(time::utc_nanos);
+        let at = at.map(utc_nanos);
         Self { kind, instance, class, partition: said(partition), entry, service: said(service), at }
     }
 }

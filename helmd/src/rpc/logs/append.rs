@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use helm_core::access::{Action, Scope};
 use helm_core::name::{AUDIT, ServiceName};
+use helm_core::spec::LogRules;
 use helm_core::time::Wall;
+use helm_lines::is_health_probe;
 use helm_lines::sent::{self, Field, Sent, Verdict};
 use helm_proto::reason;
 use helm_proto::v1::{AppendRequest, AppendResponse, NewLogEntry, Rejected};
@@ -34,6 +36,13 @@ struct Part {
     indexes: Vec<u32>,
 }
 
+/// What is to be kept, by class, and how many access lines of health probes are only counted, by service.
+#[derive(Default)]
+struct Judged {
+    parts: BTreeMap<Class, Part>,
+    probes: BTreeMap<ServiceName, u64>,
+}
+
 /// Keeps what can be kept.
 pub(super) async fn append(api: &Api, caller: &Caller, request: AppendRequest) -> Result<AppendResponse> {
     let once = once(&request)?.map(|once| of_sender(once, caller));
@@ -47,7 +56,7 @@ pub(super) async fn append(api: &Api, caller: &Caller, request: AppendRequest) -
     let mut answer = AppendResponse::default();
     let bytes: usize = request.entries.iter().map(|entry| entry.message.len() + entry.context.len()).sum();
     // Of a large batch every text is looked at: others are to be answered meanwhile.
-    let parts = heavy(bytes, || judge(api, &scope, request, &mut answer));
+    let Judged { parts, probes } = heavy(bytes, || judge(api, &scope, request, &mut answer));
     let (mut kept, mut duplicates, mut failed) = (0_usize, 0_usize, Vec::new());
     for (class, part) in parts {
         let (entries, indexes) = (part.entries, part.indexes);
@@ -80,6 +89,12 @@ pub(super) async fn append(api: &Api, caller: &Caller, request: AppendRequest) -
         answer.rejected.extend(rejected);
     }
     answer.duplicate = kept > 0 && duplicates == kept;
+    if !answer.duplicate {
+        for (name, lines) in probes {
+            answer.dropped = answer.dropped.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+            api.store.dropped().tell(name.as_str(), lines);
+        }
+    }
     answer.rejected.sort_by_key(|rejected| rejected.index);
     Ok(answer)
 }
@@ -115,39 +130,49 @@ fn of_sender(once: Once, caller: &Caller) -> Once {
     }
 }
 
-/// Judges each entry; those that are kept, by class.
-fn judge(
-    api: &Api,
-    scope: &Scope,
-    request: AppendRequest,
-    answer: &mut AppendResponse,
-) -> BTreeMap<Class, Part> {
-    let arrived = clock::wall();
-    let mut parts: BTreeMap<Class, Part> = BTreeMap::new();
+/// Judges each entry.
+fn judge(api: &Api, scope: &Scope, request: AppendRequest, answer: &mut AppendResponse) -> Judged {
+    let arrived = Wall(clock::wall().0);
+    let mut judged = Judged::default();
     for (new, index) in request.entries.into_iter().zip(0_u32..) {
         let name = if new.service.is_empty() { &request.service } else { &new.service };
-        let refused = match ServiceName::new(name) {
-            Err(error) => error.to_string(),
-            Ok(name) if name.as_str() == AUDIT => format!("`{AUDIT}` is the name of Helm's own audit trail"),
-            Ok(name) if !scope.holds(name.as_str()) => {
-                format!("whoever sent it may not send log entries of `{name}`")
+        let (name, entry, flags) = match verdict(scope, name, &new, arrived) {
+            Ok(taken) => taken,
+            Err(reason) => {
+                answer.rejected.push(Rejected { index, reason });
+                continue;
             }
-            Ok(name) => match sent::repair(sent(&new), Wall(arrived.0)) {
-                Verdict::Refused(refusal) => refusal.to_string(),
-                Verdict::Ok(entry) => {
-                    parts.entry(api.class_of(&name)).or_default().push(index, &name, entry, 0);
-                    continue;
-                }
-                Verdict::Repaired(entry, _) => {
-                    answer.repaired += 1;
-                    parts.entry(api.class_of(&name)).or_default().push(index, &name, entry, flag::REPAIRED);
-                    continue;
-                }
-            },
         };
-        answer.rejected.push(Rejected { index, reason: refused });
+        let (class, drop_health) = api.rules_of(&name);
+        if drop_health && is_health_probe(entry.body.searched()) {
+            *judged.probes.entry(name).or_default() += 1;
+            continue;
+        }
+        answer.repaired += u32::from(flags != 0);
+        judged.parts.entry(class).or_default().push(index, &name, entry, flags);
     }
-    parts
+    judged
+}
+
+/// Whose an entry is, what is kept of it, and its flags; or why it is refused.
+fn verdict(
+    scope: &Scope,
+    name: &str,
+    new: &NewLogEntry,
+    arrived: Wall,
+) -> std::result::Result<(ServiceName, sent::SentEntry, u32), String> {
+    let name = ServiceName::new(name).map_err(|error| error.to_string())?;
+    if name.as_str() == AUDIT {
+        return Err(format!("`{AUDIT}` is the name of Helm's own audit trail"));
+    }
+    if !scope.holds(name.as_str()) {
+        return Err(format!("whoever sent it may not send log entries of `{name}`"));
+    }
+    match sent::repair(sent(new), arrived) {
+        Verdict::Refused(refusal) => Err(refusal.to_string()),
+        Verdict::Ok(entry) => Ok((name, entry, 0)),
+        Verdict::Repaired(entry, _) => Ok((name, entry, flag::REPAIRED)),
+    }
 }
 
 impl Part {
@@ -160,10 +185,13 @@ impl Part {
 }
 
 impl Api {
-    /// Where the entries of a service are kept.
-    fn class_of(&self, name: &ServiceName) -> Class {
+    /// Where the entries of a service are kept, and whether access lines of health probes are not.
+    fn rules_of(&self, name: &ServiceName) -> (Class, bool) {
         let spec = self.specs.iter().find(|spec| spec.name == *name);
-        spec.map_or_else(Class::default_class, |spec| Class(spec.log.class.clone()))
+        spec.map_or_else(
+            || (Class::default_class(), LogRules::default().drop_health),
+            |spec| (Class(spec.log.class.clone()), spec.log.drop_health),
+        )
     }
 }
 

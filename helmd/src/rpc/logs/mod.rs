@@ -78,6 +78,14 @@ impl Api {
         let away = |why: String| reason::store_away(&format!("the log cannot be used: {why}. {}", waits()));
         self.store.ready().await.map_err(away)
     }
+
+    /// An entry that may be seen.
+    async fn entry(&self, opened: &Opened, caller: &Caller, id: i64) -> Result<Entry> {
+        let scope = caller.scope(Action::Logs);
+        let found = opened.reader.get(EntryId(id)).await.map_err(|e| read_error(&self.store, &e))?;
+        let found = found.filter(|entry| scope.holds(&entry.body.service) && is_shown(caller, entry));
+        found.ok_or_else(|| unknown(id))
+    }
 }
 
 /// Why there is no answer, and where that is which waits.
@@ -136,7 +144,14 @@ impl Logs for Api {
             return bad(format!("at most {OFFSET} entries are passed over: go on with the cursor"));
         }
         let after = convert::cursor(&request.cursor)?;
+        if after.is_some() && request.after_id.is_some() {
+            return bad("a page begins behind a cursor or behind an entry, not both".to_owned());
+        }
         let (opened, filter) = self.asked(&caller, request.filter).await?;
+        let after = match request.after_id {
+            None => after,
+            Some(id) => Some(Cursor::of(&self.entry(&opened, &caller, id).await?)),
+        };
         let page = Page { filter, order: convert::order(request.oldest_first), after, limit };
         let reader = &opened.reader;
         let read = match request.offset {
@@ -215,12 +230,9 @@ impl Logs for Api {
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<LogEntry>> {
         let caller = Caller::of(&request)?;
-        let scope = caller.scope(Action::Logs);
-        let id = request.into_inner().id;
-        let found =
-            self.opened().await?.reader.get(EntryId(id)).await.map_err(|e| read_error(&self.store, &e))?;
-        let found = found.filter(|entry| scope.holds(&entry.body.service) && is_shown(&caller, entry));
-        found.map(|entry| Response::new(convert::log_entry(entry))).ok_or_else(|| unknown(id))
+        let opened = self.opened().await?;
+        let entry = self.entry(&opened, &caller, request.into_inner().id).await?;
+        Ok(Response::new(convert::log_entry(entry)))
     }
 
     async fn log_context(&self, request: Request<LogContextRequest>) -> Result<Response<LogContextResponse>> {

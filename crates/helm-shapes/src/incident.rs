@@ -1,18 +1,14 @@
-//! JSON of `why` and `incidents` (docs/api.md). Fields are only ever added.
+//! Ends that nobody asked for, and why a service is as it is.
 
-use helm_proto::Timestamp;
 use helm_proto::v1;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::time::rfc3339;
-
-fn time(at: Option<Timestamp>) -> Option<String> {
-    at.as_ref().map(rfc3339)
-}
+use crate::time::optional as time;
 
 /// `why --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Why {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Why {
     service: String,
     well: bool,
     verdict: String,
@@ -23,7 +19,8 @@ pub(crate) struct Why {
     incident: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WhyFact)]
 struct Fact {
     label: String,
     at: Option<String>,
@@ -47,8 +44,8 @@ impl From<v1::WhyResponse> for Why {
 }
 
 /// `incidents --json`: one of its values; `incidents show --json`.
-#[derive(Debug, Serialize)]
-pub(crate) struct Incident {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Incident {
     number: u64,
     service: String,
     at: Option<String>,
@@ -70,21 +67,24 @@ pub(crate) struct Incident {
     aftermath: Vec<Told>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IncidentSample)]
 struct Sample {
     at: Option<String>,
     memory_bytes: u64,
     cpu_percent: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IncidentLine)]
 struct Line {
     at: Option<String>,
     stream: String,
     text: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IncidentProbe)]
 struct Probe {
     at: Option<String>,
     probe: String,
@@ -93,7 +93,8 @@ struct Probe {
     latency_us: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IncidentTold)]
 struct Told {
     at: Option<String>,
     service: Option<String>,

@@ -1,24 +1,23 @@
-//! The documented JSON shapes (docs/api.md, "JSON of helmctl"). Fields are only ever added.
+//! Services, what happens to them, and helmd itself.
 
-use std::collections::BTreeMap;
-
-use helm_proto::Timestamp;
 use helm_proto::v1;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::time::rfc3339;
+use crate::time::optional as time;
 
 /// `status --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Statuses {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Statuses {
     services: Vec<Status>,
     hold: bool,
     warnings: Vec<String>,
 }
 
 /// One service.
-#[derive(Debug, Serialize)]
-pub(crate) struct Status {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceStatus)]
+pub struct Status {
     name: String,
     state: String,
     status: String,
@@ -51,7 +50,8 @@ pub(crate) struct Status {
 }
 
 /// A limit of services.json, and what keeps it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceLimit)]
 struct Limit {
     name: String,
     value: String,
@@ -59,7 +59,8 @@ struct Limit {
     words: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PortHolder)]
 struct Holder {
     pid: Option<u32>,
     command: Option<String>,
@@ -67,13 +68,11 @@ struct Holder {
 }
 
 impl Statuses {
-    pub(crate) fn new(services: Vec<v1::ServiceStatus>, hold: bool, warnings: Vec<String>) -> Self {
+    /// As helmd told them, and what is to be seen with every command.
+    #[must_use]
+    pub fn new(services: Vec<v1::ServiceStatus>, hold: bool, warnings: Vec<String>) -> Self {
         Self { services: services.into_iter().map(Status::from).collect(), hold, warnings }
     }
-}
-
-fn time(at: Option<Timestamp>) -> Option<String> {
-    at.as_ref().map(rfc3339)
 }
 
 impl From<v1::ServiceStatus> for Status {
@@ -131,85 +130,9 @@ fn mebibytes(bytes: u64) -> f64 {
     rounded(bytes as f64 / f64::from(1 << 20))
 }
 
-/// `metrics --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Metrics {
-    source: String,
-    series: Vec<Series>,
-}
-
-/// One series, with the newest sample.
-#[derive(Debug, Serialize)]
-pub(crate) struct Series {
-    service: String,
-    metric: String,
-    tags: BTreeMap<String, String>,
-    unit: String,
-    last: Option<f64>,
-    at: Option<String>,
-}
-
-impl From<v1::MetricSeries> for Series {
-    fn from(s: v1::MetricSeries) -> Self {
-        Self {
-            service: s.service,
-            metric: s.metric,
-            tags: s.tags.into_iter().collect(),
-            unit: s.unit,
-            last: s.last,
-            at: s.at.map(moment),
-        }
-    }
-}
-
-impl From<v1::ListMetricsResponse> for Metrics {
-    fn from(m: v1::ListMetricsResponse) -> Self {
-        Self { source: m.source, series: m.series.into_iter().map(Series::from).collect() }
-    }
-}
-
-/// `metrics NAME --json`: one of these for each series.
-#[derive(Debug, Serialize)]
-pub(crate) struct Curve {
-    #[serde(flatten)]
-    series: Series,
-    step_seconds: f64,
-    missing: Option<String>,
-    points: Vec<Point>,
-}
-
-#[derive(Debug, Serialize)]
-struct Point {
-    at: String,
-    avg: f64,
-    min: f64,
-    max: f64,
-    last: f64,
-}
-
-impl From<super::metrics::Curve> for Curve {
-    fn from(c: super::metrics::Curve) -> Self {
-        let point =
-            |p: v1::MetricPoint| Point { at: moment(p.at), avg: p.avg, min: p.min, max: p.max, last: p.last };
-        Self {
-            series: c.series.into(),
-            step_seconds: std::time::Duration::from_nanos(u64::try_from(c.found.step).unwrap_or(0))
-                .as_secs_f64(),
-            missing: Some(c.found.missing).filter(|why| !why.is_empty()),
-            points: c.found.points.into_iter().map(point).collect(),
-        }
-    }
-}
-
-/// Nanoseconds since 1970.
-fn moment(at: i64) -> String {
-    let nanos = i32::try_from(at.rem_euclid(1_000_000_000)).unwrap_or(0);
-    rfc3339(&Timestamp { seconds: at.div_euclid(1_000_000_000), nanos })
-}
-
 /// `events --json`, one a line.
-#[derive(Debug, Serialize)]
-pub(crate) struct Event {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Event {
     id: u64,
     at: Option<String>,
     service: String,
@@ -242,8 +165,9 @@ impl From<v1::EventRecord> for Event {
 }
 
 /// `output --json`, one a line.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OutputLine)]
+pub struct Line {
     at: Option<String>,
     stream: String,
     text: String,
@@ -262,8 +186,9 @@ impl From<v1::OutputLine> for Line {
 }
 
 /// `list --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Service {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceDefinition)]
+pub struct Service {
     name: String,
     kind: String,
     path: String,
@@ -277,7 +202,7 @@ pub(crate) struct Service {
     probes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Dependency {
     service: String,
     condition: String,
@@ -303,22 +228,31 @@ impl From<v1::ServiceInfo> for Service {
 }
 
 /// `config check --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Checked {
-    pub(crate) ok: bool,
-    pub(crate) faults: Vec<Fault>,
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Checked {
+    /// Nothing keeps it from being used.
+    pub ok: bool,
+    /// What is wrong, or odd.
+    pub faults: Vec<Fault>,
 }
 
 /// One fault.
-#[derive(Debug, Serialize)]
-pub(crate) struct Fault {
-    pub(crate) file: String,
-    pub(crate) line: u32,
-    pub(crate) column: u32,
-    pub(crate) field: String,
-    pub(crate) severity: String,
-    pub(crate) message: String,
-    pub(crate) hint: String,
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Fault {
+    /// Which file.
+    pub file: String,
+    /// From 1; 0: no place.
+    pub line: u32,
+    /// From 1; 0: no place.
+    pub column: u32,
+    /// Which field.
+    pub field: String,
+    /// error or warning
+    pub severity: String,
+    /// What is wrong.
+    pub message: String,
+    /// What helps.
+    pub hint: String,
 }
 
 impl From<v1::Fault> for Fault {
@@ -336,19 +270,31 @@ impl From<v1::Fault> for Fault {
 }
 
 /// `daemon status --json`
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Daemon {
-    pub(crate) running: bool,
-    pub(crate) home: String,
-    pub(crate) pid: Option<u32>,
-    pub(crate) version: Option<String>,
-    pub(crate) socket: Option<String>,
-    pub(crate) started_at: Option<String>,
-    pub(crate) containment: Option<String>,
-    pub(crate) containment_detail: Option<String>,
-    pub(crate) default_mode: Option<String>,
-    pub(crate) hold: bool,
-    pub(crate) warnings: Vec<String>,
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = Info)]
+pub struct Daemon {
+    /// There is a helmd.
+    pub running: bool,
+    /// Its home.
+    pub home: String,
+    /// Its pid.
+    pub pid: Option<u32>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Where it listens.
+    pub socket: Option<String>,
+    /// When it was started.
+    pub started_at: Option<String>,
+    /// `cgroup` or `subreaper`
+    pub containment: Option<String>,
+    /// Which cgroup tree, or why there is none.
+    pub containment_detail: Option<String>,
+    /// Of services that are started without a mode.
+    pub default_mode: Option<String>,
+    /// The fleet is held down.
+    pub hold: bool,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
 }
 
 impl From<v1::InfoResponse> for Daemon {
@@ -370,19 +316,27 @@ impl From<v1::InfoResponse> for Daemon {
 }
 
 /// What `up`, `start`, `stop`, `restart`, `down` came to.
-#[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    pub(crate) result: String,
-    pub(crate) message: String,
-    pub(crate) services: Vec<Step>,
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Outcome {
+    /// done, failed, timeout, accepted
+    pub result: String,
+    /// One sentence.
+    pub message: String,
+    /// How each of them did.
+    pub services: Vec<Step>,
 }
 
 /// One service of it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Step {
-    pub(crate) name: String,
-    pub(crate) step: String,
-    pub(crate) message: String,
-    pub(crate) state: Option<String>,
-    pub(crate) pid: Option<u32>,
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Step {
+    /// The service.
+    pub name: String,
+    /// pending, done, failed, skipped
+    pub step: String,
+    /// In words.
+    pub message: String,
+    /// Its state.
+    pub state: Option<String>,
+    /// Its process.
+    pub pid: Option<u32>,
 }

@@ -1,13 +1,15 @@
-//! JSON of `db status` and `retention` (docs/api.md). Fields are only ever added.
+//! The store, and what it keeps how long.
 
 use helm_proto::v1;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::time::utc_nanos;
+use crate::time::utc_nanos;
 
 /// `db status --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Status {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoreStatus)]
+pub struct Status {
     engine: String,
     address: String,
     version: String,
@@ -23,9 +25,18 @@ pub(crate) struct Status {
     protection: String,
     advice: Vec<String>,
     hosts: Vec<Host>,
+    dropped: Vec<Dropped>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DroppedLines)]
+struct Dropped {
+    service: String,
+    health_probes: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoreHost)]
 struct Host {
     instance: u32,
     host: String,
@@ -33,7 +44,7 @@ struct Host {
     seen: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Partition {
     id: String,
     class: String,
@@ -45,7 +56,8 @@ struct Partition {
     newest: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CaptureLag)]
 struct Lag {
     service: String,
     bytes: u64,
@@ -78,6 +90,10 @@ impl From<v1::StoreStatusResponse> for Status {
             let v1::CaptureLag { service, bytes, segment, offset } = lag;
             Lag { service, bytes, segment, offset }
         };
+        let dropped = |dropped: v1::DroppedLines| {
+            let v1::DroppedLines { service, health_probes } = dropped;
+            Dropped { service, health_probes }
+        };
         Self {
             engine: s.engine,
             address: s.address,
@@ -94,13 +110,14 @@ impl From<v1::StoreStatusResponse> for Status {
             protection: s.protection,
             advice: s.advice,
             hosts: s.hosts.into_iter().map(host).collect(),
+            dropped: s.dropped.into_iter().map(dropped).collect(),
         }
     }
 }
 
 /// `retention … --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Retention {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Retention {
     classes: Vec<Class>,
     removals: Vec<Removal>,
     free_floor: u64,
@@ -108,7 +125,8 @@ pub(crate) struct Retention {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RetentionClass)]
 struct Class {
     class: String,
     age_seconds: Option<u64>,
@@ -119,7 +137,8 @@ struct Class {
     forecast: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RetentionRemoval)]
 struct Removal {
     partition: Option<Partition>,
     reason: String,

@@ -1,14 +1,15 @@
-//! The documented JSON shapes of the configuration (docs/api.md). Fields are only ever added.
+//! The configuration: what an edit changes, and what was applied.
 
 use helm_proto::v1;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::json::Fault;
-use super::time::rfc3339;
+use crate::fleet::Fault;
+use crate::time::optional;
 
 /// `plan --json`, `config diff --json`
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Plan {
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Plan {
     ok: bool,
     current: Option<u64>,
     services: Vec<Service>,
@@ -17,7 +18,8 @@ pub(crate) struct Plan {
     faults: Vec<Fault>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceChange)]
 struct Service {
     name: String,
     kind: String,
@@ -26,7 +28,8 @@ struct Service {
     fields: Vec<Field>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FieldChange)]
 struct Field {
     field: String,
     old: Option<String>,
@@ -35,18 +38,22 @@ struct Field {
 }
 
 /// `reload --json`, `config rollback --json`
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Reloaded {
-    pub(crate) plan: Plan,
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Reloaded {
+    /// What was to be done.
+    pub plan: Plan,
     /// nothing, done, rolled_back, failed
-    pub(crate) result: String,
-    pub(crate) message: String,
-    pub(crate) number: u64,
+    pub result: String,
+    /// One sentence.
+    pub message: String,
+    /// Of the configuration; 0: nothing was applied.
+    pub number: u64,
 }
 
 /// One of `config history --json`
-#[derive(Debug, Serialize)]
-pub(crate) struct Version {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConfigVersion)]
+pub struct Version {
     number: u64,
     at: Option<String>,
     by: String,
@@ -96,7 +103,7 @@ impl From<v1::ConfigVersion> for Version {
     fn from(version: v1::ConfigVersion) -> Self {
         Self {
             number: version.number,
-            at: version.at.as_ref().map(rfc3339),
+            at: optional(version.at),
             by: version.by,
             why: version.why,
             files: version.files,
