@@ -19,7 +19,7 @@ use helm_store::commit::Once;
 use helm_store::entry::NewEntry;
 use helm_store::partition::Class;
 use helm_store::writer::Append;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -119,7 +119,7 @@ impl Trail {
                     Ok(()) => break,
                     Err(e) => tracing::debug!("the audit trail waits: {e}"),
                 }
-                sleep(AGAIN).await;
+                sleep_until(Instant::now() + AGAIN).await;
             }
         }
     }
