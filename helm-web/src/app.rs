@@ -9,6 +9,7 @@ use helm_client::Home;
 use helm_client::home::HomeError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +20,8 @@ use crate::auth::sessions::Sessions;
 use crate::backend::Backend;
 use crate::cli::Arguments;
 use crate::ingest::Ingest;
+use crate::live::Hub;
+use crate::live::places::Places;
 use crate::request::{self, Ids};
 use crate::routes;
 use crate::serve::connections::Connections;
@@ -41,6 +44,14 @@ pub struct App {
     pub connections: Arc<Connections>,
     /// Entries on their way in.
     pub ingest: Arc<Ingest>,
+    /// What happens, for streams.
+    pub hub: Hub,
+    /// How many streams there are.
+    pub places: Arc<Places>,
+    /// Owns the streams.
+    pub tasks: TaskTracker,
+    /// Told when helm-web leaves.
+    pub stop: CancellationToken,
 }
 
 /// Why helm-web does not run.
@@ -90,20 +101,23 @@ async fn serve_home(home: Home, arguments: &Arguments) -> Result<(), AppError> {
     let connections = Connections::new(own);
     let (app, asking) = put_together(home, own, connections.clone())?;
     asking.ask().await;
-    let stop = CancellationToken::new();
+    let (stop, tasks) = (app.stop.clone(), app.tasks.clone());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (refused, backend) = (app.ingest.clone(), app.backend.clone());
+    let (refused, backend, hub) = (app.ingest.clone(), app.backend.clone(), app.hub.clone());
     let serving = serve(listeners, application(app), connections, stop.clone());
     tokio::pin!(serving);
     tokio::select! {
         () = &mut serving => return Ok(()),
         () = asking.keep() => {}
         () = refused.refused.keep(&backend) => {}
+        () = hub.run() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("leaving; requests under way are ended");
     stop.cancel();
+    tasks.close();
+    tasks.wait().await;
     serving.await;
     Ok(())
 }
@@ -120,7 +134,10 @@ fn put_together(
     let authority = Authority::new(own, keys, Sessions::new(core), backend.clone(), situation.clone());
     let ids = Arc::new(Ids::new());
     let ingest = Arc::new(Ingest::new(ids.stem()));
-    Ok((App { backend, authority, situation, ids, connections, ingest }, asking))
+    let hub = Hub::of(backend.home().clone());
+    let (places, tasks, stop) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
+    let app = App { backend, authority, situation, ids, connections, ingest, hub, places, tasks, stop };
+    Ok((app, asking))
 }
 
 fn instance(home: &Home) -> std::path::PathBuf {

@@ -52,6 +52,19 @@ pub(crate) enum SessionVerb {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// The newest so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub(crate) last: u32,
+    /// From this time on: 10m, 2h, yesterday, 2026-01-31T14:30
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DashboardArgs {
     /// Only print the link
     #[arg(long)]

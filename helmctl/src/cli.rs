@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::completion::services;
 
-pub(crate) use crate::access_cli::{DashboardArgs, SessionVerb, TokenVerb};
+pub(crate) use crate::access_cli::{AuditArgs, DashboardArgs, SessionVerb, TokenVerb};
 pub(crate) use crate::db_cli::{DbVerb, RetentionVerb};
 pub(crate) use crate::incidents_cli::{IncidentsArgs, IncidentsVerb};
 pub(crate) use crate::logs_cli::{Compress, ExportArgs, Form, How, LogsArgs, LogsVerb, VerifyArgs, What};
@@ -287,6 +287,8 @@ pub(crate) enum Verb {
     /// API tokens: for programs that use Helm's HTTP interface
     #[command(subcommand)]
     Token(TokenVerb),
+    /// Who changed what, oldest first
+    Audit(AuditArgs),
     /// Who is signed in by `helmctl dashboard`
     #[command(subcommand)]
     Session(SessionVerb),

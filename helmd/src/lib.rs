@@ -4,6 +4,7 @@
 pub mod access;
 pub mod address;
 pub mod app;
+pub mod audit;
 pub mod beside;
 pub mod cgroup;
 pub mod changes;
@@ -15,6 +16,7 @@ pub mod follow;
 pub mod home;
 pub mod incident;
 pub mod ini;
+pub mod jobs;
 pub mod journal;
 pub mod keeper;
 pub mod leave;

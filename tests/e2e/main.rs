@@ -38,6 +38,7 @@ mod takeover;
 mod tamper;
 mod top;
 mod twins;
+mod web;
 mod why;
 
 /// Commands of the processes of this home's services that still live. A killed process may take a moment to go.

@@ -83,7 +83,7 @@ fn retention_is_tried_set_and_carried_out_and_what_went_is_on_record() {
         home.ctl(&["retention", "dry-run", &format!("default={rule}")]).code(2).says(why);
     }
     assert_eq!(home.read("instance/helm.conf"), SMALL, "nothing was written");
-    home.ctl(&["retention", "dry-run", "audit=forever"]).code(0).says("no service belongs to class audit");
+    home.ctl(&["retention", "dry-run", "old=forever"]).code(0).says("no service belongs to class old");
     home.ctl(&["retention", "show"]).code(0).says("too young to tell");
     // No sender can say that a removal is on record already.
     let taken = AppendRequest { idempotency_key: "\u{1}removed-1.0".into(), ..batch("chatty", &["x"]) };

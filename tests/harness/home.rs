@@ -156,7 +156,8 @@ impl Home {
         fs::read_to_string(self.path(inside)).unwrap_or_default()
     }
 
-    fn command(&self, name: &str) -> Command {
+    /// One of the binaries for this home, ready to be run.
+    pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(bin(name));
         command.arg("--home").arg(&self.dir).current_dir("/").stdin(Stdio::null());
         for key in ["HELM_HOME", "XDG_RUNTIME_DIR", "NO_COLOR"] {
@@ -254,7 +255,9 @@ impl Home {
         procs::marked(&format!("HELM_TEST={}", self.tag))
             .into_iter()
             .filter(|p| {
-                !["helmd", "helmctl", "helm-shim"].iter().any(|own| p.command().contains(&format!("/{own} ")))
+                !["helmd", "helmctl", "helm-shim", "helm-web"]
+                    .iter()
+                    .any(|own| p.command().contains(&format!("/{own} ")))
             })
             .collect()
     }

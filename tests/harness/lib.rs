@@ -7,6 +7,7 @@ pub mod home;
 pub mod journal;
 pub mod postgres;
 pub mod procs;
+pub mod site;
 pub mod small;
 pub mod terminal;
 pub mod wait;

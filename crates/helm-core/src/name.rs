@@ -48,6 +48,9 @@ impl ServiceName {
     }
 }
 
+/// The name of the audit trail, and of its class of retention: no service's.
+pub const AUDIT: &str = "audit";
+
 /// Longest name of a class of retention, in bytes: it is part of files' names.
 pub const CLASS: usize = 32;
 /// Classes of one helmd.

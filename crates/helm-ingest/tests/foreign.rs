@@ -131,6 +131,13 @@ fn both_encodings_of_otlp_say_the_same() {
 }
 
 #[test]
+fn a_number_that_is_text_is_one_in_the_context() {
+    let body = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"a","value":{"intValue":"05"}},
+        {"key":"b","value":{"intValue":"+7"}},{"key":"c","value":{"intValue":"x"}}]}]}]}]}"#;
+    assert_eq!(read(Format::OtlpJson, body).records[0].context_json, r#"{"a":5,"b":7,"c":"x"}"#);
+}
+
+#[test]
 fn what_otlp_leaves_out_is_made_up_for() {
     let observed = vec![0x59, 1, 0, 0, 0, 0, 0, 0, 0x10];
     let event = fields(&[observed, field(12, b"user.login"), vec![0x10, 18]]);

@@ -299,15 +299,17 @@ pub struct Daemon {
 
 impl From<v1::InfoResponse> for Daemon {
     fn from(i: v1::InfoResponse) -> Self {
+        // What the caller may not see is empty.
+        let told = |text: String| Some(text).filter(|text| !text.is_empty());
         Self {
             running: true,
             home: i.home,
-            pid: Some(i.pid),
-            version: Some(i.version),
-            socket: Some(i.socket),
+            pid: Some(i.pid).filter(|pid| *pid > 0),
+            version: told(i.version),
+            socket: told(i.socket),
             started_at: time(i.started_at),
-            containment: Some(i.containment),
-            containment_detail: Some(i.containment_detail),
+            containment: told(i.containment),
+            containment_detail: told(i.containment_detail),
             default_mode: Some(i.default_mode),
             hold: i.hold,
             warnings: i.warnings,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::engine::Count;
 use crate::entry::Level;
 use crate::partition::{PerLevel, level_slot};
-use crate::query::Levels;
+use crate::query::{Levels, names};
 
 /// Nanoseconds of a minute.
 pub const MINUTE: i64 = 60 * 1_000_000_000;
@@ -147,7 +147,7 @@ impl Wanted<'_> {
     }
 
     pub(crate) fn service(&self, name: &str) -> bool {
-        self.services.is_empty() || self.services.iter().any(|service| service == name)
+        names(self.services, name)
     }
 
     pub(crate) fn level(&self, level: Level) -> bool {

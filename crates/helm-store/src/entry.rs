@@ -7,6 +7,9 @@ use crate::id::EntryId;
 /// Under whose name the entries and events of helmd itself are.
 pub const HELM: &str = "helm";
 
+/// Under whose name the audit trail is, in a class of the same name. Whoever asks for all services is not given it.
+pub const AUDIT: &str = "audit";
+
 /// How grave. The numbers are stored; they are OpenTelemetry's severity numbers of the seed's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]

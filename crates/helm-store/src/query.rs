@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, Level, Source};
+use crate::entry::{AUDIT, Entry, Level, Source};
 use crate::id::{EntryId, Instance};
 
 /// Newest or oldest first, by the entries' own time and then by id.
@@ -102,7 +102,7 @@ impl ContextIs {
 /// Which entries. All conditions must hold; an empty filter takes everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Filter {
-    /// Names of services; empty: all.
+    /// Names of services; empty: all but the audit trail ([`AUDIT`]).
     pub services: Vec<String>,
     /// Levels.
     pub levels: Option<Levels>,
@@ -124,6 +124,11 @@ pub struct Filter {
     pub twins: bool,
     /// Written by these helmds; empty: all that share the database.
     pub instances: Vec<Instance>,
+}
+
+/// Whether a service is among those that are named. The audit trail must be named.
+pub(crate) fn names(services: &[String], service: &str) -> bool {
+    if services.is_empty() { service != AUDIT } else { services.iter().any(|named| named == service) }
 }
 
 /// A place in an ordered list: the last entry that was seen.

@@ -12,9 +12,11 @@ pub mod jobs;
 pub mod logs;
 pub mod metrics;
 pub mod operate;
+pub mod prometheus;
 pub mod services;
 pub mod sign_in;
 pub mod store;
+pub mod stream;
 mod when;
 
 use axum::Router;
@@ -91,6 +93,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(sign_in::sign_in))
         .routes(routes!(sign_in::sign_out))
         .routes(routes!(sign_in::me))
+        .routes(routes!(stream::stream))
+        .routes(routes!(prometheus::prometheus))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::docs))
         .split_for_parts()
@@ -104,7 +108,27 @@ pub fn router(app: App) -> Router {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> Document {
-    all().1
+    with_ids(all().1)
+}
+
+/// Handlers of different modules share names; ids of operations are for each one: `get_api_logs_id`.
+fn with_ids(mut document: Document) -> Document {
+    for (path, item) in &mut document.paths.paths {
+        let words: Vec<&str> =
+            path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}_{}", words.join("_")));
+            }
+        }
+    }
+    document
 }
 
 /// What is no route: below `/es` what shippers ask before they send, elsewhere nothing.

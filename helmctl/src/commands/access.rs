@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use helm_client::{Access, Client, Home};
-use helm_proto::v1::CreateTokenRequest;
+use helm_proto::v1::{AuditRequest, CreateTokenRequest};
 use helm_shapes::time::optional;
 
 use crate::access_cli::CreateArgs;
@@ -18,6 +18,8 @@ use crate::render::{self, Printer, Sheet, json_access as json};
 /// The name under which helm-web runs, and where it listens.
 const HELM: &str = "helm";
 const PORT: u32 = 5004;
+/// Entries of the audit trail that one answer holds.
+const PAGE: u32 = 1000;
 
 /// `dashboard`
 pub(super) async fn dashboard(
@@ -124,6 +126,39 @@ async fn create(access: &mut Access, args: CreateArgs, printer: &mut Printer) ->
         token.name, token.id
     ));
     Ok(())
+}
+
+/// `audit`: the newest, told oldest first.
+pub(super) async fn audit(
+    home: &Home,
+    last: u32,
+    [since, until]: [Option<jiff::Timestamp>; 2],
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let mut access = Access::of(&Client::of(home).await?).await?;
+    let nanos = |at: jiff::Timestamp| i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX);
+    let (since, until) = (since.map(nanos), until.map(nanos));
+    let (mut entries, mut cursor) = (Vec::new(), String::new());
+    let mut missing = last;
+    while missing > 0 {
+        let limit = missing.min(PAGE);
+        let answer = access.audit(AuditRequest { limit, cursor, since, until }).await?;
+        answer.notes.iter().for_each(|note| render::note(note));
+        missing -= u32::try_from(answer.entries.len()).unwrap_or(limit).min(limit);
+        entries.extend(answer.entries);
+        cursor = answer.cursor;
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    entries.reverse();
+    if printer.wants_json() {
+        return entries.into_iter().try_for_each(|entry| printer.value(&json::Audit::from(entry), false));
+    }
+    if entries.is_empty() {
+        return printer.line("nothing was changed in that time");
+    }
+    printer.block(&render::access::audit(&entries, Sheet::stdout()))
 }
 
 /// `session`

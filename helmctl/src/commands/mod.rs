@@ -131,6 +131,10 @@ pub(crate) async fn run(cli: Cli, printer: &mut Printer) -> Result<(), Failure> 
         Verb::Reload { dry_run: false, reach, gate } => reload::reload(&home, reach, gate, printer).await,
         Verb::Config(verb) => config::run(&home, verb, printer).await,
         Verb::Dashboard(args) => access::dashboard(&home, args, printer).await,
+        Verb::Audit(args) => {
+            let range = range(args.since.as_deref(), args.until.as_deref())?;
+            access::audit(&home, args.last, range, printer).await
+        }
         Verb::Token(verb) => access::token(&home, verb, printer).await,
         Verb::Session(verb) => access::session(&home, verb, printer).await,
         Verb::Daemon(verb) => daemon::run(&home, verb, printer).await,

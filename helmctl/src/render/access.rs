@@ -1,10 +1,10 @@
-//! Tokens and sessions for people.
+//! Tokens, sessions and the audit trail for people.
 
 use std::fmt::Write;
 
-use helm_proto::v1::{ApiToken, LocalSession};
+use helm_proto::v1::{ApiToken, AuditEntry, LocalSession, Principal};
 
-use super::{HEAD, Sheet, safe, styled, time};
+use super::{BAD, GOOD, HEAD, QUIET, Sheet, safe, styled, time};
 
 /// `token list`
 pub(crate) fn tokens(all: &[ApiToken], sheet: Sheet) -> String {
@@ -29,6 +29,48 @@ pub(crate) fn tokens(all: &[ApiToken], sheet: Sheet) -> String {
         let _ = writeln!(text, "{}", sheet.fit(&line, sheet.width));
     }
     text
+}
+
+/// `audit`
+pub(crate) fn audit(all: &[AuditEntry], sheet: Sheet) -> String {
+    let mut text = String::new();
+    for entry in all {
+        let style = match entry.outcome.as_str() {
+            "failed" | "refused" => BAD,
+            "done" => GOOD,
+            _ => QUIET,
+        };
+        let at = time::local_to_second(entry.at);
+        let targets = safe(&entry.targets.join(", "));
+        let what = format!("{} {targets}", entry.what);
+        let _ = writeln!(
+            text,
+            "{at}  {}  {}",
+            styled(style, &format!("{:7}", entry.outcome)),
+            sheet.fit(&what, sheet.width.saturating_sub(30))
+        );
+        let by = entry.principal.as_ref().map_or_else(|| entry.peer.clone(), |p| by(p, &entry.peer));
+        let message = if entry.outcome == "intent" { String::new() } else { safe(&entry.message) };
+        let line = if message.is_empty() { safe(&by) } else { format!("{}: {message}", safe(&by)) };
+        for line in sheet.lines(&line, 4) {
+            let _ = writeln!(text, "    {}", styled(QUIET, &line));
+        }
+    }
+    text
+}
+
+/// "Ada (user 5f3c), request 7c2f, through uid 1000 pid 12 (helm-web)"
+fn by(principal: &Principal, peer: &str) -> String {
+    let who = match (principal.name.as_str(), principal.subject.as_str()) {
+        ("", "") => principal.via.clone(),
+        ("", subject) => format!("{} {subject}", principal.via),
+        (name, _) => format!("{name} ({} {})", principal.via, principal.subject),
+    };
+    let request = match principal.request_id.as_str() {
+        "" => String::new(),
+        id => format!(", request {id}"),
+    };
+    format!("{who}{request}, through {peer}")
 }
 
 /// `session list`

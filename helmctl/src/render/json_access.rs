@@ -1,9 +1,9 @@
-//! JSON of `dashboard`, `token` and `session` (docs/api.md). Fields are only ever added.
+//! JSON of `dashboard`, `token`, `session` and `audit` (docs/api.md). Fields are only ever added.
 
 use helm_proto::v1;
 use serde::Serialize;
 
-use helm_shapes::time::optional as time;
+use helm_shapes::time::{optional as time, utc_nanos};
 
 /// `dashboard --json`
 #[derive(Debug, Serialize)]
@@ -54,6 +54,52 @@ pub(crate) struct Made {
 impl From<v1::CreateTokenResponse> for Made {
     fn from(made: v1::CreateTokenResponse) -> Self {
         Self { secret: made.secret, token: made.token.unwrap_or_default().into() }
+    }
+}
+
+/// A line of `audit --json`
+#[derive(Debug, Serialize)]
+pub(crate) struct Audit {
+    id: i64,
+    at: String,
+    what: String,
+    targets: Vec<String>,
+    outcome: String,
+    message: String,
+    peer: String,
+    principal: Option<Principal>,
+}
+
+#[derive(Debug, Serialize)]
+struct Principal {
+    subject: String,
+    name: String,
+    role: String,
+    via: String,
+    request_id: String,
+    from: String,
+}
+
+impl From<v1::AuditEntry> for Audit {
+    fn from(e: v1::AuditEntry) -> Self {
+        let principal = |p: v1::Principal| Principal {
+            subject: p.subject,
+            name: p.name,
+            role: p.role,
+            via: p.via,
+            request_id: p.request_id,
+            from: p.from,
+        };
+        Self {
+            id: e.id,
+            at: utc_nanos(e.at),
+            what: e.what,
+            targets: e.targets,
+            outcome: e.outcome,
+            message: e.message,
+            peer: e.peer,
+            principal: e.principal.map(principal),
+        }
     }
 }
 

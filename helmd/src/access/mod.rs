@@ -39,6 +39,11 @@ struct Inner {
     saved: tokio::sync::Mutex<i64>,
 }
 
+/// A short random name.
+pub fn new_id() -> io::Result<String> {
+    secret::id()
+}
+
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum NotChanged {

@@ -340,7 +340,7 @@ mod tests {
         state.add_session(session("geheim2", 0), 0);
         state.add_code(Digest::of("c"), 7, 0);
         let text = serde_json::to_string(&state).unwrap();
-        assert!(!text.contains("geheim\"") && !text.contains("geheim2\""), "{text}");
+        assert!(!text.contains("\"geheim\"") && !text.contains("\"geheim2\""), "{text}");
         let mut back: State = serde_json::from_str(&text).unwrap();
         assert!(back.token(&Digest::of("geheim"), 1).is_ok());
         assert!(back.session(&Digest::of("geheim2"), Some(7), 1).is_ok());

@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::adopt::{adopt, told};
 use super::parts::{Ground, Kept, Past};
 use super::{LEAVE_WITHIN, Process, StartError, context};
+use crate::audit::Trail;
 use crate::drift::{Drift, InForce};
 use crate::home::LockInfo;
 use crate::incident;
+use crate::jobs::Jobs;
 use crate::leave::{Leave, Then};
 use crate::reload::plan::Wants;
 use crate::reload::{Accepted, Asked, Reloads};
@@ -61,6 +63,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let reloads = Reloads::new(&ground, drift.clone(), supervisor.clone());
     let carry_out = reloads.clone().carry_out(Arc::new(ground.world.config.clone()));
     let closing = kept.store.clone();
+    let trail = Trail::start(&process.home, kept.store.clone(), &ground.tasks, stop.clone());
     let api = Api {
         supervisor,
         journal,
@@ -78,14 +81,18 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
         reloads: reloads.clone(),
         successor: ground.successor(process),
         access: process.access.clone(),
+        trail,
+        jobs: Jobs::open(&process.home),
     };
     let services = ground.world.config.services.len();
     let socket = &api.facts.socket;
     tracing::info!(%socket, services, "helmd {} is up", env!("CARGO_PKG_VERSION"));
     let driving = tokio::spawn(driver.run());
+    let jobs = api.clone().resume_jobs();
     let serving = tokio::spawn(rpc::serve(api, doors, stop));
     process.say_ready();
     ground.until_over(carry_out);
+    ground.until_over(jobs);
 
     let until = until_left(process, &ground, &reloads, serving).await;
     ended(&ground, until, driving, closing, journal_written).await;

@@ -12,8 +12,8 @@ use helm_proto::v1::{
     ApiToken, AuditRequest, AuditResponse, CreateTokenRequest, CreateTokenResponse, EndSessionRequest,
     EndSessionResponse, IdentifyRequest, IdentifyResponse, ListSessionsRequest, ListSessionsResponse,
     ListTokensRequest, ListTokensResponse, LocalSession, NoteRequest, NoteResponse, Permission,
-    PermissionsRequest, PermissionsResponse, RevokeTokenRequest, RevokeTokenResponse, SignInCodeRequest,
-    SignInCodeResponse, WebSettingsRequest, WebSettingsResponse,
+    PermissionsRequest, PermissionsResponse, Principal, RevokeTokenRequest, RevokeTokenResponse,
+    SignInCodeRequest, SignInCodeResponse, WebSettingsRequest, WebSettingsResponse,
 };
 use helm_proto::{Timestamp, convert, reason};
 use tonic::{Request, Response, Status};
@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use super::caller::{Caller, Who};
 use super::{Api, Result};
 use crate::access::{Good, NotChanged, NotTaken, Session, Token};
+use crate::audit::{By, Deed, Outcome};
 use crate::work;
 
 /// Longest name of a token, and longest word about a client, in characters.
@@ -45,6 +46,7 @@ impl AccessRpc for Api {
 
     async fn identify(&self, request: Request<IdentifyRequest>) -> Result<Response<IdentifyResponse>> {
         web_only(&request)?;
+        let by = Caller::of(&request)?.by();
         let IdentifyRequest { secret, uid, agent } = request.into_inner();
         let answer = match secret {
             Some(Secret::Token(shown)) => of_token(&self.access.token(&shown).await.map_err(not_taken)?),
@@ -56,6 +58,9 @@ impl AccessRpc for Api {
                 let begun = self.access.begin(uid, user(uid).await, printable(&agent, AGENT)).await;
                 let (cookie, session) = begun.map_err(|why| not_changed(&why))?;
                 tracing::info!("a local session of uid {uid} has begun ({})", session.id);
+                let by = By { principal: Some(session.principal()), ..by };
+                let deed = Deed { by, what: "sign_in", targets: vec![session.id.clone()] };
+                self.trail.note(deed, Outcome::Done, session.agent.clone());
                 IdentifyResponse { session: cookie, ..of_session(&session) }
             }
             None => return Err(reason::bad_request("nothing was shown: a token, a session or a code")),
@@ -94,7 +99,12 @@ impl AccessRpc for Api {
             let names: Vec<String> = good.services.iter().map(ToString::to_string).collect();
             self.known(&names)?;
         }
+        let intent = self.intend(&caller, "create_token", &good.name).await;
         let made = self.access.create(good, lifetime, caller.describe()).await;
+        match &made {
+            Ok((_, token)) => intent.came(Outcome::Done, format!("{}: {}", token.id, words(&token.good))),
+            Err(why) => intent.came(Outcome::Failed, why.to_string()),
+        }
         let (secret, token) = made.map_err(|why| not_changed(&why))?;
         tracing::info!("API token {} ({}) was made by {}", token.id, token.good.name, token.created_by);
         Ok(Response::new(CreateTokenResponse { secret, token: Some(shown(token)) }))
@@ -109,8 +119,14 @@ impl AccessRpc for Api {
         &self,
         request: Request<RevokeTokenRequest>,
     ) -> Result<Response<RevokeTokenResponse>> {
-        let by = super::by(&request)?;
-        let revoked = self.access.revoke(&request.into_inner().id).await;
+        let caller = Caller::of(&request)?;
+        let (by, id) = (caller.describe(), request.into_inner().id);
+        let intent = self.intend(&caller, "revoke_token", &id).await;
+        let revoked = self.access.revoke(&id).await;
+        match &revoked {
+            Ok(token) => intent.came(Outcome::Done, token.good.name.clone()),
+            Err(why) => intent.came(Outcome::Failed, why.to_string()),
+        }
         let token = revoked.map_err(|why| not_changed(&why))?;
         tracing::info!("API token {} ({}) was revoked by {by}", token.id, token.good.name);
         Ok(Response::new(RevokeTokenResponse {}))
@@ -122,17 +138,28 @@ impl AccessRpc for Api {
     }
 
     async fn end_session(&self, request: Request<EndSessionRequest>) -> Result<Response<EndSessionResponse>> {
-        let by = super::by(&request)?;
-        let ended = self.access.end(&request.into_inner().id).await.map_err(|why| not_changed(&why))?;
+        let caller = Caller::of(&request)?;
+        let (by, id) = (caller.describe(), request.into_inner().id);
+        let intent = self.intend(&caller, "end_session", &id).await;
+        let ended = self.access.end(&id).await;
+        match &ended {
+            Ok(session) => intent.came(Outcome::Done, format!("of uid {}", session.uid)),
+            Err(why) => intent.came(Outcome::Failed, why.to_string()),
+        }
+        let ended = ended.map_err(|why| not_changed(&why))?;
         tracing::info!("the local session {} of uid {} was ended by {by}", ended.id, ended.uid);
         Ok(Response::new(EndSessionResponse {}))
     }
 
     async fn note(&self, request: Request<NoteRequest>) -> Result<Response<NoteResponse>> {
         web_only(&request)?;
+        let by = Caller::of(&request)?.by();
         let NoteRequest { what, outcome, from } = request.into_inner();
         let [what, outcome, from] = [what, outcome, from].map(|text| printable(&text, AGENT));
         tracing::info!("helm-web notes: {what}: {outcome} (from {from})");
+        let principal = Some(Principal { via: "web".to_owned(), from, ..Principal::default() });
+        let deed = Deed { by: By { principal, ..by }, what: "note", targets: vec![what] };
+        self.trail.note(deed, Outcome::Done, outcome);
         Ok(Response::new(NoteResponse {}))
     }
 
@@ -149,9 +176,17 @@ impl AccessRpc for Api {
         }))
     }
 
-    async fn audit(&self, _: Request<AuditRequest>) -> Result<Response<AuditResponse>> {
-        Err(Status::unimplemented("the audit trail cannot be read yet"))
+    async fn audit(&self, request: Request<AuditRequest>) -> Result<Response<AuditResponse>> {
+        Caller::of(&request)?.may(Action::Audit, None)?;
+        self.trail_page(request.into_inner()).await.map(Response::new)
     }
+}
+
+/// For the audit trail: "technician in codex".
+fn words(good: &Good) -> String {
+    let may = if good.purpose.is_empty() { &good.role } else { &good.purpose };
+    let names: Vec<&str> = good.services.iter().map(ServiceName::as_str).collect();
+    if names.is_empty() { may.clone() } else { format!("{may} in {}", names.join(", ")) }
 }
 
 /// A token for this sends entries of services that need not be configured.

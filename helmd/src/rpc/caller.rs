@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use helm_core::access::{self, Action, Principal, Rules, Scope};
+use helm_proto::access::of;
 use helm_proto::reason;
 use tonic::{Request, Status};
 
 use super::Result;
 use super::peer::Peer;
+use crate::audit::By;
 
 /// Whoever is behind a call.
 #[derive(Debug, Clone)]
@@ -100,6 +102,11 @@ impl Caller {
     /// The other end of the socket.
     pub(super) fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// For the audit trail.
+    pub(super) fn by(&self) -> By {
+        By { peer: self.peer.describe(), principal: self.principal().map(|principal| of(principal)) }
     }
 
     /// For records: "uid 1000 pid 4711 (helmctl)", "Ada (user 5f3c) from 127.0.0.1, request 7c2f, through uid 1000 pid 12 (helm-web)"

@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::caller::Caller;
 use super::operate::Report;
-use super::{Api, Result, Streaming, by};
+use super::{Api, Result, Streaming};
+use crate::audit;
 use crate::clock;
 use crate::reload::plan::{Plan, Wants};
 use crate::reload::{Accepted, Asked, Doing, ReloadError};
@@ -35,10 +37,14 @@ impl Configuration for Api {
     }
 
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>> {
-        let author = Author { by: by(&request)?, why: "reload".to_owned() };
+        let caller = Caller::of(&request)?;
+        let author = Author { by: caller.describe(), why: "reload".to_owned() };
         let ReloadRequest { no_restart, no_start, gate, timeout_ms } = request.into_inner();
         let wants = Wants { restart: !no_restart, start: !no_start };
+        let intent = self.intend(&caller, "reload", "").await;
         let accepted = self.reloads.reload(Asked { wants, gate: within(gate, timeout_ms) }, author).await;
+        let (outcome, message) = came(&accepted);
+        intent.came_now(outcome, &message).await;
         answer(accepted)
     }
 
@@ -77,11 +83,15 @@ impl Configuration for Api {
         &self,
         request: Request<ConfigRollbackRequest>,
     ) -> Result<Response<ReloadResponse>> {
-        let by = by(&request)?;
+        let caller = Caller::of(&request)?;
         let ConfigRollbackRequest { number, gate, timeout_ms } = request.into_inner();
         let wants = Wants { restart: true, start: true };
         let asked = Asked { wants, gate: within(gate, timeout_ms) };
-        answer(self.reloads.rollback(number, asked, by).await)
+        let intent = self.intend(&caller, "rollback", &number.to_string()).await;
+        let accepted = self.reloads.rollback(number, asked, caller.describe()).await;
+        let (outcome, message) = came(&accepted);
+        intent.came_now(outcome, &message).await;
+        answer(accepted)
     }
 }
 
@@ -106,6 +116,20 @@ fn version_of(version: Version, standing: &Standing) -> ConfigVersion {
 
 fn within(gate: bool, timeout_ms: u64) -> Option<Duration> {
     gate.then_some(Duration::from_millis(timeout_ms))
+}
+
+/// For the audit trail; how a reload that was begun ends is in the history of configurations.
+pub(super) fn came(accepted: &std::result::Result<Accepted, ReloadError>) -> (audit::Outcome, String) {
+    match accepted {
+        Ok(Accepted { operation: Some(operation), .. }) => {
+            (audit::Outcome::Done, format!("configuration {} is being applied", operation.to))
+        }
+        Ok(Accepted { plan, operation: None }) if plan.ok => {
+            (audit::Outcome::Done, "nothing was to be done".to_owned())
+        }
+        Ok(Accepted { operation: None, .. }) => (audit::Outcome::Refused, "the files have faults".to_owned()),
+        Err(e) => (audit::Outcome::Failed, e.to_string()),
+    }
 }
 
 #[allow(clippy::result_large_err, reason = "the error of every handler")]
@@ -165,7 +189,7 @@ fn field_of(change: &FieldChange) -> v1::FieldChange {
 }
 
 /// Tells how a reload goes, until something has come of it or this life of helmd ends.
-async fn follow(
+pub(super) async fn follow(
     mut doing: watch::Receiver<Doing>,
     supervisor: Supervisor,
     id: String,

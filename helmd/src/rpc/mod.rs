@@ -6,6 +6,7 @@ pub mod config;
 mod gate;
 pub mod incidents;
 pub mod inside;
+mod jobs;
 mod limits;
 pub mod logs;
 pub mod metrics;
@@ -28,6 +29,7 @@ use helm_proto::v1::access_server::AccessServer;
 use helm_proto::v1::configuration_server::ConfigurationServer;
 use helm_proto::v1::helm_server::{Helm, HelmServer};
 use helm_proto::v1::incidents_server::IncidentsServer;
+use helm_proto::v1::jobs_server::JobsServer;
 use helm_proto::v1::logs_server::LogsServer;
 use helm_proto::v1::metrics_server::MetricsServer;
 use helm_proto::v1::store_server::StoreServer;
@@ -54,6 +56,7 @@ use tower::util::MapRequestLayer;
 
 use crate::access::Access;
 use crate::app::replace::Successor;
+use crate::audit::{Deed, Intent, Outcome, Trail};
 use crate::cgroup::Cgroups;
 use crate::changes::Changes;
 use crate::clock;
@@ -61,6 +64,7 @@ use crate::config as files;
 use crate::drift::Drift;
 use crate::home::Home;
 use crate::incident::answers::Answers;
+use crate::jobs::Jobs;
 use crate::journal::Journal;
 use crate::leave::{Leave, Then};
 use crate::programs;
@@ -141,6 +145,10 @@ pub struct Api {
     pub successor: Successor,
     /// Tokens, sessions and codes.
     pub access: Access,
+    /// Who changed what.
+    pub trail: Trail,
+    /// What was begun, and is not waited for.
+    pub jobs: Jobs,
 }
 
 impl Api {
@@ -159,9 +167,38 @@ impl Api {
         Response::new(ReceiverStream::new(messages))
     }
 
-    fn operate(&self, by: String, ask: Ask, wait: Option<Wait>) -> Streaming<Progress> {
-        let supervisor = self.supervisor.clone();
-        self.stream(|sink| operate::operate(supervisor, ask, wait, by, sink))
+    /// Carries it out, between two entries of the audit trail; a caller that leaves ends nothing.
+    fn operate(&self, caller: &Caller, ask: Ask, wait: Option<Wait>) -> Streaming<Progress> {
+        let (sink, messages) = mpsc::channel(STREAM);
+        let (supervisor, stop, by) = (self.supervisor.clone(), self.stop.clone(), caller.describe());
+        let (trail, deed) = (self.trail.clone(), Deed::of(caller.by(), &ask));
+        self.tasks.spawn(async move {
+            let intent = trail.intend(deed).await;
+            let done = operate::operate(supervisor, ask, wait, by, sink);
+            let (outcome, message) = match stop.run_until_cancelled(done).await {
+                Some(ended) => ended,
+                None => (Outcome::Done, "begun; helmd left before its end".to_owned()),
+            };
+            intent.came_now(outcome, &message).await;
+        });
+        Response::new(ReceiverStream::new(messages))
+    }
+
+    /// Before a change that is no operation of the fleet.
+    async fn intend(&self, caller: &Caller, what: &'static str, target: &str) -> Intent {
+        let targets = if target.is_empty() { Vec::new() } else { vec![target.to_owned()] };
+        self.trail.intend(Deed { by: caller.by(), what, targets }).await
+    }
+
+    /// What somebody may not change is in the trail as well.
+    fn allowed(&self, caller: &Caller, what: &'static str, names: &[String], may: Result<()>) -> Result<()> {
+        if let Err(why) = may.as_ref().map_err(Status::message)
+            && caller.principal().is_some()
+        {
+            let deed = Deed { by: caller.by(), what, targets: names.to_vec() };
+            self.trail.note(deed, Outcome::Refused, why.to_owned());
+        }
+        may
     }
 
     /// The names must be known; the first that is not is answered with the nearest.
@@ -178,8 +215,8 @@ impl Api {
     }
 
     /// Those that are named (none: all) may be operated by whoever asks.
-    fn operable(&self, caller: &Caller, names: &[String]) -> Result<()> {
-        caller.may_each(Action::Operate, names)?;
+    fn operable(&self, caller: &Caller, what: &'static str, names: &[String]) -> Result<()> {
+        self.allowed(caller, what, names, caller.may_each(Action::Operate, names))?;
         self.known(names)
     }
 
@@ -214,11 +251,6 @@ impl Api {
             reason::refused(&Refusal::UnknownService { name: name.to_owned(), nearest })
         })
     }
-}
-
-/// Who asks for it, for records.
-fn by<T>(request: &Request<T>) -> Result<String> {
-    Ok(Caller::of(request)?.describe())
 }
 
 fn mode(text: &str) -> Result<Option<Mode>> {
@@ -297,42 +329,42 @@ impl Helm for Api {
     async fn start(&self, request: Request<StartRequest>) -> Result<Streaming<Progress>> {
         let caller = Caller::of(&request)?;
         let StartRequest { names, mode: text, wait } = request.into_inner();
-        self.operable(&caller, &names)?;
-        self.with_what_they_need(&caller, &names)?;
+        self.operable(&caller, "start", &names)?;
+        self.allowed(&caller, "start", &names, self.with_what_they_need(&caller, &names))?;
         let mode = mode(&text)?;
-        Ok(self.operate(caller.describe(), Ask::Start { names, mode }, wait))
+        Ok(self.operate(&caller, Ask::Start { names, mode }, wait))
     }
 
     async fn stop(&self, request: Request<StopRequest>) -> Result<Streaming<Progress>> {
         let caller = Caller::of(&request)?;
         let StopRequest { names, wait } = request.into_inner();
-        self.operable(&caller, &names)?;
-        Ok(self.operate(caller.describe(), Ask::Stop { names }, wait))
+        self.operable(&caller, "stop", &names)?;
+        Ok(self.operate(&caller, Ask::Stop { names }, wait))
     }
 
     async fn restart(&self, request: Request<RestartRequest>) -> Result<Streaming<Progress>> {
         let caller = Caller::of(&request)?;
         let RestartRequest { names, mode: text, wait } = request.into_inner();
-        self.operable(&caller, &names)?;
-        self.with_what_they_need(&caller, &names)?;
+        self.operable(&caller, "restart", &names)?;
+        self.allowed(&caller, "restart", &names, self.with_what_they_need(&caller, &names))?;
         let mode = mode(&text)?;
-        Ok(self.operate(caller.describe(), Ask::Restart { names, mode }, wait))
+        Ok(self.operate(&caller, Ask::Restart { names, mode }, wait))
     }
 
     async fn up(&self, request: Request<UpRequest>) -> Result<Streaming<Progress>> {
         let caller = Caller::of(&request)?;
         let UpRequest { names, mode: text, as_wanted, wait } = request.into_inner();
-        self.operable(&caller, &names)?;
-        self.with_what_they_need(&caller, &names)?;
+        self.operable(&caller, "up", &names)?;
+        self.allowed(&caller, "up", &names, self.with_what_they_need(&caller, &names))?;
         let mode = mode(&text)?;
-        Ok(self.operate(caller.describe(), Ask::Up { names, mode, as_wanted }, wait))
+        Ok(self.operate(&caller, Ask::Up { names, mode, as_wanted }, wait))
     }
 
     async fn down(&self, request: Request<DownRequest>) -> Result<Streaming<Progress>> {
         let caller = Caller::of(&request)?;
         let DownRequest { names, wait } = request.into_inner();
-        self.operable(&caller, &names)?;
-        Ok(self.operate(caller.describe(), Ask::Down { names }, wait))
+        self.operable(&caller, "down", &names)?;
+        Ok(self.operate(&caller, Ask::Down { names }, wait))
     }
 
     async fn output(&self, request: Request<OutputRequest>) -> Result<Streaming<OutputChunk>> {
@@ -387,11 +419,18 @@ impl Helm for Api {
     }
 
     async fn reexec(&self, request: Request<ReexecRequest>) -> Result<Response<ReexecResponse>> {
-        let by = by(&request)?;
-        let program = self.successor.program.display().to_string();
-        let version = self.successor.check().await.map_err(|why| {
-            reason::not_taken(&format!("the program on disk is not taken, helmd goes on as it is: {why}"))
-        })?;
+        let caller = Caller::of(&request)?;
+        let (by, program) = (caller.describe(), self.successor.program.display().to_string());
+        let intent = self.intend(&caller, "reexec", &program).await;
+        let version = match self.successor.check().await {
+            Ok(version) => version,
+            Err(why) => {
+                intent.came(Outcome::Refused, why.as_str());
+                let why = format!("the program on disk is not taken, helmd goes on as it is: {why}");
+                return Err(reason::not_taken(&why));
+            }
+        };
+        intent.came_now(Outcome::Done, &version).await;
         tracing::info!("asked by {by} to give way to {program} ({version}); services stay");
         self.leave.to(Then::Replace);
         Ok(Response::new(ReexecResponse { program, version }))
@@ -417,18 +456,27 @@ impl Helm for Api {
     }
 
     async fn signal(&self, request: Request<SignalRequest>) -> Result<Response<SignalResponse>> {
-        let by = by(&request)?;
+        let caller = Caller::of(&request)?;
+        let by = caller.describe();
         let SignalRequest { name, signal } = request.into_inner();
         let spec = self.spec(&name)?;
         let signal = inside::signal_number(&signal)?;
+        let intent = self.intend(&caller, "signal", &name).await;
         let sent = self.supervisor.signal(spec.name.clone(), signal, by.clone()).await;
+        match &sent {
+            Ok(pid) => intent.came(Outcome::Done, format!("signal {signal} to pid {pid}")),
+            Err(e) => intent.came(Outcome::Failed, e.to_string()),
+        }
         let pid = sent.map_err(|e| operate::refusal(&e))?;
         tracing::info!(service.name = %spec.name, "signal {signal} sent to pid {pid}, asked for by {by}");
         Ok(Response::new(inside::signalled(&spec, pid, signal)))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>> {
-        tracing::info!("asked to leave by {}; services stay", by(&request)?);
+        let caller = Caller::of(&request)?;
+        let intent = self.intend(&caller, "shutdown", "").await;
+        tracing::info!("asked to leave by {}; services stay", caller.describe());
+        intent.came_now(Outcome::Done, "services stay").await;
         self.leave.to(Then::Nothing);
         Ok(Response::new(ShutdownResponse {}))
     }
@@ -448,6 +496,7 @@ pub async fn serve(
     health.set_serving::<MetricsServer<Api>>().await;
     health.set_serving::<StoreServer<Api>>().await;
     health.set_serving::<AccessServer<Api>>().await;
+    health.set_serving::<JobsServer<Api>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(helm_proto::DESCRIPTOR)
@@ -464,7 +513,8 @@ pub async fn serve(
         .add_service(LogsServer::new(api.clone()).max_decoding_message_size(logs::LARGEST_REQUEST))
         .add_service(MetricsServer::new(api.clone()))
         .add_service(StoreServer::new(api.clone()))
-        .add_service(AccessServer::new(api))
+        .add_service(AccessServer::new(api.clone()))
+        .add_service(JobsServer::new(api))
         .add_service(health_service)
         .add_service(v1)
         .add_service(v1alpha);

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
+use crate::audit;
 use crate::clock;
 use crate::supervisor::{Accepted, AskError, FleetView, Pursuit, Supervisor};
 
@@ -29,21 +30,34 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(120);
 /// Progress on its way to the caller; a slow caller slows only its own operation's report.
 pub type Sink = mpsc::Sender<Result<Progress, Status>>;
 
-/// Carries out one request.
-pub async fn operate(supervisor: Supervisor, ask: Ask, wait: Option<Wait>, by: String, sink: Sink) {
+/// Carries out one request; what came of it, as far as the caller waited.
+pub async fn operate(
+    supervisor: Supervisor,
+    ask: Ask,
+    wait: Option<Wait>,
+    by: String,
+    sink: Sink,
+) -> (audit::Outcome, String) {
     let mut fleet = supervisor.subscribe();
     let accepted = match supervisor.ask(ask, by).await {
         Ok(accepted) => accepted,
         Err(error) => {
             let _ = sink.send(Err(refusal(&error))).await;
-            return;
+            return (audit::Outcome::Refused, error.to_string());
         }
     };
     let Accepted { goals, also, warning } = accepted;
     let also = also.iter().map(ToString::to_string).collect();
     let report = Report { also, operation: token(&goals), ..Report::of(goals) };
     let warning = warning.map(|w| format!("; {w}")).unwrap_or_default();
-    report.send(&mut fleet, wait.unwrap_or_default(), &warning, &sink).await;
+    let ended = report.send(&mut fleet, wait.unwrap_or_default(), &warning, &sink).await;
+    match ended {
+        Some(Outcome { result, message }) => {
+            let is_good = matches!(result.as_str(), "done" | "accepted");
+            (if is_good { audit::Outcome::Done } else { audit::Outcome::Failed }, message)
+        }
+        None => (audit::Outcome::Done, "begun; nobody waited for its end".to_owned()),
+    }
 }
 
 /// Goes on with an operation that was begun elsewhere.
@@ -137,7 +151,7 @@ impl Report {
         wait: Wait,
         warning: &str,
         sink: &Sink,
-    ) {
+    ) -> Option<Outcome> {
         let last = if wait.no_wait {
             let view = fleet.borrow_and_update().clone();
             Some(self.outcome("accepted", format!("accepted{warning}"), &view, clock::mono()))
@@ -146,9 +160,11 @@ impl Report {
                 if wait.timeout_ms == 0 { DEFAULT_WAIT } else { Duration::from_millis(wait.timeout_ms) };
             self.follow(fleet, Instant::now() + limit, limit, warning, sink).await
         };
-        if let Some(last) = last {
-            let _ = sink.send(Ok(last)).await;
-        }
+        let last = last?;
+        let outcome = last.outcome.clone();
+        // Who does not listen any more does not want to know.
+        let _ = sink.send(Ok(last)).await;
+        outcome
     }
 
     /// The last message; none where nobody listens, or where helmd leaves before it is done (the next one goes on).

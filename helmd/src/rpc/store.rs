@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use helm_core::access::{Action, Scope};
-use helm_core::name;
+use helm_core::name::{self, AUDIT};
 use helm_core::spec::Keep;
 use helm_proto::reason;
 use helm_proto::v1::store_server::Store as StoreRpc;
@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use tonic::{Request, Response};
 
 use super::caller::Caller;
-use super::{Api, Result, by};
+use super::{Api, Result};
+use crate::audit::Outcome;
 use crate::home::{Home, replace_durably};
 use crate::store::keep::{self, Rules};
 use crate::store::place::Place;
@@ -88,12 +89,18 @@ impl StoreRpc for Api {
         &self,
         request: Request<SetRetentionRequest>,
     ) -> Result<Response<RetentionResponse>> {
-        let who = by(&request)?;
+        let caller = Caller::of(&request)?;
+        let who = caller.describe();
         let SetRetentionRequest { class, rule } = request.into_inner();
         let (class, keep) = (class_name(&class)?, keep_of(&rule)?);
         let (home, name) = (self.facts.home.clone(), class.clone());
         let author = Author { by: who.clone(), why: format!("retention of {name} set to {keep}") };
+        let intent = self.intend(&caller, "set_retention", &class).await;
         let written = work::STORE.run(move || write_rule(&home, &name, &keep.to_string(), author)).await;
+        match &written {
+            Ok(()) => intent.came(Outcome::Done, keep.to_string()),
+            Err(e) => intent.came(Outcome::Failed, e.to_string()),
+        }
         written.map_err(|e| {
             reason::not_recorded(&format!("instance/helm.conf cannot be written, nothing was changed: {e}"))
         })?;
@@ -175,7 +182,7 @@ impl Api {
     /// Rules of classes that nothing belongs to.
     fn unused(&self, rules: &Rules, manifest: &Manifest) -> Vec<String> {
         let used = |class: &&String| {
-            class.as_str() == Class::DEFAULT
+            [Class::DEFAULT, AUDIT].contains(&class.as_str())
                 || self.specs.iter().any(|spec| spec.log.class == **class)
                 || manifest.values().any(|partition| partition.class.0 == **class)
         };

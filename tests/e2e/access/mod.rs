@@ -1,7 +1,9 @@
 //! Who may do what, over the real helmd and its sockets.
 
+mod audit;
 mod filters;
 mod gate;
+mod jobs;
 mod sign_in;
 
 use harness::home::Home;

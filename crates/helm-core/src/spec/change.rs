@@ -313,11 +313,16 @@ mod tests {
     #[test]
     fn settings_are_in_force_with_the_reload() {
         let services = r#"{"a": {"command": ["x"]}}"#;
-        let old = config(services, "[helm]\nstart_cap = 4\n[retention]\naudit = 400d\n");
+        let old = config(services, "[helm]\nstart_cap = 4\n[retention]\naudit = 30d\nold = 1d\n");
         let new = config(services, "[helm]\nstart_cap = 8\n[metrics]\nraw = 2d\n");
         assert_eq!(
             words(&changes(&old, &new, |_| Mode::Development)),
-            ["helm.start_cap 4 > 8 [live]", "metrics.raw 1d > 2d [live]", "retention.audit 400d > - [live]"]
+            [
+                "helm.start_cap 4 > 8 [live]",
+                "retention.audit 30d > 400d [live]",
+                "metrics.raw 1d > 2d [live]",
+                "retention.old 1d > - [live]"
+            ]
         );
     }
 }

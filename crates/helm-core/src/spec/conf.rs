@@ -13,7 +13,7 @@ use super::shape::{Reader, Shape, fields};
 use super::tree::{Kind, Member, Node, fits};
 use super::web::{self, WebSettings};
 use crate::access::{Roles, Rules};
-use crate::name::ServiceName;
+use crate::name::{AUDIT, ServiceName};
 use crate::wish::Mode;
 
 /// Helm's own settings, complete. docs/configuration.md explains them.
@@ -83,7 +83,10 @@ impl Default for Settings {
             default_mode: None,
             cgroup_tree: None,
             events_kept: 10_000,
-            retention: BTreeMap::from([(DEFAULT_CLASS.to_owned(), Keep::default())]),
+            retention: BTreeMap::from([
+                (DEFAULT_CLASS.to_owned(), Keep::default()),
+                (AUDIT.to_owned(), AUDIT_KEPT),
+            ]),
             free_floor: 1 << 30,
             partition_rows: 1 << 20,
             trigrams: false,
@@ -137,6 +140,8 @@ fields! {
 
 /// The class of services that name none.
 const DEFAULT_CLASS: &str = "default";
+/// Who changed what is asked for longer than anything else.
+const AUDIT_KEPT: Keep = Keep { age: Some(Duration::from_secs(400 * 86_400)), bytes: None };
 
 /// Sections that belong to others (contract 3.6): their keys are not looked at.
 const FOREIGN: [&str; 2] = ["database", "database_credentials"];

@@ -10,7 +10,7 @@ use super::shape::{At, Reader, Shape};
 use super::table::{RawMaster, RawService};
 use super::tree::{self, Kind, Member};
 use super::{LogRules, ServiceSpec, graph};
-use crate::name::ServiceName;
+use crate::name::{AUDIT, ServiceName};
 
 /// The text of one file.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +170,7 @@ pub fn read(home: &str, sources: &Sources<'_>) -> Reading {
         registry: &registry,
         addresses: &addresses,
         doc: main,
-        classes: BTreeSet::from([LogRules::default().class]),
+        classes: BTreeSet::from([LogRules::default().class, AUDIT.to_owned()]),
         patterns: Vec::new(),
         files: Vec::new(),
     };
@@ -248,6 +248,11 @@ fn entries(doc: &mut Doc<'_>, registry: &Registry, nexus: bool) -> Vec<Entry> {
 
 fn checked_name(doc: &mut Doc<'_>, place: &str, member: &Member) -> Option<ServiceName> {
     match ServiceName::new(&member.name) {
+        Ok(name) if name.as_str() == AUDIT => {
+            let message = format!("{} is the name of Helm's own audit trail", quoted(AUDIT));
+            doc.error(member.at, place, message, "call the service otherwise");
+            None
+        }
         Ok(name) => Some(name),
         Err(_) => {
             let message = format!("{} cannot name a service", quoted(&member.name));

@@ -189,7 +189,13 @@ impl Resolver<'_, '_> {
             self.classes.insert(class.it.clone());
             if self.classes.len() > CLASSES {
                 let message = format!("{} is one class of retention too many", quoted(&class.it));
-                self.error(entry, "log.class", class.at, message, "there are at most 64, with `default`");
+                self.error(
+                    entry,
+                    "log.class",
+                    class.at,
+                    message,
+                    "there are at most 64, with `default` and `audit`",
+                );
             }
         }
         if let (Some(_), Some(pattern)) = (&raw.rule, &raw.pattern) {

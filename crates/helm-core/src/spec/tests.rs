@@ -892,7 +892,7 @@ fn settings(text: &str, expected: &[&str]) -> Option<Settings> {
 fn helm_conf() {
     let seed = "[database]\nconnection_string = postgresql://u:p%40x@h/db\n\n[database_credentials]\ndb_host = localhost\n";
     assert_eq!(settings(seed, &[]), Some(Settings::default()));
-    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\npartition_rows = 5000\ntrigrams = yes\n[retention]\naudit = 400d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
+    let own = "; c\n[helm]\npeer_group = ops\nstart_cap=4\nprobe_cap : 8\ndefault_mode = production\ncgroup_tree = /sys/fs/cgroup/x\nevents_kept = 500\nfree_floor = 2G\npartition_rows = 5000\ntrigrams = yes\n[retention]\naudit = 500d\ndebug = 2d 1G\n[metrics]\nraw = 2d\n";
     let want = Settings {
         peer_group: Some("ops".into()),
         start_cap: 4,
@@ -905,7 +905,7 @@ fn helm_conf() {
         trigrams: true,
         retention: BTreeMap::from([
             ("default".into(), Keep::default()),
-            ("audit".into(), Keep { age: Some(Duration::from_secs(400 * 86_400)), bytes: None }),
+            ("audit".into(), Keep { age: Some(Duration::from_secs(500 * 86_400)), bytes: None }),
             ("debug".into(), Keep { age: Some(Duration::from_secs(2 * 86_400)), bytes: Some(1 << 30) }),
         ]),
         metrics: MetricSettings { raw: Duration::from_secs(2 * 86_400), ..MetricSettings::default() },
@@ -1010,10 +1010,10 @@ fn classes_of_retention_are_bounded() {
         let one = |n| format!(r#""s{n}": {{"path": "..", "command": ["x"], "log": {{"class": "c{n}"}}}}"#);
         format!("{{{}}}", (0..count).map(one).collect::<Vec<_>>().join(",\n"))
     };
-    good(&many(63));
+    good(&many(62));
     check(
-        &many(64),
-        &["services.json:64:58: services.s63.log.class: `c63` is one class of retention too many"],
+        &many(63),
+        &["services.json:63:58: services.s62.log.class: `c62` is one class of retention too many"],
     );
 }
 

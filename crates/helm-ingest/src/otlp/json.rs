@@ -96,9 +96,10 @@ fn any(value: &str, depth: usize, out: &mut String) {
     let Some((kind, raw)) = object.last() else { return out.push_str("null") };
     match &**kind {
         "arrayValue" | "array_value" | "kvlistValue" | "kvlist_value" if depth >= DEPTH => out.push_str(DEEP),
-        "intValue" | "int_value" => match json::string(raw) {
-            Some(digits) if digits.parse::<i64>().is_ok() => out.push_str(&digits),
-            Some(_) | None => out.push_str(raw),
+        // Written anew: `05` is a number as text, and none in JSON.
+        "intValue" | "int_value" => match json::string(raw).and_then(|digits| digits.parse::<i64>().ok()) {
+            Some(number) => out.push_str(&number.to_string()),
+            None => out.push_str(raw),
         },
         "arrayValue" | "array_value" => {
             out.push('[');

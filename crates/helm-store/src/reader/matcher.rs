@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::entry::{Entry, flag};
 use crate::partition::{Contents, Partition, level_slot};
-use crate::query::{ContextIs, Filter, Text, TextKind};
+use crate::query::{ContextIs, Filter, Text, TextKind, names};
 
 /// Longest pattern, in bytes.
 const PATTERN: usize = 4096;
@@ -63,7 +63,7 @@ impl Matcher {
         let from = |instance| filter.instances.is_empty() || filter.instances.contains(&instance);
         (filter.twins || body.flags & flag::TWIN == 0)
             && entry.id.partition().is_some_and(|partition| from(partition.instance))
-            && (filter.services.is_empty() || filter.services.contains(&body.service))
+            && names(&filter.services, &body.service)
             && filter.levels.is_none_or(|levels| levels.has(body.level))
             && filter.since.is_none_or(|since| body.at >= since)
             && filter.until.is_none_or(|until| body.at < until)
@@ -87,11 +87,10 @@ impl Matcher {
                 crate::entry::Level::ALL.iter().any(|l| levels.has(*l) && counts[level_slot(*l)] > 0)
             })
         };
-        let mut named = filter.services.iter().filter_map(|name| services.get(name));
-        let counted =
-            if filter.services.is_empty() { services.values().any(levels) } else { named.any(levels) };
+        let mut named = services.iter().filter(|(name, _)| names(&filter.services, name));
         // Twins are not counted.
-        (filter.twins || counted)
+        let counted = filter.twins || named.any(|(_, counts)| levels(counts));
+        counted
             && filter.since.is_none_or(|since| high >= since)
             && filter.until.is_none_or(|until| low < until)
     }
@@ -221,6 +220,13 @@ mod tests {
             Matcher::new(text(&long, TextKind::Word, false, false)).unwrap_err(),
             FilterError::Long(5000)
         );
+    }
+
+    #[test]
+    fn the_audit_trail_must_be_named() {
+        let audit = |e: &mut crate::entry::NewEntry| e.service = crate::entry::AUDIT.into();
+        assert!(!wants(Filter::default(), audit));
+        assert!(wants(Filter { services: vec![crate::entry::AUDIT.into()], ..Filter::default() }, audit));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::segment::Segment;
 use crate::engine::{EngineError, Scan};
 use crate::entry::{Entry, Level};
 use crate::partition::{Contents, level_slot};
-use crate::query::Order;
+use crate::query::{Order, names};
 
 /// Ranges that are merged; where there are more, the time index is walked.
 const RANGES: usize = 160;
@@ -74,7 +74,7 @@ fn keys(scan: &Scan, contents: &Contents) -> Option<(Keys, u64)> {
         // Twins are not counted.
         return Some((Keys::Time, u64::from(contents.rows)));
     }
-    let wanted = |name: &String| filter.services.is_empty() || filter.services.contains(name);
+    let wanted = |name: &String| names(&filter.services, name);
     let (mut services, mut pairs, mut many) = (Vec::new(), Vec::new(), 0);
     for (name, levels) in contents.services.iter().filter(|(name, _)| wanted(name)) {
         let before = pairs.len();

@@ -2,7 +2,7 @@
 
 mod asked;
 pub mod counts;
-mod entry;
+pub(crate) mod entry;
 pub mod export;
 
 use axum::Json;

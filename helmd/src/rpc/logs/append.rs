@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use helm_core::access::{Action, Scope};
-use helm_core::name::ServiceName;
+use helm_core::name::{AUDIT, ServiceName};
 use helm_core::spec::LogRules;
 use helm_core::time::Wall;
 use helm_lines::is_health_probe;
@@ -162,6 +162,9 @@ fn verdict(
     arrived: Wall,
 ) -> std::result::Result<(ServiceName, sent::SentEntry, u32), String> {
     let name = ServiceName::new(name).map_err(|error| error.to_string())?;
+    if name.as_str() == AUDIT {
+        return Err(format!("`{AUDIT}` is the name of Helm's own audit trail"));
+    }
     if !scope.holds(name.as_str()) {
         return Err(format!("whoever sent it may not send log entries of `{name}`"));
     }

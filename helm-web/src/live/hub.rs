@@ -1,0 +1,362 @@
+//! The one subscription to helmd, for all streams. It runs while somebody listens.
+//!
+//! What comes is serialised once and handed to every stream. A stream that cannot follow is told so; none holds up another.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use helm_client::{ClientError, Home, News, Resuming};
+use helm_proto::v1::{
+    EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, LogEntry, ServiceStatus,
+    WatchStatusRequest, WatchStatusResponse,
+};
+use helm_shapes::fleet::Event;
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+
+use super::asked::Seen;
+use super::cursor::Cursor;
+use crate::routes::logs::entry::Log;
+use crate::routes::services::Status;
+use crate::situation;
+
+/// Items that a stream may be behind before it misses some.
+const BEHIND: usize = 1024;
+
+/// One thing that all streams hear of.
+#[derive(Debug)]
+pub enum Item {
+    /// Log entries that were committed together.
+    Logs(Vec<Line>),
+    /// Something happened.
+    Event {
+        /// Whose.
+        service: String,
+        /// As JSON.
+        json: String,
+    },
+    /// How a service is now.
+    Status(Arc<Shown>),
+    /// What a service uses now.
+    Numbers(Arc<Shown>),
+    /// A service is configured no more.
+    Gone(String),
+    /// Log entries that the hub itself was too slow for lie before this.
+    Gap,
+    /// helmd is away, as JSON why; or it is back.
+    Helmd(Option<String>),
+}
+
+/// What streams hear, and where they are behind it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What.
+    pub item: Arc<Item>,
+    /// Behind it.
+    pub at: Arc<Cursor>,
+}
+
+/// A log entry, serialised.
+#[derive(Debug)]
+pub struct Line {
+    service: String,
+    level: String,
+    message: String,
+    trace_id: Option<String>,
+    user_id: Option<String>,
+    /// As JSON.
+    pub json: String,
+}
+
+impl Line {
+    /// As filters look at it.
+    #[must_use]
+    pub fn seen(&self) -> Seen<'_> {
+        Seen {
+            service: &self.service,
+            level: &self.level,
+            message: &self.message,
+            trace_id: self.trace_id.as_deref(),
+            user_id: self.user_id.as_deref(),
+        }
+    }
+}
+
+impl From<LogEntry> for Line {
+    fn from(entry: LogEntry) -> Self {
+        Self {
+            service: entry.service.clone(),
+            level: entry.level.clone(),
+            message: entry.message.clone(),
+            trace_id: entry.trace_id.clone(),
+            user_id: entry.user_id.clone(),
+            json: json(&Log::from(entry)),
+        }
+    }
+}
+
+/// How a service is, serialised.
+#[derive(Debug)]
+pub struct Shown {
+    /// Its name.
+    pub service: String,
+    /// All of it, as JSON.
+    pub whole: String,
+    /// Name and state alone, as JSON.
+    pub little: String,
+    /// What it uses, as JSON.
+    pub numbers: String,
+    status: ServiceStatus,
+}
+
+impl From<ServiceStatus> for Shown {
+    fn from(status: ServiceStatus) -> Self {
+        let little = serde_json::json!({
+            "service_name": status.name, "status": status.status, "state": status.state,
+        });
+        let numbers = serde_json::json!({
+            "service_name": status.name, "cpu_percent": status.cpu_percent, "memory_bytes": status.memory_bytes,
+        });
+        Self {
+            service: status.name.clone(),
+            whole: json(&Status::from(status.clone())),
+            little: little.to_string(),
+            numbers: numbers.to_string(),
+            status,
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // These shapes hold nothing that JSON cannot.
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// Whether only numbers differ.
+fn is_same_state(one: &ServiceStatus, other: &ServiceStatus) -> bool {
+    let without = |status: &ServiceStatus| ServiceStatus {
+        cpu_percent: None,
+        memory_bytes: None,
+        uptime_seconds: None,
+        health_latency_us: None,
+        next_start_ms: None,
+        kill_in_ms: None,
+        revision: 0,
+        ..status.clone()
+    };
+    without(one) == without(other)
+}
+
+/// How things are, for a stream that begins.
+#[derive(Debug, Clone, Default)]
+pub struct Picture {
+    /// By name.
+    pub services: BTreeMap<String, Arc<Shown>>,
+    /// Where the hub is.
+    pub at: Arc<Cursor>,
+    /// Why helmd is away, if it is, as JSON.
+    pub away: Option<String>,
+}
+
+/// The hub.
+#[derive(Debug, Clone)]
+pub struct Hub(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    home: Home,
+    picture: Mutex<Picture>,
+    items: broadcast::Sender<Told>,
+    listeners: watch::Sender<usize>,
+    /// Which of the three streams of helmd have said where they begin.
+    begun: watch::Sender<Begun>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Begun {
+    status: bool,
+    events: bool,
+    logs: bool,
+}
+
+impl Begun {
+    fn whole(self) -> bool {
+        self.status && self.events && self.logs
+    }
+}
+
+/// How long a stream waits for the hub to know how things are: while helmd or its store is away it begins without.
+const BEGIN_WITHIN: Duration = Duration::from_millis(900);
+
+/// Somebody listens, until it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    /// What comes.
+    pub items: broadcast::Receiver<Told>,
+    /// How things were when it began to.
+    pub picture: Picture,
+    hub: Arc<Inner>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.hub.listeners.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Hub {
+    /// Of this home's helmd.
+    #[must_use]
+    pub fn of(home: Home) -> Self {
+        Self(Arc::new(Inner {
+            home,
+            picture: Mutex::default(),
+            items: broadcast::Sender::new(BEHIND),
+            listeners: watch::Sender::new(0),
+            begun: watch::Sender::new(Begun::default()),
+        }))
+    }
+
+    /// Listens, from a picture on without a gap.
+    pub async fn listen(&self) -> Listener {
+        self.0.listeners.send_modify(|count| *count += 1);
+        let mut begun = self.0.begun.subscribe();
+        let _ = timeout(BEGIN_WITHIN, begun.wait_for(|begun| begun.whole())).await;
+        let picture = self.0.picture();
+        Listener { items: self.0.items.subscribe(), picture: picture.clone(), hub: self.0.clone() }
+    }
+
+    /// Runs the subscription while somebody listens.
+    pub async fn run(&self) {
+        let mut listeners = self.0.listeners.subscribe();
+        // The sender lives as long as this does.
+        while listeners.wait_for(|count| *count > 0).await.is_ok() {
+            let mut until = listeners.clone();
+            tokio::select! {
+                () = self.0.subscribe() => {}
+                _ = until.wait_for(|count| *count == 0) => {}
+            }
+            self.0.begun.send_replace(Begun::default());
+            *self.0.picture() = Picture::default();
+        }
+    }
+}
+
+impl Inner {
+    fn picture(&self) -> MutexGuard<'_, Picture> {
+        // Each change is one step: there is no half-done state that a panic could leave.
+        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All streams of helmd, until one ends for good.
+    async fn subscribe(&self) {
+        let ourselves = situation::ourselves;
+        let status = WatchStatusRequest { names: Vec::new(), numbers: true };
+        let events = EventsRequest { last: Some(0), follow: true, mark: true, ..EventsRequest::default() };
+        let mut status = Resuming::acting_later(&self.home, ourselves(), status);
+        let mut events = Resuming::acting_later(&self.home, ourselves(), events);
+        let mut logs = Resuming::acting_later(&self.home, ourselves(), FollowLogsRequest::default());
+        loop {
+            let go_on = tokio::select! {
+                news = status.next() => self.hear(news, |picture, message| self.statuses(picture, message)),
+                news = events.next() => self.hear(news, |picture, message| self.event(picture, message)),
+                news = logs.next() => self.hear(news, |picture, message| self.logs(picture, message)),
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    /// `false`: nothing more comes.
+    fn hear<T>(
+        &self,
+        news: Option<Result<News<T>, ClientError>>,
+        take: impl FnOnce(&mut Picture, T),
+    ) -> bool {
+        let mut picture = self.picture();
+        match news {
+            Some(Ok(News::Message(message))) => {
+                take(&mut picture, message);
+                true
+            }
+            Some(Ok(News::Away(why))) => {
+                let why = why.unwrap_or_else(|| "helmd is away".to_owned());
+                let json = serde_json::json!({ "away": true, "why": why }).to_string();
+                picture.away = Some(json.clone());
+                self.tell(&picture, Item::Helmd(Some(json)));
+                true
+            }
+            Some(Ok(News::Back)) => {
+                if picture.away.take().is_some() {
+                    self.tell(&picture, Item::Helmd(None));
+                }
+                true
+            }
+            Some(Err(e)) => {
+                tracing::warn!("the subscription to helmd ended: {e}");
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn tell(&self, picture: &Picture, item: Item) {
+        // Nobody may be there to hear it.
+        let _ = self.items.send(Told { item: Arc::new(item), at: picture.at.clone() });
+    }
+
+    fn statuses(&self, picture: &mut Picture, message: WatchStatusResponse) {
+        let mut former =
+            if message.complete { std::mem::take(&mut picture.services) } else { BTreeMap::new() };
+        for status in message.services {
+            let before = former.remove(&status.name).or_else(|| picture.services.get(&status.name).cloned());
+            let now = Arc::new(Shown::from(status));
+            picture.services.insert(now.service.clone(), now.clone());
+            match before {
+                Some(before) if before.status == now.status => {}
+                Some(before) if is_same_state(&before.status, &now.status) => {
+                    self.tell(picture, Item::Numbers(now));
+                }
+                _ => self.tell(picture, Item::Status(now)),
+            }
+        }
+        for gone in former.into_keys() {
+            self.tell(picture, Item::Gone(gone));
+        }
+        self.begun.send_modify(|begun| begun.status = true);
+    }
+
+    fn event(&self, picture: &mut Picture, record: EventRecord) {
+        if record.id > 0 {
+            let log = picture.at.log.clone();
+            picture.at = Arc::new(Cursor { event: record.id, log });
+        }
+        self.begun.send_modify(|begun| begun.events = true);
+        if !record.kind.is_empty() {
+            let json = event_json(&record);
+            self.tell(picture, Item::Event { service: record.service, json });
+        }
+    }
+
+    fn logs(&self, picture: &mut Picture, message: FollowLogsResponse) {
+        if !message.gap_to.is_empty() {
+            self.tell(picture, Item::Gap);
+        }
+        if !message.cursor.is_empty() {
+            picture.at = Arc::new(Cursor { event: picture.at.event, log: message.cursor });
+        }
+        self.begun.send_modify(|begun| begun.logs = true);
+        if !message.entries.is_empty() {
+            let lines = message.entries.into_iter().map(Line::from).collect();
+            self.tell(picture, Item::Logs(lines));
+        }
+    }
+}
+
+/// What happened, as JSON.
+pub(super) fn event_json(record: &EventRecord) -> String {
+    json(&Event::from(record.clone()))
+}

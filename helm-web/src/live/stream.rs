@@ -1,0 +1,359 @@
+//! One stream: what its principal may see of what it was asked for, from its cursor on, until somebody ends it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use helm_client::ClientError;
+use helm_proto::v1::{EventsRequest, FollowLogsRequest, Principal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio_stream::StreamExt;
+
+use super::asked::{Asked, Topic};
+use super::cursor::Cursor;
+use super::frame;
+use super::hub::{Item, Line, Listener, Shown, Told, event_json};
+use super::places::Place;
+use super::rights::Rights;
+use crate::app::App;
+use crate::auth::{Caller, Who, now};
+use crate::serve::Client;
+
+/// Log entries wait so long for others, and are sent when there are so many.
+const TOGETHER: Duration = Duration::from_millis(100);
+const MOST_TOGETHER: usize = 500;
+/// A word is sent so often, whatever happens: Nexus gives up after 30 s.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Between two looks at whether the credential still counts, and what it is good for.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// A client that takes nothing for so long is gone.
+const SLOWEST: Duration = Duration::from_secs(30);
+/// Frames that wait for a client. While it is full the hub's items wait, and then are missed.
+pub const FRAMES: usize = 16;
+
+/// All that a stream needs.
+#[derive(Debug)]
+pub struct Stream {
+    /// The program.
+    pub app: App,
+    /// For whom.
+    pub caller: Caller,
+    /// What that may see.
+    pub rights: Rights,
+    /// What was asked for.
+    pub asked: Asked,
+    /// The request's headers: the credential is looked at again by them.
+    pub headers: HeaderMap,
+    /// Whose socket it is.
+    pub client: Client,
+    /// Among the streams of its user.
+    pub place: Place,
+    /// The way to the client.
+    pub sink: mpsc::Sender<Bytes>,
+}
+
+/// Why a stream is over, for its client to know; `None`: nobody is there to be told.
+type Over = Option<String>;
+type Go = ControlFlow<Over>;
+
+impl Stream {
+    /// Runs until it is over.
+    pub async fn run(mut self) {
+        let mut listener = self.app.hub.listen().await;
+        let sink = self.sink.clone();
+        let over = tokio::select! {
+            over = self.go(&mut listener) => over,
+            () = sink.closed() => None,
+        };
+        if let Some(why) = over {
+            let data = serde_json::json!({ "why": why }).to_string();
+            // Who does not take it is gone.
+            let _ = timeout(SLOWEST, sink.send(frame::event("end", &data, None))).await;
+        }
+        drop(self.place);
+    }
+
+    async fn go(&mut self, listener: &mut Listener) -> Over {
+        let mut pending = Pending::default();
+        if let ControlFlow::Break(over) = self.begin(listener, &mut pending).await {
+            return over;
+        }
+        let (mut beat, mut look) = (interval(HEARTBEAT), interval(LOOK_EVERY));
+        beat.reset();
+        look.reset();
+        loop {
+            let go = tokio::select! {
+                told = listener.items.recv() => match told {
+                    Ok(told) => self.hear(told, &mut pending).await,
+                    Err(RecvError::Lagged(missed)) => self.missed(missed, &mut pending).await,
+                    Err(RecvError::Closed) => return Some("helm-web is leaving".to_owned()),
+                },
+                () = sleep_until(pending.due()), if pending.waits() => self.flush(&mut pending).await,
+                _ = beat.tick() => self.send(frame::heartbeat()).await,
+                _ = look.tick() => self.still_may().await,
+            };
+            if let ControlFlow::Break(over) = go {
+                return over;
+            }
+        }
+    }
+
+    /// How things are, and what was missed since the cursor.
+    async fn begin(&mut self, listener: &Listener, pending: &mut Pending) -> Go {
+        let picture = &listener.picture;
+        let at = picture.at.clone();
+        if let Some(away) = &picture.away {
+            self.send(frame::event("helmd", away, None)).await?;
+        }
+        if self.asked.wants(Topic::Status) || self.asked.wants(Topic::Metrics) {
+            let shown = picture.services.values().filter_map(|shown| self.status(shown));
+            let frame = frame::events("services", shown, None);
+            self.send(frame).await?;
+        }
+        if let Some(from) = self.asked.cursor.take() {
+            match self.past(&from, &at).await {
+                Ok(go) => go?,
+                Err(e) => {
+                    let data = serde_json::json!({ "topic": "past", "why": e.to_string(), "from": from.to_string(), "to": at.to_string() });
+                    self.send(frame::event("gap", &data.to_string(), None)).await?;
+                }
+            }
+        }
+        pending.at = at;
+        // From here on there is a cursor, also where nothing happens.
+        self.send(frame::event("begin", "{}", Some(&pending.at))).await
+    }
+
+    /// What lies between a former stream's end and this one's begin: read by helmd's word, for this principal.
+    async fn past(&self, from: &Cursor, to: &Arc<Cursor>) -> Result<Go, ClientError> {
+        let mut at = from.clone();
+        let client = self.app.backend.client(&self.caller.principal).await?;
+        if self.asked.wants(Topic::Events) && from.event > 0 && from.event < to.event {
+            let request = EventsRequest { after: Some(from.event), ..EventsRequest::default() };
+            let mut events = client.events(request).await?;
+            while let Some(record) = events.next().await {
+                let record = record?;
+                if record.id > to.event || record.kind.is_empty() || !self.asked.is_about(&record.service) {
+                    continue;
+                }
+                at.event = record.id;
+                if let ControlFlow::Break(over) =
+                    self.send(frame::event("event", &event_json(&record), Some(&at))).await
+                {
+                    return Ok(ControlFlow::Break(over));
+                }
+            }
+        }
+        at.event = to.event;
+        if self.asked.wants(Topic::Logs) && !from.log.is_empty() && from.log != to.log {
+            let request = FollowLogsRequest {
+                filter: Some(self.asked.filter()),
+                cursor: from.log.clone(),
+                until: to.log.clone(),
+                last: 0,
+            };
+            let logs = self.app.backend.logs(&self.caller.principal).await?;
+            let mut pieces = logs.follow(request).await?;
+            while let Some(piece) = pieces.next().await {
+                let lines: Vec<Line> = piece?.entries.into_iter().map(Line::from).collect();
+                for lines in lines.chunks(MOST_TOGETHER) {
+                    // Not numbered: these come by class, and a stream that breaks within them begins again before them.
+                    let frame = frame::events("logs", lines.iter().map(|line| line.json.as_str()), None);
+                    if let ControlFlow::Break(over) = self.send(frame).await {
+                        return Ok(ControlFlow::Break(over));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn hear(&self, told: Told, pending: &mut Pending) -> Go {
+        let Item::Logs(lines) = &*told.item else {
+            // What came before it is told before it.
+            self.flush(pending).await?;
+            pending.at = told.at.clone();
+            return self.at_once(&told.item, &told.at).await;
+        };
+        let wanted = |line: &Line| {
+            let seen = line.seen();
+            self.rights.may("logs", seen.service) && self.asked.takes(&seen)
+        };
+        if self.asked.wants(Topic::Logs) {
+            let taken =
+                lines.iter().zip(0..).filter(|(line, _)| wanted(line)).map(|(_, index)| index).collect();
+            pending.take(&told, taken);
+        }
+        pending.at = told.at;
+        if pending.is_full() { self.flush(pending).await } else { ControlFlow::Continue(()) }
+    }
+
+    async fn at_once(&self, item: &Item, at: &Cursor) -> Go {
+        let wants = |topic| self.asked.wants(topic);
+        let frame = match item {
+            Item::Status(shown) if wants(Topic::Status) => {
+                self.status(shown).map(|json| frame::event("status", json, Some(at)))
+            }
+            Item::Numbers(shown)
+                if wants(Topic::Metrics)
+                    && self.asked.is_about(&shown.service)
+                    && self.rights.may("metrics", &shown.service) =>
+            {
+                Some(frame::event("metrics", &shown.numbers, Some(at)))
+            }
+            Item::Event { service, json }
+                if wants(Topic::Events)
+                    && self.asked.is_about(service)
+                    && self.rights.may("events", service) =>
+            {
+                Some(frame::event("event", json, Some(at)))
+            }
+            Item::Gone(service)
+                if wants(Topic::Status)
+                    && self.asked.is_about(service)
+                    && self.rights.may("services", service) =>
+            {
+                let data = serde_json::json!({ "service_name": service }).to_string();
+                Some(frame::event("gone", &data, Some(at)))
+            }
+            Item::Gap if wants(Topic::Logs) => {
+                let data = serde_json::json!({ "topic": "logs", "to": at.to_string() }).to_string();
+                Some(frame::event("gap", &data, None))
+            }
+            Item::Helmd(Some(away)) => Some(frame::event("helmd", away, None)),
+            Item::Helmd(None) => Some(frame::event("helmd", r#"{"away":false}"#, None)),
+            Item::Logs(_)
+            | Item::Status(_)
+            | Item::Numbers(_)
+            | Item::Event { .. }
+            | Item::Gone(_)
+            | Item::Gap => None,
+        };
+        match frame {
+            Some(frame) => self.send(frame).await,
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// As much of it as may be seen.
+    fn status<'a>(&self, shown: &'a Shown) -> Option<&'a str> {
+        if !self.asked.is_about(&shown.service) {
+            return None;
+        }
+        if self.rights.may("status", &shown.service) {
+            return Some(&shown.whole);
+        }
+        self.rights.may("services", &shown.service).then_some(shown.little.as_str())
+    }
+
+    /// The client was too slow: it is told from where it can go on.
+    async fn missed(&self, items: u64, pending: &mut Pending) -> Go {
+        self.flush(pending).await?;
+        let data = serde_json::json!({ "topic": "all", "missed": items, "cursor": pending.at.to_string() });
+        self.send(frame::event("gap", &data.to_string(), None)).await
+    }
+
+    async fn flush(&self, pending: &mut Pending) -> Go {
+        if !pending.waits() {
+            return ControlFlow::Continue(());
+        }
+        let frame = frame::events("logs", pending.lines(), Some(&pending.at));
+        pending.clear();
+        self.send(frame).await
+    }
+
+    async fn send(&self, frame: Bytes) -> Go {
+        match timeout(SLOWEST, self.sink.send(frame)).await {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
+        }
+    }
+
+    /// The credential counts, for the same principal, who has the same rights.
+    async fn still_may(&self) -> Go {
+        let over = |why: &str| ControlFlow::Break(Some(why.to_owned()));
+        if self.caller.expires.is_some_and(|end| end <= now()) {
+            return over("the credential has expired: sign in again");
+        }
+        let id = &self.caller.principal.request_id;
+        match self.app.authority.who(&self.headers, &self.client, id).await {
+            Who::Known(caller) if is_same(&caller.principal, &self.caller.principal) => {}
+            // helmd or Core is away: what was known holds, until it expires.
+            Who::Refused(problem) if problem.status() == axum::http::StatusCode::SERVICE_UNAVAILABLE => {
+                return ControlFlow::Continue(());
+            }
+            Who::Known(_) => return over("the role of this credential has changed: connect again"),
+            Who::Refused(problem) => return over(problem.detail()),
+            Who::Direct(_) | Who::Nobody => return over("the session was ended: sign in again"),
+        }
+        match rights(&self.app, &self.caller.principal).await {
+            Ok(rights) if rights != self.rights => {
+                over("what this credential may has changed: connect again")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// What a principal may see.
+///
+/// # Errors
+/// helmd is away.
+pub async fn rights(app: &App, whom: &Principal) -> Result<Rights, ClientError> {
+    Ok(app.backend.access(whom).await?.permissions().await?.into())
+}
+
+fn is_same(one: &Principal, other: &Principal) -> bool {
+    let who = |principal: &Principal| {
+        (principal.subject.clone(), principal.role.clone(), principal.via.clone(), principal.services.clone())
+    };
+    who(one) == who(other)
+}
+
+/// Log entries that wait for others to be sent together.
+#[derive(Debug, Default)]
+struct Pending {
+    told: Vec<(Told, Vec<usize>)>,
+    count: usize,
+    since: Option<Instant>,
+    at: Arc<Cursor>,
+}
+
+impl Pending {
+    fn take(&mut self, told: &Told, taken: Vec<usize>) {
+        if !taken.is_empty() {
+            self.count += taken.len();
+            self.since.get_or_insert_with(Instant::now);
+            self.told.push((told.clone(), taken));
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.told.iter().flat_map(|(told, taken)| {
+            let lines = if let Item::Logs(lines) = &*told.item { lines.as_slice() } else { &[] };
+            taken.iter().filter_map(|index| lines.get(*index)).map(|line| line.json.as_str())
+        })
+    }
+
+    fn waits(&self) -> bool {
+        self.since.is_some()
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= MOST_TOGETHER
+    }
+
+    fn due(&self) -> Instant {
+        self.since.unwrap_or_else(Instant::now) + TOGETHER
+    }
+
+    fn clear(&mut self) {
+        self.told.clear();
+        self.count = 0;
+        self.since = None;
+    }
+}
