@@ -43,7 +43,7 @@ impl Resolver<'_, '_> {
     }
 
     /// It runs in the home, and for it, wherever the Python Helm was.
-    pub(super) fn into_helm_web(&self, spec: &mut ServiceSpec, port: u16) {
+    pub(super) fn place_helm_web(&self, spec: &mut ServiceSpec, port: u16) {
         self.home.clone_into(&mut spec.path);
         spec.port = Some(port);
         spec.env.insert("HELM_HOME".to_owned(), self.home.to_owned());

@@ -113,7 +113,7 @@ impl Resolver<'_, '_> {
         };
         spec.program = self.program(entry, &spec.path);
         if let Some(Program::HelmWeb { port }) = spec.program {
-            self.into_helm_web(&mut spec, port);
+            self.place_helm_web(&mut spec, port);
         }
         if spec.program.is_some() {
             self.note_files(entry);
