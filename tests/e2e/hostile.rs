@@ -285,5 +285,6 @@ fn a_clock_that_jumps_back_an_hour_loses_doubles_and_stops_nothing() {
     assert_eq!(followed(), all, "and each once");
     home.ctl(&["logs", "verify"]).code(0);
     let status = home.ctl(&["--json", "db", "status"]).code(0).json();
-    assert_eq!(status["partitions"].as_array().unwrap().len(), 1, "no partition is closed early: {status:#}");
+    let mut closed = status["partitions"].as_array().unwrap().iter().filter(|p| !p["closed"].is_null());
+    assert!(closed.next().is_none(), "no partition is closed early: {status:#}");
 }
