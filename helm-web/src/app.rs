@@ -133,7 +133,7 @@ fn put_together(
     let (situation, asking) = situation::of(backend.clone());
     let authority = Authority::new(own, keys, Sessions::new(core), backend.clone(), situation.clone());
     let ids = Arc::new(Ids::new());
-    let ingest = Arc::new(Ingest::new(ids.stem()));
+    let ingest = Arc::new(Ingest::new(ids.stem(), own));
     let hub = Hub::of(backend.home().clone());
     let (places, tasks, stop) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
     let app = App { backend, authority, situation, ids, connections, ingest, hub, places, tasks, stop };

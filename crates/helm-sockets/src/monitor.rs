@@ -17,7 +17,11 @@ const QUESTION: usize = 56;
 /// Where `idiag_uid` is in `inet_diag_msg`: behind four bytes, the id of the socket (48) and three numbers.
 const UID: usize = 4 + 48 + 12;
 
-/// The user who made the socket at `near` that is connected to `far`; `None`: the kernel knows no such connection (any more).
+/// TCP_ESTABLISHED (net/tcp_states.h).
+const ESTABLISHED: u8 = 1;
+
+/// The user who made the socket at `near` that is connected to `far`; `None`: the kernel knows no such connection (any more). What is
+/// left of a socket that was closed already belongs to nobody, although the kernel says 0.
 ///
 /// # Errors
 /// The socket monitor cannot be asked.
@@ -76,7 +80,12 @@ fn read(answer: &[u8]) -> io::Result<Option<u32>> {
     };
     let four = |at: usize| answer.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).ok_or_else(short);
     match two(4)? {
-        BY_FAMILY => Ok(Some(u32::from_ne_bytes(four(HEADER + UID)?))),
+        BY_FAMILY => {
+            let state = *answer.get(HEADER + 1).ok_or_else(short)?;
+            let (uid, inode) = (four(HEADER + UID)?, four(HEADER + UID + 4)?);
+            let whole = state == ESTABLISHED && u32::from_ne_bytes(inode) != 0;
+            Ok(whole.then_some(u32::from_ne_bytes(uid)))
+        }
         ERROR => {
             let number = i32::from_ne_bytes(four(HEADER)?);
             let error = io::Error::from_raw_os_error(-number);
@@ -112,6 +121,15 @@ mod tests {
             let never = SocketAddr::new(far.ip(), 1);
             assert_eq!(user_of(never, near).unwrap(), None, "{address}");
         }
+    }
+
+    #[test]
+    fn one_that_was_closed_before_it_was_accepted_is_nobodys() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        drop(client);
+        let (server, far) = listener.accept().unwrap();
+        assert_eq!(user_of(far, server.local_addr().unwrap()).unwrap(), None);
     }
 
     #[test]

@@ -26,11 +26,21 @@ pub fn listening(pids: &[u32]) -> io::Result<Vec<u16>> {
 /// A listening socket.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// Where: a loopback address, or all.
+    pub address: IpAddr,
     /// Its port.
     pub port: u16,
     /// Whose it is.
     pub uid: u32,
     inode: u64,
+}
+
+impl Listener {
+    /// Whether who connects to 127.0.0.1 reaches it.
+    #[must_use]
+    pub fn is_reached_at_localhost(&self) -> bool {
+        self.address.is_unspecified() || self.address == IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+    }
 }
 
 /// All sockets, of both families, that listen on `port` where a service on loopback would.
@@ -67,16 +77,16 @@ fn listeners(table: impl BufRead, only: Option<u16>) -> io::Result<Vec<Listener>
         let Some((address, of)) = local.split_once(':') else { continue };
         if let (Ok(port), Ok(uid), Ok(inode)) = (u16::from_str_radix(of, 16), uid.parse(), inode.parse())
             && only.is_none_or(|only| only == port)
-            && is_local(address)
+            && let Some(address) = of_this_host(address)
         {
-            found.push(Listener { port, uid, inode });
+            found.push(Listener { address, port, uid, inode });
         }
     }
     Ok(found)
 }
 
 /// The wildcard or a loopback address of either family, as the tables write them: words of 32 bits in the host's order.
-fn is_local(address: &str) -> bool {
+fn of_this_host(address: &str) -> Option<IpAddr> {
     let words: Option<Vec<[u8; 4]>> = (0..address.len() / 8)
         .map(|i| u32::from_str_radix(address.get(i * 8..i * 8 + 8)?, 16).ok().map(u32::to_ne_bytes))
         .collect();
@@ -87,7 +97,7 @@ fn is_local(address: &str) -> bool {
             Err(_) => <[u8; 4]>::try_from(bytes.as_slice()).ok().map(IpAddr::from),
         }
     });
-    ip.is_some_and(|ip| ip.is_unspecified() || ip.is_loopback())
+    ip.filter(|ip| ip.is_unspecified() || ip.is_loopback())
 }
 
 /// The lowest pid that has one of these sockets open, where it may be seen.
@@ -108,7 +118,7 @@ pub fn holder_of(sockets: &[Listener]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{SocketAddr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
     const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100 0 0 10 0\n\
@@ -122,10 +132,13 @@ mod tests {
         let found = |port| listeners(TABLE.as_bytes(), Some(port)).unwrap();
         assert_eq!(
             found(8080),
-            [Listener { port: 8080, uid: 1000, inode: 4242 }],
+            [Listener { address: Ipv4Addr::LOCALHOST.into(), port: 8080, uid: 1000, inode: 4242 }],
             "not 192.168.0.5, not a connection"
         );
-        assert_eq!(found(0x1F9), [Listener { port: 0x1F9, uid: 0, inode: 77 }]);
+        assert_eq!(
+            found(0x1F9),
+            [Listener { address: Ipv4Addr::LOCALHOST.into(), port: 0x1F9, uid: 0, inode: 77 }]
+        );
         assert_eq!(found(1), []);
     }
 

@@ -93,6 +93,8 @@ impl Core {
         let sockets = found.map_err(|e| CoreError::Answer(e.to_string()))?;
         let sockets = sockets
             .map_err(|e| CoreError::Answer(format!("who listens at port {port} is not known: {e}")))?;
+        let sockets: Vec<_> =
+            sockets.into_iter().filter(helm_sockets::Listener::is_reached_at_localhost).collect();
         if sockets.is_empty() {
             return Err(CoreError::Nobody(port));
         }

@@ -18,6 +18,8 @@ use super::core::{Core, Place};
 
 /// Between two looks at the key file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same where a token was not signed by the keys that are known: a new key counts almost at once.
+const ANEW_EVERY: Duration = Duration::from_millis(100);
 /// Between two questions for the key set.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 /// A longer file is no key.
@@ -61,6 +63,7 @@ struct Held {
     material: Option<Material>,
     keys: Arc<Vec<DecodingKey>>,
     looked: Option<Instant>,
+    anew: Option<Instant>,
     asked: Option<Instant>,
     why_not: Option<String>,
 }
@@ -89,12 +92,15 @@ impl Keys {
         let mut held = self.held.lock().await;
         let now = Instant::now();
         let due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
-        let before = held.material.clone();
-        if before.is_none() {
+        if held.material.is_none() {
             self.recall(&mut held).await;
         }
-        if due(held.looked, LOOK_EVERY) {
+        let before = held.material.clone();
+        if due(held.looked, LOOK_EVERY) || anew && due(held.anew, ANEW_EVERY) {
             held.looked = Some(now);
+            if anew {
+                held.anew = Some(now);
+            }
             let found = match &place.key {
                 Some(path) => pinned(path.clone(), self.core.own()).await,
                 None => Err("services.json has no service `core` with a path".to_owned()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
+use helm_ingest::unpack::{RATIO_MAX as UNPACKED_RATIO, UNPACKED_MAX};
 use http_body_util::BodyExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -13,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::problem::{Problem, Result};
 use crate::serve::Broken;
 
-/// Bytes of bodies that are held at once; of one user half as many, unless there is no other.
-pub const BYTES: usize = 32 << 20;
+/// Bytes of bodies that are held at once, packed and unpacked; all that are neither Helm's user nor root have half of it together.
+pub const BYTES: usize = 64 << 20;
 /// Batches that are on their way to helmd at once, and of one sender.
 pub const TURNS: usize = 256;
 /// Of one sender.
@@ -29,15 +30,10 @@ const LATER: Duration = Duration::from_secs(2);
 /// The gate.
 #[derive(Debug)]
 pub struct Gate {
+    own: u32,
     bytes: Arc<BytesHeld>,
     turns: Arc<Semaphore>,
     shares: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { bytes: Arc::default(), turns: Arc::new(Semaphore::new(TURNS)), shares: Mutex::default() }
-    }
 }
 
 /// A place among the batches on their way.
@@ -48,12 +44,21 @@ pub struct Turn {
 }
 
 impl Gate {
+    /// Nothing is on its way; `own`: Helm's user.
+    #[must_use]
+    pub fn new(own: u32) -> Self {
+        let (bytes, turns) = (Arc::default(), Arc::new(Semaphore::new(TURNS)));
+        Self { own, bytes, turns, shares: Mutex::default() }
+    }
+
     /// The whole body.
     ///
     /// # Errors
     /// It is too long, comes too slowly, or there is no room for it.
     pub async fn read(&self, body: Body, uid: Option<u32>, until: Instant) -> Result<Held> {
-        let mut held = Held { bytes: Vec::new(), room: Room { all: self.bytes.clone(), uid, held: 0 } };
+        let whose =
+            if uid.is_some_and(|uid| uid == 0 || uid == self.own) { Whose::Own } else { Whose::Foreign };
+        let mut held = Held { bytes: Vec::new(), room: Room { all: self.bytes.clone(), whose, held: 0 } };
         let expected = hyper::body::Body::size_hint(&body).lower();
         if expected > LONGEST as u64 {
             return Err(too_long());
@@ -119,6 +124,14 @@ impl Held {
         &self.bytes
     }
 
+    /// Makes room for what the body may be once it is unpacked, before it is.
+    ///
+    /// # Errors
+    /// There was none in time.
+    pub async fn unpacks(&mut self, until: Instant) -> Result<()> {
+        self.room.grow(self.bytes.len().saturating_mul(UNPACKED_RATIO).min(UNPACKED_MAX), until).await
+    }
+
     async fn take(&mut self, piece: &Bytes, until: Instant) -> Result<()> {
         if self.bytes.len() + piece.len() > LONGEST {
             return Err(too_long());
@@ -129,17 +142,36 @@ impl Held {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Own,
+    Foreign,
+}
+
+#[derive(Debug, Default)]
+struct InUse {
+    whole: usize,
+    foreign: usize,
+}
+
 #[derive(Debug, Default)]
 struct BytesHeld {
-    held: Mutex<HashMap<Option<u32>, usize>>,
+    in_use: Mutex<InUse>,
     freed: Notify,
+}
+
+impl BytesHeld {
+    fn in_use(&self) -> std::sync::MutexGuard<'_, InUse> {
+        // Each change is one step: there is no half-done state that a panic could leave.
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Room that a body takes; it is given back when it is dropped.
 #[derive(Debug)]
 struct Room {
     all: Arc<BytesHeld>,
-    uid: Option<u32>,
+    whose: Whose,
     held: usize,
 }
 
@@ -157,29 +189,33 @@ impl Room {
     }
 
     fn try_grow(&mut self, by: usize) -> bool {
-        let mut held = self.all.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole: usize = held.values().sum();
-        let own = held.get(&self.uid).copied().unwrap_or(0);
-        if whole + by > BYTES || own + by > BYTES / 2 {
+        let mut in_use = self.all.in_use();
+        let foreign = if self.whose == Whose::Foreign { by } else { 0 };
+        if in_use.whole + by > BYTES || in_use.foreign + foreign > BYTES / 2 {
             return false;
         }
-        held.insert(self.uid, own + by);
+        in_use.whole += by;
+        in_use.foreign += foreign;
         self.held += by;
         true
+    }
+
+    fn shrink(&mut self, by: usize) {
+        let by = by.min(self.held);
+        self.held -= by;
+        let mut in_use = self.all.in_use();
+        in_use.whole -= by;
+        if self.whose == Whose::Foreign {
+            in_use.foreign -= by;
+        }
+        drop(in_use);
+        self.all.freed.notify_waiters();
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let mut held = self.all.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = held.get_mut(&self.uid) {
-            *own = own.saturating_sub(self.held);
-            if *own == 0 {
-                held.remove(&self.uid);
-            }
-        }
-        drop(held);
-        self.all.freed.notify_waiters();
+        self.shrink(self.held);
     }
 }
 
@@ -209,20 +245,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_user_leaves_room_for_others_and_gives_it_back() {
-        let gate = Gate::default();
-        let half = Body::from(vec![0; BYTES / 2]);
-        let held = gate.read(half, Some(7), soon()).await.unwrap();
-        let more = gate.read(Body::from("x"), Some(7), soon()).await;
-        assert_eq!(more.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
-        assert!(gate.read(Body::from("x"), Some(8), soon()).await.is_ok());
+    async fn strangers_leave_room_for_helms_own_and_give_it_back() {
+        let gate = Gate::new(1000);
+        let body = || Body::from(vec![0; LONGEST]);
+        let held = [
+            gate.read(body(), Some(7), soon()).await.unwrap(),
+            gate.read(body(), None, soon()).await.unwrap(),
+        ];
+        for stranger in [Some(7), Some(8), None] {
+            let more = gate.read(Body::from("x"), stranger, soon()).await;
+            assert_eq!(more.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+        }
+        for own in [Some(1000), Some(0)] {
+            assert!(gate.read(body(), own, soon()).await.is_ok());
+        }
         drop(held);
         assert!(gate.read(Body::from("x"), Some(7), soon()).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_sender_has_its_share_of_turns() {
-        let gate = Gate::default();
+        let gate = Gate::new(1000);
         let mut turns = Vec::new();
         for _ in 0..SHARE {
             turns.push(gate.turn("service/core".to_owned(), soon()).await.unwrap());
@@ -236,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_has_an_end() {
         let long = Body::from(vec![0; LONGEST + 1]);
-        let refused = Gate::default().read(long, None, soon()).await.unwrap_err();
+        let refused = Gate::new(1000).read(long, None, soon()).await.unwrap_err();
         assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::problem::{Problem, Result};
 use forward::{Batch, Lanes};
-use gate::Gate;
+use gate::{Gate, Held};
 use refused::Refused;
 use sender::Sender;
 
@@ -42,10 +42,10 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// `stem` tells this process from others.
+    /// `stem` tells this process from others; `own`: Helm's user.
     #[must_use]
-    pub fn new(stem: &str) -> Self {
-        Self { gate: Gate::default(), lanes: Lanes::new(stem), refused: Refused::default() }
+    pub fn new(stem: &str, own: u32) -> Self {
+        Self { gate: Gate::new(own), lanes: Lanes::new(stem), refused: Refused::default() }
     }
 }
 
@@ -62,8 +62,9 @@ pub struct Once {
 /// Nothing of it was taken.
 pub async fn take(app: &App, format: Format, asked: Asking<'_>, body: axum::body::Body) -> Result<Taken> {
     let until = Instant::now() + PATIENCE;
-    let held = app.ingest.gate.read(body, asked.sender.uid, until).await?;
-    let decoded = read(&asked, held.bytes(), |asked, plain| helm_ingest::decode(format, asked, plain))?;
+    let mut held = app.ingest.gate.read(body, asked.sender.uid, until).await?;
+    let decoded =
+        read(&asked, &mut held, until, |asked, plain| helm_ingest::decode(format, asked, plain)).await?;
     let service = decoded.service.clone();
     let turn = app.ingest.gate.turn(asked.sender.share(&service), until).await;
     let (total, verbs) = (decoded.total, decoded.verbs.clone());
@@ -105,8 +106,9 @@ pub async fn dry_run(
     asking: Asking<'_>,
     body: axum::body::Body,
 ) -> Result<String> {
-    let held = app.ingest.gate.read(body, asking.sender.uid, Instant::now() + PATIENCE).await?;
-    read(&asking, held.bytes(), |asked, plain| helm_ingest::explain(format, asked, plain))
+    let until = Instant::now() + PATIENCE;
+    let mut held = app.ingest.gate.read(body, asking.sender.uid, until).await?;
+    read(&asking, &mut held, until, |asked, plain| helm_ingest::explain(format, asked, plain)).await
 }
 
 /// What is known beside the body.
@@ -124,20 +126,25 @@ pub struct Asking<'a> {
     pub once: &'a Once,
 }
 
-/// Unpacks a body, and reads it.
-fn read<T>(
+/// Unpacks a body, once there is room for it, and reads it.
+async fn read<T>(
     asking: &Asking<'_>,
-    body: &[u8],
+    held: &mut Held,
+    until: Instant,
     read: impl FnOnce(&Asked<'_>, &[u8]) -> std::result::Result<T, BodyError>,
 ) -> Result<T> {
     let encoding = asking.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let packed = encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+    if packed {
+        held.unpacks(until).await?;
+    }
+    let body = held.bytes();
     let service = asking.sender.calling().or(asking.service);
     let unpacked = || {
         let plain = helm_ingest::unpack::unpack(encoding, body)?;
         read(&Asked { service, index: asking.index, arrived: now() }, &plain)
     };
     // Of a large body every byte is looked at: others are to be answered meanwhile.
-    let packed = encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
     let result =
         if packed || body.len() > HEAVY { tokio::task::block_in_place(unpacked) } else { unpacked() };
     result.map_err(|e| refusal(&e))

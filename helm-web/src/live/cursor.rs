@@ -12,6 +12,21 @@ pub struct Cursor {
     pub log: String,
 }
 
+impl Cursor {
+    /// Behind this, or where it does not say, behind that: a cursor that was good once is not given away.
+    #[must_use]
+    pub fn or(&self, former: &Self) -> Self {
+        let log = if self.log.is_empty() { &former.log } else { &self.log };
+        Self { event: if self.event == 0 { former.event } else { self.event }, log: log.clone() }
+    }
+
+    /// It says both.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.event > 0 && !self.log.is_empty()
+    }
+}
+
 /// What was handed back is no cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is no cursor of a stream: hand back what the last `id:` said, or leave it out")]
@@ -40,6 +55,15 @@ impl FromStr for Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_yet_does_not_take_away_what_was() {
+        let former = Cursor { event: 7, log: "a".into() };
+        assert_eq!(Cursor::default().or(&former), former);
+        let later = Cursor { event: 9, log: String::new() };
+        assert_eq!(later.or(&former), Cursor { event: 9, log: "a".into() });
+        assert!(former.is_whole() && !later.is_whole());
+    }
 
     #[test]
     fn what_is_written_is_read_and_nothing_else() {

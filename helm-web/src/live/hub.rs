@@ -13,7 +13,7 @@ use helm_proto::v1::{
 };
 use helm_shapes::fleet::Event;
 use tokio::sync::{broadcast, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt;
 
 use super::asked::Seen;
@@ -187,6 +187,8 @@ impl Begun {
     }
 }
 
+/// Before helmd is asked again that refused the subscription.
+const REST: Duration = Duration::from_secs(1);
 /// How long a stream waits for the hub to know how things are: while helmd or its store is away it begins without.
 const BEGIN_WITHIN: Duration = Duration::from_millis(900);
 
@@ -235,7 +237,10 @@ impl Hub {
         while listeners.wait_for(|count| *count > 0).await.is_ok() {
             let mut until = listeners.clone();
             tokio::select! {
-                () = self.0.subscribe() => {}
+                () = self.0.subscribe() => {
+                    self.0.tell(&Picture::default(), Item::Gap);
+                    sleep_until(Instant::now() + REST).await;
+                }
                 _ = until.wait_for(|count| *count == 0) => {}
             }
             self.0.begun.send_replace(Begun::default());

@@ -114,16 +114,27 @@ impl Stream {
             let frame = frame::events("services", shown, None);
             self.send(frame).await?;
         }
+        pending.at = at.clone();
         if let Some(from) = self.asked.cursor.take() {
-            match self.past(&from, &at).await {
-                Ok(go) => go?,
-                Err(e) => {
-                    let data = serde_json::json!({ "topic": "past", "why": e.to_string(), "from": from.to_string(), "to": at.to_string() });
-                    self.send(frame::event("gap", &data.to_string(), None)).await?;
+            pending.at = Arc::new(at.or(&from));
+            let why = if at.is_whole() {
+                match self.past(&from, &at).await {
+                    Ok(go) => {
+                        go?;
+                        None
+                    }
+                    Err(e) => Some(e.to_string()),
                 }
+            } else {
+                Some("helmd or its store is away".to_owned())
+            };
+            if let Some(why) = why {
+                // A client that comes again with the cursor gets what lies between.
+                pending.at = Arc::new(from.clone());
+                let data = serde_json::json!({ "topic": "past", "why": why, "cursor": from.to_string() });
+                self.send(frame::event("gap", &data.to_string(), None)).await?;
             }
         }
-        pending.at = at;
         // From here on there is a cursor, also where nothing happens.
         self.send(frame::event("begin", "{}", Some(&pending.at))).await
     }
@@ -176,8 +187,8 @@ impl Stream {
         let Item::Logs(lines) = &*told.item else {
             // What came before it is told before it.
             self.flush(pending).await?;
-            pending.at = told.at.clone();
-            return self.at_once(&told.item, &told.at).await;
+            pending.moves_to(&told.at);
+            return self.at_once(&told.item, &pending.at).await;
         };
         let wanted = |line: &Line| {
             let seen = line.seen();
@@ -188,7 +199,7 @@ impl Stream {
                 lines.iter().zip(0..).filter(|(line, _)| wanted(line)).map(|(_, index)| index).collect();
             pending.take(&told, taken);
         }
-        pending.at = told.at;
+        pending.moves_to(&told.at);
         if pending.is_full() { self.flush(pending).await } else { ControlFlow::Continue(()) }
     }
 
@@ -324,6 +335,10 @@ struct Pending {
 }
 
 impl Pending {
+    fn moves_to(&mut self, at: &Arc<Cursor>) {
+        self.at = if at.is_whole() { at.clone() } else { Arc::new(at.or(&self.at)) };
+    }
+
     fn take(&mut self, told: &Told, taken: Vec<usize>) {
         if !taken.is_empty() {
             self.count += taken.len();

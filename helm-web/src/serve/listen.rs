@@ -58,6 +58,12 @@ fn holder(uid: Option<u32>, pid: Option<u32>) -> String {
 /// One of them cannot be had.
 pub fn open(addresses: &[SocketAddr], allow_remote: bool) -> Result<Vec<TcpListener>, ListenError> {
     let handed = handed_over().map_err(ListenError::HandedOver)?;
+    for listener in &handed {
+        let address = listener.local_addr().map_err(ListenError::HandedOver)?;
+        if !address.ip().is_loopback() && !allow_remote {
+            return Err(ListenError::Remote(address));
+        }
+    }
     if !handed.is_empty() {
         return Ok(handed);
     }

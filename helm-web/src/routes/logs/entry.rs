@@ -40,6 +40,12 @@ impl From<LogEntry> for Log {
         // What is no JSON (rows of the Python Helm) is shown as text.
         let context = Some(entry.context).filter(|text| !text.is_empty()).and_then(|text| {
             let as_text = to_raw_value(&text);
+            // In one line: a stream's events and NDJSON end with the line.
+            let text = if text.contains(['\n', '\r']) {
+                serde_json::from_str::<serde_json::Value>(&text).map_or(text, |value| value.to_string())
+            } else {
+                text
+            };
             RawValue::from_string(text).or(as_text).ok()
         });
         Self {
