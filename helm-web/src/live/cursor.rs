@@ -19,12 +19,6 @@ impl Cursor {
         let log = if self.log.is_empty() { &former.log } else { &self.log };
         Self { event: if self.event == 0 { former.event } else { self.event }, log: log.clone() }
     }
-
-    /// It says both.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.event > 0 && !self.log.is_empty()
-    }
 }
 
 /// What was handed back is no cursor.
@@ -62,7 +56,6 @@ mod tests {
         assert_eq!(Cursor::default().or(&former), former);
         let later = Cursor { event: 9, log: String::new() };
         assert_eq!(later.or(&former), Cursor { event: 9, log: "a".into() });
-        assert!(former.is_whole() && !later.is_whole());
     }
 
     #[test]

@@ -158,6 +158,8 @@ pub struct Picture {
     pub at: Arc<Cursor>,
     /// Why helmd is away, if it is, as JSON.
     pub away: Option<String>,
+    /// All of helmd's streams have said where they begin: `at` is true.
+    pub begun: bool,
 }
 
 /// The hub.
@@ -226,7 +228,8 @@ impl Hub {
         self.0.listeners.send_modify(|count| *count += 1);
         let mut begun = self.0.begun.subscribe();
         let _ = timeout(BEGIN_WITHIN, begun.wait_for(|begun| begun.whole())).await;
-        let picture = self.0.picture();
+        let mut picture = self.0.picture();
+        picture.begun = self.0.begun.borrow().whole();
         Listener { items: self.0.items.subscribe(), picture: picture.clone(), hub: self.0.clone() }
     }
 

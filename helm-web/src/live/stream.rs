@@ -117,7 +117,7 @@ impl Stream {
         pending.at = at.clone();
         if let Some(from) = self.asked.cursor.take() {
             pending.at = Arc::new(at.or(&from));
-            let why = if at.is_whole() {
+            let why = if picture.begun {
                 match self.past(&from, &at).await {
                     Ok(go) => {
                         go?;
@@ -336,7 +336,8 @@ struct Pending {
 
 impl Pending {
     fn moves_to(&mut self, at: &Arc<Cursor>) {
-        self.at = if at.is_whole() { at.clone() } else { Arc::new(at.or(&self.at)) };
+        let known = at.event > 0 && !at.log.is_empty();
+        self.at = if known { at.clone() } else { Arc::new(at.or(&self.at)) };
     }
 
     fn take(&mut self, told: &Told, taken: Vec<usize>) {
