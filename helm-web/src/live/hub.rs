@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use helm_client::{ClientError, Home, News, Resuming};
 use helm_proto::v1::{
-    EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, LogEntry, ServiceStatus,
-    WatchStatusRequest, WatchStatusResponse,
+    self, EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, LogEntry, ServiceStatus,
+    WatchJobsRequest, WatchJobsResponse, WatchStatusRequest, WatchStatusResponse,
 };
 use helm_shapes::fleet::Event;
 use tokio::sync::{broadcast, watch};
@@ -18,12 +18,16 @@ use tokio_stream::StreamExt;
 
 use super::asked::Seen;
 use super::cursor::Cursor;
+use crate::routes::jobs::Job;
 use crate::routes::logs::entry::Log;
 use crate::routes::services::Status;
 use crate::situation;
 
 /// Items that a stream may be behind before it misses some.
 const BEHIND: usize = 1024;
+
+/// Operations that a stream which begins is told of: as many as helmd keeps.
+const MOST_JOBS: usize = 500;
 
 /// One thing that all streams hear of.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub enum Item {
     Status(Arc<Shown>),
     /// What a service uses now.
     Numbers(Arc<Shown>),
+    /// How far an operation is.
+    Job(Arc<ShownJob>),
     /// A service is configured no more.
     Gone(String),
     /// Log entries that the hub itself was too slow for lie before this.
@@ -129,6 +135,23 @@ impl From<ServiceStatus> for Shown {
     }
 }
 
+/// An operation, serialised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownJob {
+    /// What it is about; empty: all services.
+    pub names: Vec<String>,
+    /// It has ended.
+    pub over: bool,
+    /// As JSON.
+    pub json: String,
+}
+
+impl From<v1::Job> for ShownJob {
+    fn from(job: v1::Job) -> Self {
+        Self { names: job.names.clone(), over: job.ended_at.is_some(), json: json(&Job::from(job)) }
+    }
+}
+
 fn json(value: &impl serde::Serialize) -> String {
     // These shapes hold nothing that JSON cannot.
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
@@ -154,6 +177,8 @@ fn is_same_state(one: &ServiceStatus, other: &ServiceStatus) -> bool {
 pub struct Picture {
     /// By name.
     pub services: BTreeMap<String, Arc<Shown>>,
+    /// The operations of the last day, newest first, by id.
+    pub jobs: Vec<(String, Arc<ShownJob>)>,
     /// Where the hub is.
     pub at: Arc<Cursor>,
     /// Why helmd is away, if it is, as JSON.
@@ -172,7 +197,7 @@ struct Inner {
     picture: Mutex<Picture>,
     items: broadcast::Sender<Told>,
     listeners: watch::Sender<usize>,
-    /// Which of the three streams of helmd have said where they begin.
+    /// Which of the streams of helmd have said where they begin.
     begun: watch::Sender<Begun>,
 }
 
@@ -181,11 +206,12 @@ struct Begun {
     status: bool,
     events: bool,
     logs: bool,
+    jobs: bool,
 }
 
 impl Begun {
     fn whole(self) -> bool {
-        self.status && self.events && self.logs
+        self.status && self.events && self.logs && self.jobs
     }
 }
 
@@ -266,11 +292,13 @@ impl Inner {
         let mut status = Resuming::acting_later(&self.home, ourselves(), status);
         let mut events = Resuming::acting_later(&self.home, ourselves(), events);
         let mut logs = Resuming::acting_later(&self.home, ourselves(), FollowLogsRequest::default());
+        let mut jobs = Resuming::acting_later(&self.home, ourselves(), WatchJobsRequest {});
         loop {
             let go_on = tokio::select! {
                 news = status.next() => self.hear(news, |picture, message| self.statuses(picture, message)),
                 news = events.next() => self.hear(news, |picture, message| self.event(picture, message)),
                 news = logs.next() => self.hear(news, |picture, message| self.logs(picture, message)),
+                news = jobs.next() => self.hear(news, |picture, message| self.jobs(picture, message)),
             };
             if !go_on {
                 return;
@@ -347,6 +375,26 @@ impl Inner {
             let json = event_json(&record);
             self.tell(picture, Item::Event { service: record.service, json });
         }
+    }
+
+    fn jobs(&self, picture: &mut Picture, message: WatchJobsResponse) {
+        let known = if message.complete { std::mem::take(&mut picture.jobs) } else { picture.jobs.clone() };
+        let is_first = message.complete && known.is_empty();
+        // Newest first, as they come: the last of them is the one that was known longest.
+        for job in message.jobs.into_iter().rev() {
+            let (id, now) = (job.id.clone(), Arc::new(ShownJob::from(job)));
+            let before = known.iter().find(|(known, _)| *known == id).map(|(_, job)| job);
+            let is_news = before.is_none_or(|before| *before != now);
+            match picture.jobs.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, job)) => *job = now.clone(),
+                None => picture.jobs.insert(0, (id, now.clone())),
+            }
+            if is_news && !is_first {
+                self.tell(picture, Item::Job(now));
+            }
+        }
+        picture.jobs.truncate(MOST_JOBS);
+        self.begun.send_modify(|begun| begun.jobs = true);
     }
 
     fn logs(&self, picture: &mut Picture, message: FollowLogsResponse) {
