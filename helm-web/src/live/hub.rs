@@ -8,19 +8,15 @@ use std::time::Duration;
 
 use helm_client::{ClientError, Home, News, Resuming};
 use helm_proto::v1::{
-    self, EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, LogEntry, ServiceStatus,
-    WatchJobsRequest, WatchJobsResponse, WatchStatusRequest, WatchStatusResponse,
+    EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, WatchJobsRequest, WatchJobsResponse,
+    WatchStatusRequest, WatchStatusResponse,
 };
-use helm_shapes::fleet::Event;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt;
 
-use super::asked::Seen;
 use super::cursor::Cursor;
-use crate::routes::jobs::Job;
-use crate::routes::logs::entry::Log;
-use crate::routes::services::Status;
+use super::shown::{Line, Shown, ShownJob, event_json, is_same_state};
 use crate::situation;
 
 /// Items that a stream may be behind before it misses some.
@@ -62,114 +58,6 @@ pub struct Told {
     pub item: Arc<Item>,
     /// Behind it.
     pub at: Arc<Cursor>,
-}
-
-/// A log entry, serialised.
-#[derive(Debug)]
-pub struct Line {
-    service: String,
-    level: String,
-    message: String,
-    trace_id: Option<String>,
-    user_id: Option<String>,
-    /// As JSON.
-    pub json: String,
-}
-
-impl Line {
-    /// As filters look at it.
-    #[must_use]
-    pub fn seen(&self) -> Seen<'_> {
-        Seen {
-            service: &self.service,
-            level: &self.level,
-            message: &self.message,
-            trace_id: self.trace_id.as_deref(),
-            user_id: self.user_id.as_deref(),
-        }
-    }
-}
-
-impl From<LogEntry> for Line {
-    fn from(entry: LogEntry) -> Self {
-        Self {
-            service: entry.service.clone(),
-            level: entry.level.clone(),
-            message: entry.message.clone(),
-            trace_id: entry.trace_id.clone(),
-            user_id: entry.user_id.clone(),
-            json: json(&Log::from(entry)),
-        }
-    }
-}
-
-/// How a service is, serialised.
-#[derive(Debug)]
-pub struct Shown {
-    /// Its name.
-    pub service: String,
-    /// All of it, as JSON.
-    pub whole: String,
-    /// Name and state alone, as JSON.
-    pub little: String,
-    /// What it uses, as JSON.
-    pub numbers: String,
-    status: ServiceStatus,
-}
-
-impl From<ServiceStatus> for Shown {
-    fn from(status: ServiceStatus) -> Self {
-        let little = serde_json::json!({
-            "service_name": status.name, "status": status.status, "state": status.state,
-        });
-        let numbers = serde_json::json!({
-            "service_name": status.name, "cpu_percent": status.cpu_percent, "memory_bytes": status.memory_bytes,
-        });
-        Self {
-            service: status.name.clone(),
-            whole: json(&Status::from(status.clone())),
-            little: little.to_string(),
-            numbers: numbers.to_string(),
-            status,
-        }
-    }
-}
-
-/// An operation, serialised.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownJob {
-    /// What it is about; empty: all services.
-    pub names: Vec<String>,
-    /// It has ended.
-    pub over: bool,
-    /// As JSON.
-    pub json: String,
-}
-
-impl From<v1::Job> for ShownJob {
-    fn from(job: v1::Job) -> Self {
-        Self { names: job.names.clone(), over: job.ended_at.is_some(), json: json(&Job::from(job)) }
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    // These shapes hold nothing that JSON cannot.
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
-}
-
-/// Whether only numbers differ.
-fn is_same_state(one: &ServiceStatus, other: &ServiceStatus) -> bool {
-    let without = |status: &ServiceStatus| ServiceStatus {
-        cpu_percent: None,
-        memory_bytes: None,
-        uptime_seconds: None,
-        health_latency_us: None,
-        next_start_ms: None,
-        kill_in_ms: None,
-        revision: 0,
-        ..status.clone()
-    };
-    without(one) == without(other)
 }
 
 /// How things are, for a stream that begins.
@@ -410,9 +298,4 @@ impl Inner {
             self.tell(picture, Item::Logs(lines));
         }
     }
-}
-
-/// What happened, as JSON.
-pub(super) fn event_json(record: &EventRecord) -> String {
-    json(&Event::from(record.clone()))
 }

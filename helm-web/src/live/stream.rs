@@ -15,8 +15,9 @@ use tokio_stream::StreamExt;
 use super::asked::{Asked, Topic};
 use super::cursor::Cursor;
 use super::frame;
-use super::hub::{Item, Line, Listener, Picture, Shown, ShownJob, Told, event_json};
+use super::hub::{Item, Listener, Picture, Told};
 use super::places::Place;
+use super::shown::{Line, Shown, ShownJob, event_json};
 use crate::auth::credential::{Credential, LOOK_EVERY};
 
 /// Log entries wait so long for others, and are sent when there are so many.

@@ -247,7 +247,7 @@ fn strangers_learn_no_path_from_health() {
     };
     let told = eventually("helm-web has noticed", || {
         let told = stranger();
-        if told["status"] == "degraded" { Ok(told) } else { Err(told.to_string()) }
+        if told["checks"]["helmd"]["status"] == "unhealthy" { Ok(told) } else { Err(told.to_string()) }
     });
     let words = told["checks"]["helmd"]["error"].as_str().unwrap();
     assert!(words.contains("helmctl") && !words.contains('/'), "{words}");

@@ -59,27 +59,40 @@ pub(super) fn body(
     Body::from_stream(ReceiverStream::new(body))
 }
 
+/// All that is found, while the credential counts: also while the reader takes its time.
 async fn carry(
-    mut found: Stream<SearchLogsResponse>,
+    found: Stream<SearchLogsResponse>,
     form: Form,
     head: String,
     credential: &Credential,
     sink: &mpsc::Sender<Result<Bytes, Broken>>,
 ) -> Result<(), Broken> {
-    let mut packer = form.packer();
-    let mut look = interval(LOOK_EVERY);
-    look.reset();
-    send(sink, packer.take(head)?).await?;
-    loop {
-        tokio::select! {
-            message = found.next() => {
-                let Some(message) = message else { break };
-                send(sink, packer.take(form.lines(message?.entries))?).await?;
+    let over = async {
+        let mut look = interval(LOOK_EVERY);
+        look.reset();
+        loop {
+            look.tick().await;
+            if let Some(why) = credential.over().await {
+                return why;
             }
-            _ = look.tick() => if let Some(why) = credential.over().await {
-                return Err(Broken::Credential(why));
-            },
         }
+    };
+    tokio::select! {
+        came = pass_on(found, form, head, sink) => came,
+        why = over => Err(Broken::Credential(why)),
+    }
+}
+
+async fn pass_on(
+    mut found: Stream<SearchLogsResponse>,
+    form: Form,
+    head: String,
+    sink: &mpsc::Sender<Result<Bytes, Broken>>,
+) -> Result<(), Broken> {
+    let mut packer = form.packer();
+    send(sink, packer.take(head)?).await?;
+    while let Some(message) = found.next().await {
+        send(sink, packer.take(form.lines(message?.entries))?).await?;
     }
     send(sink, packer.end()?).await
 }
