@@ -87,10 +87,10 @@ impl Problem {
         Self { retry_after: Some(after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
-    /// 405: only these methods.
-    pub fn method(allow: HeaderValue) -> Self {
+    /// 405: only these methods. Where they are not known here, the router adds them.
+    pub fn method(allow: Option<HeaderValue>) -> Self {
         let detail = "this address does not take this method: the header Allow names those that it takes";
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        Self { allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     /// As `{"error": …}`: for routes whose callers expect that (contract 5).

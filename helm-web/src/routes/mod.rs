@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod config;
 pub mod dashboard;
 pub mod docs;
+mod document;
 pub mod fleet;
 pub mod health;
 pub mod incidents;
@@ -111,27 +112,7 @@ pub fn router(app: App) -> Router {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> Document {
-    with_ids(all().1)
-}
-
-/// Handlers of different modules share names; ids of operations are for each one: `get_api_logs_id`.
-fn with_ids(mut document: Document) -> Document {
-    for (path, item) in &mut document.paths.paths {
-        let words: Vec<&str> =
-            path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let operations = [
-            ("get", &mut item.get),
-            ("post", &mut item.post),
-            ("put", &mut item.put),
-            ("delete", &mut item.delete),
-        ];
-        for (method, operation) in operations {
-            if let Some(operation) = operation {
-                operation.operation_id = Some(format!("{method}_{}", words.join("_")));
-            }
-        }
-    }
-    document
+    document::finished(all().1)
 }
 
 /// What is no route: below `/es` what shippers ask before they send, elsewhere nothing.

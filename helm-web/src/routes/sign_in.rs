@@ -41,7 +41,7 @@ pub async fn sign_in(
 ) -> Result<Response> {
     // Previews and link checkers ask so: the link is not used up.
     if method != Method::GET {
-        return Err(Problem::method(HeaderValue::from_static("GET")));
+        return Err(Problem::method(Some(HeaderValue::from_static("GET"))));
     }
     if !app.authority.is_direct(&headers, &client) {
         return Err(Problem::forbidden(
