@@ -99,7 +99,12 @@ fn name(name: &GeneralName) -> Option<String> {
             let six = <[u8; 16]>::try_from(bytes.as_bytes()).map(|six| Ipv6Addr::from(six).to_string());
             four.or(six).ok()
         }
-        _ => None,
+        GeneralName::OtherName(_)
+        | GeneralName::Rfc822Name(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EdiPartyName(_)
+        | GeneralName::UniformResourceIdentifier(_)
+        | GeneralName::RegisteredId(_) => None,
     }
 }
 

@@ -115,13 +115,8 @@ async fn piece(
 ) -> Result<(Vec<u8>, Option<String>)> {
     let until = Instant::now() + PIECE_WITHIN;
     let (mut packer, mut bytes, mut read) = (form.packer(), Vec::new(), 0);
-    let mut take = |bytes: &mut Vec<u8>, lines: String| match packer.take(lines) {
-        Ok(packed) => bytes.extend_from_slice(&packed),
-        // Memory takes everything.
-        Err(e) => tracing::error!("an export cannot be packed: {e}"),
-    };
     if cursor.is_empty() {
-        take(&mut bytes, form.head().to_owned());
+        bytes.extend(packer.take(form.head().to_owned()).map_err(unpackable)?);
     }
     let mut left = limit;
     let next = loop {
@@ -142,7 +137,7 @@ async fn piece(
             left = left.saturating_sub(message.entries.len() as u64);
             let lines = form.lines(message.entries);
             read += lines.len();
-            take(&mut bytes, lines);
+            bytes.extend(packer.take(lines).map_err(unpackable)?);
             (end, at) = (message.end, message.cursor);
         }
         match end.as_str() {
@@ -155,10 +150,11 @@ async fn piece(
             _ => break Some(at),
         }
     };
-    drop(take);
-    match packer.end() {
-        Ok(rest) => bytes.extend_from_slice(&rest),
-        Err(e) => tracing::error!("an export cannot be packed: {e}"),
-    }
+    bytes.extend(packer.end().map_err(unpackable)?);
     Ok((bytes, next))
+}
+
+/// Memory takes everything: this does not come.
+fn unpackable(e: std::io::Error) -> Problem {
+    Problem::unavailable(format!("the export cannot be packed: {e}"), PIECE_WITHIN)
 }
