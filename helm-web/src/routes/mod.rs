@@ -1,5 +1,6 @@
 //! What can be asked for. `/api/…` is what HiveMatrix speaks (contract 5), `/api/v1/…` all that helmd offers over HTTP.
 
+pub mod certificates;
 pub mod config;
 pub mod dashboard;
 pub mod docs;
@@ -82,6 +83,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(config::diff))
         .routes(routes!(config::reload))
         .routes(routes!(config::rollback))
+        .routes(routes!(certificates::ssl_info))
+        .routes(routes!(jobs::list))
         .routes(routes!(jobs::one))
         .routes(routes!(store::status))
         .routes(routes!(store::retention))
