@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use helm_client::ClientError;
 use helm_proto::v1::Principal;
+use tokio::time::{sleep, timeout};
 
 use super::{Caller, Who, now};
 use crate::app::App;
@@ -13,7 +14,10 @@ use crate::problem::Problem;
 use crate::serve::Client;
 
 /// Between two looks at whether the credential still counts, and what it is good for.
-pub const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// What Core said holds for 10 s: with the last word to the client it is over within 20 s of a revocation.
+pub const LOOK_EVERY: Duration = Duration::from_secs(6);
+/// A look may take so long; who was asked then is as good as away.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whose answer it is, and by what.
 #[derive(Debug)]
@@ -43,29 +47,69 @@ impl Credential {
         Ok(Self { app: app.clone(), caller, rights, headers, client })
     }
 
-    /// Why the answer is to end; `None`: the credential counts, for the same principal, who has the same rights.
-    pub async fn over(&self) -> Option<String> {
-        if self.caller.expires.is_some_and(|end| end <= now()) {
-            return Some("the credential has expired: sign in again".to_owned());
-        }
-        let id = &self.caller.principal.request_id;
-        match self.app.authority.who(&self.headers, &self.client, id).await {
-            Who::Known(caller) if is_same(&caller.principal, &self.caller.principal) => {}
-            // helmd or Core is away: what was known holds, until it expires.
-            Who::Refused(problem) if is_away(&problem) => return None,
-            Who::Known(_) => {
-                return Some("the role of this credential has changed: connect again".to_owned());
+    /// Looks again and again; why the answer is to end, once it is.
+    pub async fn until_over(&self) -> String {
+        loop {
+            let left = self.left().unwrap_or(LOOK_EVERY);
+            // A local session that is used elsewhere goes on: its end is no reason to look without rest.
+            let rest = if left.is_zero() { LOOK_EVERY } else { left.min(LOOK_EVERY) };
+            sleep(rest).await;
+            if let Some(why) = self.over().await {
+                return why;
             }
-            Who::Refused(problem) => return Some(problem.detail().to_owned()),
-            Who::Direct(_) | Who::Nobody => return Some("the session was ended: sign in again".to_owned()),
-        }
-        match rights(&self.app, &self.caller.principal).await {
-            Ok(rights) if rights != self.rights => {
-                Some("what this credential may has changed: connect again".to_owned())
-            }
-            _ => None,
         }
     }
+
+    /// Until the credential's end, as it was said when the answer began; `None`: it has none.
+    fn left(&self) -> Option<Duration> {
+        self.caller.expires.map(|end| Duration::from_secs(end.saturating_sub(now()).max(0).unsigned_abs()))
+    }
+
+    /// Why the answer is to end; `None`: the credential counts, for the same principal, who has the same rights.
+    pub async fn over(&self) -> Option<String> {
+        let expired = || Some("the credential has expired: sign in again".to_owned());
+        let is_late = self.left().is_some_and(|left| left.is_zero());
+        // When a local session ends, its use decides: that is asked for.
+        if is_late && !self.caller.is_session() {
+            return expired();
+        }
+        match timeout(LOOK_WITHIN, self.look()).await {
+            Ok(Look::Counts) => None,
+            Ok(Look::Over(why)) => Some(why),
+            // What was known holds, until it expires.
+            Ok(Look::Away) | Err(_) => is_late.then(expired).flatten(),
+        }
+    }
+
+    async fn look(&self) -> Look {
+        let id = &self.caller.principal.request_id;
+        match self.app.authority.who_still(&self.headers, &self.client, id).await {
+            Who::Known(caller) if is_same(&caller.principal, &self.caller.principal) => {}
+            Who::Refused(problem) if is_away(&problem) => return Look::Away,
+            Who::Known(_) => {
+                return Look::Over("the role of this credential has changed: connect again".to_owned());
+            }
+            Who::Refused(problem) => return Look::Over(problem.detail().to_owned()),
+            Who::Direct(_) | Who::Nobody => {
+                return Look::Over("the session was ended: sign in again".to_owned());
+            }
+        }
+        match rights(&self.app, &self.caller.principal).await {
+            Ok(rights) if rights == self.rights => Look::Counts,
+            Ok(_) => Look::Over("what this credential may has changed: connect again".to_owned()),
+            Err(error) => match Problem::from(error) {
+                problem if problem.status().is_server_error() => Look::Away,
+                problem => Look::Over(problem.detail().to_owned()),
+            },
+        }
+    }
+}
+
+enum Look {
+    Counts,
+    Over(String),
+    /// helmd or Core is.
+    Away,
 }
 
 fn is_away(problem: &Problem) -> bool {

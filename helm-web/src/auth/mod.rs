@@ -114,9 +114,18 @@ impl Authority {
 
     /// Who asks. An Authorization header decides alone; a local session counts on direct requests only.
     pub async fn who(&self, headers: &HeaderMap, client: &Client, request_id: &str) -> Who {
+        self.whose(headers, client, request_id, true).await
+    }
+
+    /// The same, of an answer that goes on: to look is no use of a local session, which would keep it alive.
+    pub async fn who_still(&self, headers: &HeaderMap, client: &Client, request_id: &str) -> Who {
+        self.whose(headers, client, request_id, false).await
+    }
+
+    async fn whose(&self, headers: &HeaderMap, client: &Client, request_id: &str, uses: bool) -> Who {
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let who = match (given.next(), given.next()) {
-            (None, _) if self.is_direct(headers, client) => self.local(headers, client).await,
+            (None, _) if self.is_direct(headers, client) => self.local(headers, client, uses).await,
             (None, _) => return Who::Nobody,
             (Some(_), Some(_)) => Err(Problem::unauthorized("there is more than one Authorization header")),
             (Some(value), None) => self.bearer(value.to_str().unwrap_or_default()).await.map(Who::Known),
@@ -135,9 +144,9 @@ impl Authority {
     }
 
     /// Without an Authorization header, by a program of Helm's own user.
-    async fn local(&self, headers: &HeaderMap, client: &Client) -> Result<Who> {
+    async fn local(&self, headers: &HeaderMap, client: &Client, uses: bool) -> Result<Who> {
         if let Some(cookie) = cookie::of(headers)
-            && let Some(owner) = self.0.secrets.session(cookie, client.uid).await?
+            && let Some(owner) = self.0.secrets.session(cookie, client.uid, uses).await?
         {
             return Ok(Who::Known(Caller::of(owner.principal, owner.expires)));
         }

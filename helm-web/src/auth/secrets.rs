@@ -65,13 +65,18 @@ impl Secrets {
         .await
     }
 
-    /// Whose this local session is, for a client of this user.
+    /// Whose this local session is, for a client of this user; `uses`: it counts as used.
     ///
     /// # Errors
     /// helmd is away.
-    pub async fn session(&self, cookie: &str, uid: Option<u32>) -> Result<Option<Owner>, ClientError> {
+    pub async fn session(
+        &self,
+        cookie: &str,
+        uid: Option<u32>,
+        uses: bool,
+    ) -> Result<Option<Owner>, ClientError> {
         let secret = Some(Secret::Session(cookie.to_owned()));
-        let request = IdentifyRequest { secret, uid, ..IdentifyRequest::default() };
+        let request = IdentifyRequest { secret, uid, look_only: !uses, ..IdentifyRequest::default() };
         self.owner((fingerprint(cookie), uid), request, SESSION_HOLDS).await
     }
 
@@ -86,7 +91,7 @@ impl Secrets {
         agent: String,
     ) -> Result<Option<IdentifyResponse>, ClientError> {
         let secret = Some(Secret::Code(code.to_owned()));
-        self.ask(IdentifyRequest { secret, uid, agent }).await
+        self.ask(IdentifyRequest { secret, uid, agent, look_only: false }).await
     }
 
     /// Whatever is remembered of this cookie holds no more.

@@ -8,8 +8,10 @@ pub mod asked;
 pub mod cursor;
 pub mod frame;
 pub mod hub;
+pub mod outlet;
 pub mod places;
 pub mod rights;
+pub mod ring;
 pub mod shown;
 pub mod stream;
 

@@ -21,6 +21,11 @@ pub struct Line {
 }
 
 impl Line {
+    /// What it holds in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message.len() + self.json.len()
+    }
+
     /// As filters look at it.
     #[must_use]
     pub fn seen(&self) -> Seen<'_> {

@@ -1,4 +1,7 @@
 //! One stream: what its principal may see of what it was asked for, from its cursor on, until somebody ends it.
+//!
+//! Three things go on beside each other, so that none waits for another: the telling, which waits for the client; the looks at whether
+//! the credential still counts; and the heartbeat.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,30 +10,25 @@ use std::time::Duration;
 use axum::body::Bytes;
 use helm_client::{ClientError, Reason};
 use helm_proto::v1::{EventsRequest, FollowLogsRequest, FollowLogsResponse};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::time::{interval, timeout};
 use tokio_stream::StreamExt;
 
 use super::asked::{Asked, Topic};
 use super::cursor::Cursor;
 use super::frame;
-use super::hub::{Item, Listener, Picture, Told};
+use super::hub::{BYTES_TOGETHER, Batch, Item, Listener, MOST_TOGETHER, Picture, Told};
+use super::outlet::{Gone, Outlet};
 use super::places::Place;
+use super::ring::Missed;
 use super::shown::{Line, Shown, ShownJob, event_json};
-use crate::auth::credential::{Credential, LOOK_EVERY};
+use crate::auth::credential::Credential;
 
-/// Log entries wait so long for others, and are sent when there are so many.
-const TOGETHER: Duration = Duration::from_millis(100);
-const MOST_TOGETHER: usize = 500;
 /// A word is sent so often, whatever happens: Nexus gives up after 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A client that takes nothing for so long is gone.
 const SLOWEST: Duration = Duration::from_secs(30);
 /// Of operations that have ended, a stream that begins is told of the newest so many.
 const ENDED_JOBS: usize = 20;
-/// Frames that wait for a client. While it is full the hub's items wait, and then are missed.
-pub const FRAMES: usize = 16;
 
 /// All that a stream needs.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ pub struct Stream {
     /// Among the streams of its user.
     pub place: Place,
     /// The way to the client.
-    pub sink: mpsc::Sender<Bytes>,
+    pub outlet: Outlet,
 }
 
 /// Why a stream is over, for its client to know; `None`: nobody is there to be told.
@@ -51,39 +49,47 @@ type Go = ControlFlow<Over>;
 
 impl Stream {
     /// Runs until it is over.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
         let mut listener = self.credential.app.hub.listen().await;
-        let sink = self.sink.clone();
         let over = tokio::select! {
             over = self.go(&mut listener) => over,
-            () = sink.closed() => None,
+            why = self.credential.until_over() => Some(why),
+            () = self.beat() => None,
+            () = self.outlet.closed() => None,
         };
-        if let Some(why) = over {
-            let data = serde_json::json!({ "why": why }).to_string();
-            // Who does not take it is gone.
-            let _ = timeout(SLOWEST, sink.send(frame::event("end", &data, None))).await;
+        drop(listener);
+        match over {
+            Some(why) => {
+                let data = serde_json::json!({ "why": why }).to_string();
+                self.outlet.end(frame::event("end", &data, None)).await;
+            }
+            None => self.outlet.cut(),
         }
         drop(self.place);
     }
 
-    async fn go(&mut self, listener: &mut Listener) -> Over {
-        let mut pending = Pending::default();
-        if let ControlFlow::Break(over) = self.begin(listener, &mut pending).await {
-            return over;
-        }
-        let (mut beat, mut look) = (interval(HEARTBEAT), interval(LOOK_EVERY));
+    /// Does not end.
+    async fn beat(&self) {
+        let mut beat = interval(HEARTBEAT);
         beat.reset();
-        look.reset();
         loop {
-            let go = tokio::select! {
-                told = listener.items.recv() => match told {
-                    Ok(told) => self.hear(told, &mut pending).await,
-                    Err(RecvError::Lagged(missed)) => self.missed(missed, &mut pending).await,
-                    Err(RecvError::Closed) => return Some("helm-web is leaving".to_owned()),
-                },
-                () = sleep_until(pending.due()), if pending.waits() => self.flush(&mut pending).await,
-                _ = beat.tick() => self.send(frame::heartbeat()).await,
-                _ = look.tick() => self.still_may().await,
+            beat.tick().await;
+            self.outlet.offer(frame::heartbeat());
+        }
+    }
+
+    async fn go(&self, listener: &mut Listener) -> Over {
+        let mut at = match self.begin(&listener.picture).await {
+            ControlFlow::Continue(at) => at,
+            ControlFlow::Break(over) => return over,
+        };
+        loop {
+            let go = match listener.items.next().await {
+                Ok(told) => {
+                    at = behind(&at, &told.at);
+                    self.hear(&told, &at).await
+                }
+                Err(Missed(items)) => self.missed(items, &at).await,
             };
             if let ControlFlow::Break(over) = go {
                 return over;
@@ -92,9 +98,8 @@ impl Stream {
     }
 
     /// How things are, and what was missed since the cursor.
-    async fn begin(&mut self, listener: &Listener, pending: &mut Pending) -> Go {
-        let picture = &listener.picture;
-        let at = picture.at.clone();
+    async fn begin(&self, picture: &Picture) -> ControlFlow<Over, Arc<Cursor>> {
+        let mut at = picture.at.clone();
         if let Some(away) = &picture.away {
             self.send(frame::event("helmd", away, None)).await?;
         }
@@ -116,10 +121,8 @@ impl Stream {
             let frame = frame::events("jobs", told.map(|job| job.json.as_str()), None);
             self.send(frame).await?;
         }
-        pending.at = at.clone();
-        if let Some(from) = self.asked.cursor.take() {
-            pending.at = Arc::new(at.or(&from));
-            let mut told = from;
+        if let Some(from) = &self.asked.cursor {
+            let mut told = from.clone();
             let why = if picture.begun {
                 match self.past(&mut told, &at, picture).await {
                     Ok(go) => {
@@ -134,12 +137,15 @@ impl Stream {
             if let Some(why) = why {
                 // A client that comes again with the cursor gets what lies between.
                 let data = serde_json::json!({ "topic": "past", "why": why, "cursor": told.to_string() });
-                pending.at = Arc::new(told);
+                at = Arc::new(told);
                 self.send(frame::event("gap", &data.to_string(), None)).await?;
+            } else {
+                at = Arc::new(at.or(from));
             }
         }
         // From here on there is a cursor, also where nothing happens.
-        self.send(frame::event("begin", "{}", Some(&pending.at))).await
+        self.send(frame::event("begin", "{}", Some(&at))).await?;
+        ControlFlow::Continue(at)
     }
 
     /// What lies between a former stream's end and this one's begin: read by helmd's word, for this principal. `at` moves behind what is
@@ -191,10 +197,12 @@ impl Stream {
         while let Some(piece) = pieces.next().await {
             let FollowLogsResponse { entries, cursor, .. } = piece?;
             let lines: Vec<Line> = entries.into_iter().map(Line::from).collect();
-            let mut chunks = lines.chunks(MOST_TOGETHER).peekable();
-            while let Some(lines) = chunks.next() {
+            let mut rest = lines.as_slice();
+            while !rest.is_empty() {
+                let (lines, behind) = rest.split_at(together(rest));
+                rest = behind;
                 // The cursor is behind the whole piece.
-                let is_whole = chunks.peek().is_none() && !cursor.is_empty();
+                let is_whole = rest.is_empty() && !cursor.is_empty();
                 if is_whole {
                     at.log.clone_from(&cursor);
                 }
@@ -208,29 +216,35 @@ impl Stream {
         Ok(ControlFlow::Continue(()))
     }
 
-    async fn hear(&self, told: Told, pending: &mut Pending) -> Go {
-        let Item::Logs(lines) = &*told.item else {
-            // What came before it is told before it.
-            self.flush(pending).await?;
-            pending.moves_to(&told.at);
-            return self.at_once(&told.item, &pending.at).await;
+    async fn hear(&self, told: &Told, at: &Cursor) -> Go {
+        let frame = match &*told.item {
+            Item::Logs(batch) if self.asked.wants(Topic::Logs) => self.logs(batch, &told.at, at),
+            item => self.at_once(item, at),
         };
-        let wanted = |line: &Line| {
+        match frame {
+            Some(frame) => self.send(frame).await,
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Of these entries those that are to be told; all of them are one frame for all streams.
+    fn logs(&self, batch: &Batch, of_hub: &Cursor, at: &Cursor) -> Option<Bytes> {
+        let wanted = |line: &&Line| {
             let seen = line.seen();
             self.credential.rights.may("logs", seen.service) && self.asked.takes(&seen)
         };
-        if self.asked.wants(Topic::Logs) {
-            let taken =
-                lines.iter().zip(0..).filter(|(line, _)| wanted(line)).map(|(_, index)| index).collect();
-            pending.take(&told, taken);
+        let taken: Vec<&str> = batch.lines.iter().filter(wanted).map(|line| line.json.as_str()).collect();
+        match taken.len() {
+            0 => None,
+            all if all == batch.lines.len() && of_hub == at => Some(batch.frame.clone()),
+            _ => Some(frame::events("logs", taken, Some(at))),
         }
-        pending.moves_to(&told.at);
-        if pending.is_full() { self.flush(pending).await } else { ControlFlow::Continue(()) }
     }
 
-    async fn at_once(&self, item: &Item, at: &Cursor) -> Go {
+    /// What waits for nothing else.
+    fn at_once(&self, item: &Item, at: &Cursor) -> Option<Bytes> {
         let wants = |topic| self.asked.wants(topic);
-        let frame = match item {
+        match item {
             Item::Status(shown) if wants(Topic::Status) => {
                 self.status(shown).map(|json| frame::event("status", json, Some(at)))
             }
@@ -272,10 +286,6 @@ impl Stream {
             | Item::Job(_)
             | Item::Gone(_)
             | Item::Gap => None,
-        };
-        match frame {
-            Some(frame) => self.send(frame).await,
-            None => ControlFlow::Continue(()),
         }
     }
 
@@ -296,81 +306,31 @@ impl Stream {
     }
 
     /// The client was too slow: it is told from where it can go on.
-    async fn missed(&self, items: u64, pending: &mut Pending) -> Go {
-        self.flush(pending).await?;
-        let data = serde_json::json!({ "topic": "all", "missed": items, "cursor": pending.at.to_string() });
+    async fn missed(&self, items: u64, at: &Cursor) -> Go {
+        let data = serde_json::json!({ "topic": "all", "missed": items, "cursor": at.to_string() });
         self.send(frame::event("gap", &data.to_string(), None)).await
     }
 
-    async fn flush(&self, pending: &mut Pending) -> Go {
-        if !pending.waits() {
-            return ControlFlow::Continue(());
-        }
-        let frame = frame::events("logs", pending.lines(), Some(&pending.at));
-        pending.clear();
-        self.send(frame).await
-    }
-
     async fn send(&self, frame: Bytes) -> Go {
-        match timeout(SLOWEST, self.sink.send(frame)).await {
+        match timeout(SLOWEST, self.outlet.send(frame)).await {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => ControlFlow::Break(None),
-        }
-    }
-
-    async fn still_may(&self) -> Go {
-        match self.credential.over().await {
-            Some(why) => ControlFlow::Break(Some(why)),
-            None => ControlFlow::Continue(()),
+            Ok(Err(Gone)) | Err(_) => ControlFlow::Break(None),
         }
     }
 }
 
-/// Log entries that wait for others to be sent together.
-#[derive(Debug, Default)]
-struct Pending {
-    told: Vec<(Told, Vec<usize>)>,
-    count: usize,
-    since: Option<Instant>,
-    at: Arc<Cursor>,
+/// Behind what the hub says, where it knows.
+fn behind(at: &Arc<Cursor>, told: &Arc<Cursor>) -> Arc<Cursor> {
+    let known = told.event > 0 && !told.log.is_empty();
+    if known { told.clone() } else { Arc::new(told.or(at)) }
 }
 
-impl Pending {
-    fn moves_to(&mut self, at: &Arc<Cursor>) {
-        let known = at.event > 0 && !at.log.is_empty();
-        self.at = if known { at.clone() } else { Arc::new(at.or(&self.at)) };
-    }
-
-    fn take(&mut self, told: &Told, taken: Vec<usize>) {
-        if !taken.is_empty() {
-            self.count += taken.len();
-            self.since.get_or_insert_with(Instant::now);
-            self.told.push((told.clone(), taken));
-        }
-    }
-
-    fn lines(&self) -> impl Iterator<Item = &str> {
-        self.told.iter().flat_map(|(told, taken)| {
-            let lines = if let Item::Logs(lines) = &*told.item { lines.as_slice() } else { &[] };
-            taken.iter().filter_map(|index| lines.get(*index)).map(|line| line.json.as_str())
-        })
-    }
-
-    fn waits(&self) -> bool {
-        self.since.is_some()
-    }
-
-    fn is_full(&self) -> bool {
-        self.count >= MOST_TOGETHER
-    }
-
-    fn due(&self) -> Instant {
-        self.since.unwrap_or_else(Instant::now) + TOGETHER
-    }
-
-    fn clear(&mut self) {
-        self.told.clear();
-        self.count = 0;
-        self.since = None;
-    }
+/// How many of these, at least one, make a frame.
+fn together(lines: &[Line]) -> usize {
+    let mut bytes = 0;
+    let fits = lines.iter().take(MOST_TOGETHER).take_while(|line| {
+        bytes += line.json.len();
+        bytes <= BYTES_TOGETHER
+    });
+    fits.count().max(1)
 }

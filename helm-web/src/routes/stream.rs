@@ -1,25 +1,23 @@
 //! What happens, as it happens: server-sent events.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::mpsc;
 
 use super::input::Params;
 use crate::app::App;
 use crate::auth::Person;
 use crate::auth::credential::Credential;
 use crate::live::asked::StreamQuery;
+use crate::live::outlet::outlet;
 use crate::live::places::MOST;
-use crate::live::stream::{FRAMES, Stream};
+use crate::live::stream::Stream;
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 use crate::serve::Client;
+use crate::serve::connections::HangUp;
 
 /// What happens, as it happens: states, events, log, numbers and jobs in one stream (`text/event-stream`). Each `id:` is a place to go
 /// on behind, also at the next helm-web. At most 8 streams a user.
@@ -31,6 +29,7 @@ pub async fn stream(
     State(app): State<App>,
     Person(caller): Person,
     Extension(client): Extension<Client>,
+    Extension(hang_up): Extension<HangUp>,
     headers: HeaderMap,
     Params(query): Params<StreamQuery>,
 ) -> Result<Response> {
@@ -48,8 +47,8 @@ pub async fn stream(
         );
         Problem::too_many(words, std::time::Duration::from_secs(10))
     })?;
-    let (sink, frames) = mpsc::channel(FRAMES);
-    let stream = Stream { credential, asked, place, sink };
+    let (outlet, frames) = outlet(hang_up);
+    let stream = Stream { credential, asked, place, outlet };
     let stop = app.stop.clone();
     app.tasks.spawn(async move {
         stop.run_until_cancelled(stream.run()).await;
@@ -59,20 +58,5 @@ pub async fn stream(
         (CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::new(Frames(frames))).into_response())
-}
-
-/// The body of a stream.
-struct Frames(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Frames {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(|bytes| Ok(hyper::body::Frame::data(bytes))))
-    }
+    Ok((headers, Body::new(frames)).into_response())
 }

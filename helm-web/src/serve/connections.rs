@@ -130,6 +130,18 @@ impl Connection {
         }
     }
 
+    /// For an answer that has to end though its client takes nothing.
+    #[must_use]
+    pub fn hang_up(&self) -> HangUp {
+        HangUp(self.0.gives_way.clone())
+    }
+
+    /// It ends, whatever it does.
+    #[cfg(test)]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.gives_way.is_cancelled()
+    }
+
     /// A request is under way until the guard and its clones are dropped.
     #[must_use]
     pub fn busy(&self) -> Busy {
@@ -158,6 +170,17 @@ impl Connection {
                 changed = doing.changed() => if changed.is_err() { return },
             }
         }
+    }
+}
+
+/// Cuts a connection; an extension of each of its requests.
+#[derive(Debug, Clone)]
+pub struct HangUp(CancellationToken);
+
+impl HangUp {
+    /// Whatever waits to be sent is lost.
+    pub fn now(&self) {
+        self.0.cancel();
     }
 }
 

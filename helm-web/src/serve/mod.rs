@@ -129,6 +129,7 @@ async fn converse(
             let busy = connection.busy();
             let mut request = request.map(|body| Body::new(Paced::new(body)));
             request.extensions_mut().insert(client);
+            request.extensions_mut().insert(connection.hang_up());
             let answer = application.clone().oneshot(request);
             async move { Ok::<_, Infallible>(answer.await?.map(|body| Guarded { body, _busy: busy })) }
         }

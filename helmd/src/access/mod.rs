@@ -169,9 +169,9 @@ impl Access {
         Ok(token)
     }
 
-    /// Whose session this is.
-    pub async fn session(&self, shown: &str, uid: Option<u32>) -> Result<Session, NotTaken> {
-        let session = self.state().session(&Digest::of(shown), uid, clock::wall().0).cloned()?;
+    /// Whose session this is; `uses`: it counts as used now.
+    pub async fn session(&self, shown: &str, uid: Option<u32>, uses: bool) -> Result<Session, NotTaken> {
+        let session = self.state().session(&Digest::of(shown), uid, uses, clock::wall().0).cloned()?;
         self.save_sometimes().await;
         Ok(session)
     }
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let next = Access::open(&home);
         assert_eq!(next.token(&secret).await.unwrap().id, token.id);
-        assert_eq!(next.session(&cookie, Some(7)).await.unwrap().id, session.id);
+        assert_eq!(next.session(&cookie, Some(7), true).await.unwrap().id, session.id);
         assert_eq!(next.redeem(&code, Some(7)), Err(NotTaken::Code));
         next.revoke(&token.id).await.unwrap();
         assert!(Access::open(&home).token(&secret).await.is_err());

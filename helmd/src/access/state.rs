@@ -207,11 +207,12 @@ impl State {
         self.sessions.push(session);
     }
 
-    /// The session that was shown, by a client of this uid.
+    /// The session that was shown, by a client of this uid; `uses`: it counts as used now.
     pub(super) fn session(
         &mut self,
         shown: &Digest,
         uid: Option<u32>,
+        uses: bool,
         now: i64,
     ) -> Result<&Session, NotTaken> {
         let found = self.sessions.iter_mut().find(|session| session.digest.is(shown));
@@ -219,7 +220,9 @@ impl State {
         if uid != Some(session.uid) {
             return Err(NotTaken::Uid);
         }
-        session.used_at = now.max(session.used_at);
+        if uses {
+            session.used_at = now.max(session.used_at);
+        }
         Ok(session)
     }
 
@@ -311,15 +314,17 @@ mod tests {
     fn a_session_ends_by_age_by_rest_and_is_its_users_alone() {
         let (mut state, digest) = (State::default(), Digest::of("s"));
         state.add_session(session("s", 0), 0);
-        assert_eq!(state.session(&digest, Some(8), 1).unwrap_err(), NotTaken::Uid);
-        assert_eq!(state.session(&digest, None, 1).unwrap_err(), NotTaken::Uid);
-        assert_eq!(state.session(&digest, Some(7), IDLE).unwrap_err(), NotTaken::Session, "idle");
+        assert_eq!(state.session(&digest, Some(8), true, 1).unwrap_err(), NotTaken::Uid);
+        assert_eq!(state.session(&digest, None, true, 1).unwrap_err(), NotTaken::Uid);
+        assert_eq!(state.session(&digest, Some(7), true, IDLE).unwrap_err(), NotTaken::Session, "idle");
+        assert!(state.session(&digest, Some(7), false, IDLE - 1).is_ok());
+        assert!(state.session(&digest, Some(7), false, IDLE).is_err(), "to look is no use");
         let mut now = 0;
         while now + IDLE - 1 < SESSION {
             now += IDLE - 1;
-            assert!(state.session(&digest, Some(7), now).is_ok(), "in use");
+            assert!(state.session(&digest, Some(7), true, now).is_ok(), "in use");
         }
-        assert_eq!(state.session(&digest, Some(7), SESSION).unwrap_err(), NotTaken::Session, "old");
+        assert_eq!(state.session(&digest, Some(7), true, SESSION).unwrap_err(), NotTaken::Session, "old");
         assert!(state.end("id-s").is_some() && state.end("id-s").is_none());
     }
 
@@ -330,7 +335,7 @@ mod tests {
             state.add_session(session(&n.to_string(), 0), 0);
         }
         assert_eq!(state.living(0).1.len(), SESSIONS);
-        assert!(state.session(&Digest::of("0"), Some(7), 0).is_err(), "the oldest has gone");
+        assert!(state.session(&Digest::of("0"), Some(7), true, 0).is_err(), "the oldest has gone");
     }
 
     #[test]
@@ -343,7 +348,7 @@ mod tests {
         assert!(!text.contains("\"geheim\"") && !text.contains("\"geheim2\""), "{text}");
         let mut back: State = serde_json::from_str(&text).unwrap();
         assert!(back.token(&Digest::of("geheim"), 1).is_ok());
-        assert!(back.session(&Digest::of("geheim2"), Some(7), 1).is_ok());
+        assert!(back.session(&Digest::of("geheim2"), Some(7), true, 1).is_ok());
         assert_eq!(back.redeem(&Digest::of("c"), Some(7), 1), Err(NotTaken::Code));
     }
 }

@@ -47,11 +47,11 @@ impl AccessRpc for Api {
     async fn identify(&self, request: Request<IdentifyRequest>) -> Result<Response<IdentifyResponse>> {
         web_only(&request)?;
         let by = Caller::of(&request)?.by();
-        let IdentifyRequest { secret, uid, agent } = request.into_inner();
+        let IdentifyRequest { secret, uid, agent, look_only } = request.into_inner();
         let answer = match secret {
             Some(Secret::Token(shown)) => of_token(&self.access.token(&shown).await.map_err(not_taken)?),
             Some(Secret::Session(shown)) => {
-                of_session(&self.access.session(&shown, uid).await.map_err(not_taken)?)
+                of_session(&self.access.session(&shown, uid, !look_only).await.map_err(not_taken)?)
             }
             Some(Secret::Code(shown)) => {
                 let uid = self.access.redeem(&shown, uid).map_err(not_taken)?;

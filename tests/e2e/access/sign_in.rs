@@ -21,7 +21,7 @@ fn started() -> Home {
 }
 
 fn shown(secret: Secret, uid: Option<u32>) -> IdentifyRequest {
-    IdentifyRequest { secret: Some(secret), uid, agent: "Firefox 140 on Linux".into() }
+    IdentifyRequest { secret: Some(secret), uid, agent: "Firefox 140 on Linux".into(), look_only: false }
 }
 
 fn own_uid() -> u32 {

@@ -224,3 +224,94 @@ fn of_several_services_those_that_may_be_heard_are_told_and_the_others_named() {
     assert!(!begin.id.is_empty());
     assert_eq!(told, [json!("n3"), json!("n4")]);
 }
+
+/// A stream whose client takes nothing of it, of all log entries.
+fn deaf(site: &Site, token: &str, query: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(site.address()).expect("helm-web listens");
+    let head = format!(
+        "GET /api/v1/stream?{query} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+        site.address()
+    );
+    stream.write_all(head.as_bytes()).expect("helm-web reads");
+    stream
+}
+
+/// More than the kernel holds for a reader that takes nothing, and helm-web beside.
+fn fill(site: &Site, batches: u32) {
+    let text = "x".repeat(8000);
+    for batch in 0..batches {
+        let entries: Value = (0..400).map(|n| json!({"message": format!("{batch}.{n} {text}")})).collect();
+        send(site, "a", &entries);
+    }
+}
+
+#[test]
+fn a_stream_whose_client_takes_nothing_ends_with_its_session_and_never_stalls_the_others() {
+    let site = site();
+    let admin = site.user("admin");
+    send(&site, "a", &entries(0..1));
+    let mut quick = Listening::to(&site, "topics=logs&services=a", &site.user("technician"), "");
+    let (_, cursor) = {
+        let mut first = Listening::to(&site, "topics=logs&services=a", &admin, "");
+        first.until(|event| event.kind == "begin");
+        send(&site, "a", &entries(1..2));
+        first.messages_until("n1")
+    };
+    quick.messages_until("n1");
+    fill(&site, 8);
+    // In the past, and told what happens: neither takes anything.
+    let past = deaf(&site, &admin, &format!("topics=logs&cursor={cursor}"));
+    let now = deaf(&site, &admin, "topics=logs");
+    fill(&site, 8);
+    send(&site, "a", &entries(2..3));
+    quick.messages_until("n2");
+    site.revoke(&admin);
+    for (what, mut stream) in [("past", past), ("now", now)] {
+        // Nothing is read before the connection is cut: that is seen by a write.
+        eventually(&format!("the stream ({what}) is cut"), || match stream.write_all(b"\r\n") {
+            Err(_) => Ok(()),
+            Ok(()) => Err("it is open".to_owned()),
+        });
+    }
+    site.get("/health", "").status(200);
+}
+
+#[test]
+fn a_client_that_was_too_slow_is_told_where_to_go_on_and_misses_nothing_then() {
+    let site = site();
+    let admin = site.user("admin");
+    send(&site, "a", &entries(0..1));
+    let mut slow = Listening::to(&site, "topics=logs&services=a", &admin, "");
+    slow.until(|event| event.kind == "begin");
+    // Far more than the 8 MiB that wait for all streams together.
+    fill(&site, 16);
+    let mut heard = Vec::new();
+    let gap = loop {
+        let event = slow.next();
+        match event.kind.as_str() {
+            "logs" => heard.extend(firsts(&event.data)),
+            "gap" => break event.data,
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(gap["topic"], "all", "{gap}");
+    assert!(gap["missed"].as_u64().is_some_and(|missed| missed > 0), "{gap}");
+    drop(slow);
+    let cursor = gap["cursor"].as_str().unwrap();
+    let mut again = Listening::to(&site, "topics=logs&services=a", &admin, cursor);
+    while heard.len() < 16 * 400 {
+        let event = again.next();
+        assert_ne!(event.kind, "gap", "{}", event.data);
+        if event.kind == "logs" {
+            heard.extend(firsts(&event.data));
+        }
+    }
+    let all: Vec<String> = (0..16).flat_map(|batch| (0..400).map(move |n| format!("{batch}.{n}"))).collect();
+    assert!(heard == all, "in order, each once");
+}
+
+/// What the messages of [`fill`] begin with.
+fn firsts(lines: &Value) -> Vec<String> {
+    let messages = lines.as_array().into_iter().flatten().filter_map(|line| line["message"].as_str());
+    messages.map(|text| text.split(' ').next().unwrap_or_default().to_owned()).collect()
+}

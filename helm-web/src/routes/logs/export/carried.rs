@@ -6,12 +6,12 @@ use axum::body::{Body, Bytes};
 use helm_client::{ClientError, stream::Stream};
 use helm_proto::v1::SearchLogsResponse;
 use tokio::sync::mpsc;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::form::Form;
-use crate::auth::credential::{Credential, LOOK_EVERY};
+use crate::auth::credential::Credential;
 
 /// Messages that wait for the reader.
 const AHEAD: usize = 4;
@@ -67,19 +67,9 @@ async fn carry(
     credential: &Credential,
     sink: &mpsc::Sender<Result<Bytes, Broken>>,
 ) -> Result<(), Broken> {
-    let over = async {
-        let mut look = interval(LOOK_EVERY);
-        look.reset();
-        loop {
-            look.tick().await;
-            if let Some(why) = credential.over().await {
-                return why;
-            }
-        }
-    };
     tokio::select! {
         came = pass_on(found, form, head, sink) => came,
-        why = over => Err(Broken::Credential(why)),
+        why = credential.until_over() => Err(Broken::Credential(why)),
     }
 }
 
