@@ -135,8 +135,7 @@ mod tests {
         let large = Bytes::from(vec![b'x'; 2 * ROOM as usize]);
         outlet.send(large.clone()).await.unwrap();
         outlet.offer(Bytes::from_static(b"?"));
-        let second = outlet.send(Bytes::from_static(b"2"));
-        tokio::pin!(second);
+        let mut second = Box::pin(outlet.send(Bytes::from_static(b"2")));
         assert!(at_first(&mut second).await.is_none(), "there is no room");
         assert_eq!(frames.frame().await.unwrap().unwrap().into_data().unwrap(), large);
         second.await.unwrap();
@@ -150,7 +149,7 @@ mod tests {
         assert!(!connection.is_cut());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_does_not_take_the_last_word_is_cut_off() {
         let connection = Connections::new(0).admit(Some(0)).unwrap();
         let (outlet, _frames) = outlet(connection.hang_up());
