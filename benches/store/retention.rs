@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use helm_store::retention::{self, Disk, Policies, Policy};
 
-use crate::figures::grouped;
+use crate::limits;
 use crate::reads::while_appending;
-use crate::report::Row;
 use crate::site::{Ground, Site, bytes_in, now, pause};
-use crate::{Result, limits};
+use shared::Result;
+use shared::figures::grouped;
+use shared::report::Row;
 
 /// First by bytes (a quarter goes), then by age (half of the rest).
 pub(crate) async fn retention(site: &Site, dir: &std::path::Path) -> Result<Vec<Row>> {

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::psql;
-use crate::{Engine, Result};
+use shared::{Engine, Result};
 
 /// Where a store lies.
 #[derive(Debug, Clone)]
