@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 
 use crate::Plan;
 use crate::fill::Filled;
-use crate::site::{Ground, now, pause};
+use crate::site::{Ground, now};
 use shared::figures::{Times, grouped};
 use shared::report::{Row, progress};
-use shared::{Engine, Result, lines};
+use shared::{Engine, Result, lines, process};
 
 const SERVICES: usize = 50;
 /// Lines a second of each.
@@ -192,11 +192,11 @@ pub(crate) async fn capture(ground: &Ground, dir: &Path, filled: &Filled, plan: 
     let mut logs = Logs::of(&daemon.client).await?;
     let begun = Instant::now();
     // Its beginnings are not what is measured.
-    pause(Duration::from_secs(3)).await;
+    shared::pause(Duration::from_secs(3)).await;
     let (before, from) = (daemon.processor()?, Instant::now());
     let (mut lags, mut memory, mut n) = (Vec::new(), Vec::new(), 0);
     while begun.elapsed() + Duration::from_secs(3) < plan.capture {
-        pause(Duration::from_millis(200)).await;
+        shared::pause(Duration::from_millis(200)).await;
         lags.push(age_of_newest(&mut logs, &name(n % SERVICES), since).await?);
         n += 1;
         memory.push(daemon.memory()?);
@@ -255,6 +255,6 @@ async fn lost(logs: &mut Logs, since: i64, count: u64) -> Result<u64> {
         if lost == 0 || begun.elapsed() > Duration::from_secs(30) {
             return Ok(lost);
         }
-        pause(Duration::from_millis(100)).await;
+        shared::pause(Duration::from_millis(100)).await;
     }
 }

@@ -16,9 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Parser, ValueEnum};
 use harness::postgres::Cluster;
-use serde::Serialize;
 
-use shared::{Engine, Error, Result};
+use shared::{Error, Result};
 
 use crate::fill::Filled;
 use crate::site::{Ground, Site};

@@ -154,8 +154,3 @@ pub(crate) fn bytes_in(dir: &Path) -> u64 {
         })
         .sum()
 }
-
-#[allow(clippy::disallowed_methods, reason = "a bench measures over time; nothing is synchronised by it")]
-pub(crate) async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
-}

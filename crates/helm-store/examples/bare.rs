@@ -19,7 +19,7 @@ use helm_store::id::{Instance, PartitionId};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 
-#[path = "../../../benches/store/lines.rs"]
+#[path = "../../../benches/shared/lines.rs"]
 mod lines;
 
 const SCHEMA: &str = "
