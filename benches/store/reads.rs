@@ -115,7 +115,7 @@ pub(crate) async fn rare(site: &Site, dir: &std::path::Path, filled: &Filled) ->
     }
     let (firsts, alls) = (Times::of(firsts), Times::of(alls));
     let quiet = while_appending(site, async {
-        crate::site::pause(Duration::from_secs(4)).await;
+        shared::pause(Duration::from_secs(4)).await;
         Ok(())
     })
     .await?;
