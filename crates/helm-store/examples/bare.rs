@@ -19,6 +19,7 @@ use helm_store::id::{Instance, PartitionId};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 
+#[allow(unreachable_pub, reason = "a part of a library, used by its path")]
 #[path = "../../../benches/shared/lines.rs"]
 mod lines;
 
