@@ -72,7 +72,7 @@ impl Filled {
 /// A kind of filter: its name, and the query of the `n`th question.
 type Kind = (&'static str, fn(&Filled, u64) -> String);
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     ("no filter", |_, _| String::new()),
     ("service", |_, random| format!("&service=service-{}", random % lines::SERVICES)),
     ("level", |_, _| "&level=ERROR".into()),
@@ -84,6 +84,7 @@ const KINDS: [Kind; 9] = [
         let end = random % filled.rows;
         format!("&start_time={}&end_time={}", filled.iso(end / 2), filled.iso(end))
     }),
+    ("text, without a total", |_, random| format!("&total=false&search=in%20{}%20ms", random % 97)),
     ("text", |_, random| format!("&search=in%20{}%20ms", random % 97)),
 ];
 
