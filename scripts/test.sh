@@ -95,6 +95,10 @@ tools() {
     need debootstrap debootstrap
     need qemu-system-x86_64 qemu-system-x86
     need debugfs e2fsprogs
+    need ip iproute2
+    need nginx nginx-light
+    need rsyslogd rsyslog
+    compgen -G '/usr/lib/*/rsyslog/omelasticsearch.so' >/dev/null || need no-such-command rsyslog-elasticsearch
     # The server's programs are not in PATH.
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need no-such-command postgresql
     need go golang-go
@@ -103,9 +107,21 @@ tools() {
         python3 -m venv --clear "$cache/venv"
         "$cache/venv/bin/pip" install --quiet grpcio grpcio-tools grpcio-reflection gunicorn==21.2.0
     fi
+    senders_files
     command -v grpcurl >/dev/null || GOBIN=$cache/bin go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest
     grpcurl --version
     keycloak_files
+}
+
+# Programs that know nothing of Helm: what they send, and how they ask.
+senders_files() {
+    local wanted='opentelemetry-exporter-otlp-proto-http==1.45.1 opentelemetry-exporter-otlp-json-http==0.66b1
+        python-logging-loki==0.3.1 elasticsearch==8.19.3 requests==2.34.2 schemathesis==4.32.5'
+    [ "$(cat "$cache/senders/wanted" 2>/dev/null)" = "$wanted" ] && return
+    python3 -m venv --clear "$cache/senders"
+    # shellcheck disable=SC2086 # words
+    "$cache/senders/bin/pip" install --quiet $wanted
+    printf '%s\n' "$wanted" >"$cache/senders/wanted"
 }
 
 keycloak_files() {
@@ -149,6 +165,9 @@ store_kills() {
     HELM_BIN_DIR=$target/debug "$target/debug/store-kill" --outage 20 || code=$?
     return "$code"
 }
+senders() { HELM_BIN_DIR=$target/debug tests/outside/senders.sh; }
+proxies() { HELM_BIN_DIR=$target/debug tests/outside/proxies.sh; }
+schema() { HELM_BIN_DIR=$target/debug tests/outside/schema.sh; }
 keycloak() { HELM_BIN_DIR=$target/debug tests/outside/keycloak.sh; }
 demo() { tests/outside/demo.sh; }
 # With the release build of the stage before.
@@ -168,6 +187,9 @@ stage clients clients
 stage grpc grpc
 stage kills kills
 stage store-kills store_kills
+stage senders senders
+stage proxies proxies
+stage schema schema
 stage keycloak keycloak
 stage demo demo
 stage boot boot

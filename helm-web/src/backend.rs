@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use helm_client::{Access, Client, ClientError, Home, Logs, Store};
+use helm_client::{Access, Client, ClientError, Home, Jobs, Logs, Store};
 use helm_proto::v1::Principal;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -18,6 +18,7 @@ struct Line {
     logs: Logs,
     store: Store,
     access: Access,
+    jobs: Jobs,
 }
 
 /// The way to helmd.
@@ -48,9 +49,13 @@ impl Backend {
         }
         let connect = async {
             let client = Client::web(&self.home).await?;
-            let (logs, store, access) =
-                tokio::try_join!(Logs::of(&client), Store::of(&client), Access::of(&client))?;
-            Ok::<_, ClientError>(Line { client, logs, store, access })
+            let (logs, store, access, jobs) = tokio::try_join!(
+                Logs::of(&client),
+                Store::of(&client),
+                Access::of(&client),
+                Jobs::of(&client)
+            )?;
+            Ok::<_, ClientError>(Line { client, logs, store, access, jobs })
         };
         let line = timeout(CONNECT_WITHIN, connect).await.map_err(|_| {
             ClientError::Broken("it does not answer; see: helmctl daemon status".to_owned())
@@ -89,5 +94,13 @@ impl Backend {
     /// helmd is away.
     pub async fn access(&self, whom: &Principal) -> Result<Access, ClientError> {
         Ok(self.line().await?.access.acting(whom))
+    }
+
+    /// Jobs, for this principal.
+    ///
+    /// # Errors
+    /// helmd is away.
+    pub async fn jobs(&self, whom: &Principal) -> Result<Jobs, ClientError> {
+        Ok(self.line().await?.jobs.acting(whom))
     }
 }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use helm_client::{ClientError, Reason};
+use helm_client::{ClientError, Failing, Reason};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -87,10 +87,10 @@ impl Problem {
         Self { retry_after: Some(after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
-    /// 405: only these methods.
-    pub fn method(allow: HeaderValue) -> Self {
+    /// 405: only these methods. Where they are not known here, the router adds them.
+    pub fn method(allow: Option<HeaderValue>) -> Self {
         let detail = "this address does not take this method: the header Allow names those that it takes";
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        Self { allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     /// As `{"error": …}`: for routes whose callers expect that (contract 5).
@@ -199,7 +199,7 @@ impl From<ClientError> for Problem {
                 Reason::StoreAway => Self::unavailable(message, Duration::from_secs(5)),
                 Reason::NotRunnable => Self::new(StatusCode::CONFLICT, message),
                 Reason::Leaving => Self::unavailable(message, HELMD_BACK),
-                Reason::Other(word) => of_word(&word, message),
+                Reason::Other(word, failing) => of_word(&word, failing, message),
             },
             ClientError::Denied { .. } => Self::unavailable(words, Duration::from_secs(30)),
             ClientError::Home(_)
@@ -217,22 +217,89 @@ impl From<ClientError> for Problem {
 }
 
 /// Refusals that have no kind of their own in helm-client.
-fn of_word(word: &str, message: String) -> Problem {
+fn of_word(word: &str, failing: Failing, message: String) -> Problem {
     use helm_proto::reason;
     match word {
         reason::LATER => Problem::too_many(message, Duration::from_secs(2)),
-        reason::BAD_MODE | reason::NO_NAMES => Problem::bad_request(message),
-        reason::UNKNOWN_RELOAD => Problem::not_found(message),
-        reason::REMOVED | reason::NOT_RUNNING | reason::CANNOT_START | reason::BUSY | reason::NOT_TAKEN => {
-            Problem::new(StatusCode::CONFLICT, message)
-        }
         reason::UNCLEAR | reason::NOT_RECORDED => Problem::unavailable(message, Duration::from_secs(5)),
-        _ => {
-            tracing::error!("helmd refused ({word}): {message}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        _ => of_code(failing, message),
+    }
+}
+
+/// What a gRPC code becomes where no word says more: never a 500, which would say that helm-web itself is broken.
+fn of_code(failing: Failing, message: String) -> Problem {
+    match failing {
+        Failing::Request => Problem::bad_request(message),
+        Failing::Missing => Problem::not_found(message),
+        Failing::State => Problem::new(StatusCode::CONFLICT, message),
+        Failing::Denied => Problem::forbidden(message),
+        Failing::Nobody => Problem::unauthorized(message),
+        Failing::Exhausted => Problem::too_many(message, Duration::from_secs(2)),
+        Failing::Late => Problem::unavailable(
+            format!("helmd did not answer in time: {message}; ask again, or for less"),
+            Duration::from_secs(5),
+        ),
+        Failing::Version => Problem::unavailable(
+            format!("this helmd does not know how ({message}): helmctl daemon reexec takes the one on disk"),
+            Duration::from_secs(30),
+        ),
+        Failing::Helmd => {
+            tracing::error!("helmd failed: {message}");
+            Problem::unavailable(format!("helmd failed: {message}"), Duration::from_secs(10))
         }
     }
 }
 
 /// What handlers answer.
 pub type Result<T> = std::result::Result<T, Problem>;
+
+#[cfg(test)]
+mod tests {
+    use helm_proto::reason;
+
+    use super::*;
+
+    #[test]
+    fn no_answer_of_helmd_is_a_500() {
+        for (failing, status) in [
+            (Failing::Request, 400),
+            (Failing::Nobody, 401),
+            (Failing::Denied, 403),
+            (Failing::Missing, 404),
+            (Failing::State, 409),
+            (Failing::Exhausted, 429),
+            (Failing::Late, 503),
+            (Failing::Version, 503),
+            (Failing::Helmd, 503),
+        ] {
+            let problem = of_word("full-moon", failing, "the moon is full".to_owned());
+            assert_eq!(problem.status().as_u16(), status, "{failing:?}");
+            assert!(problem.detail().contains("the moon is full"), "{failing:?}");
+            let wants_retry = matches!(status, 429 | 503);
+            assert_eq!(problem.at("/x").headers().contains_key(RETRY_AFTER), wants_retry, "{failing:?}");
+        }
+        let broken = Problem::from(ClientError::Broken("h2 protocol error".to_owned()));
+        assert_eq!(broken.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn helmds_own_words_say_more_than_their_codes() {
+        for (refused, status) in [
+            (reason::later("full", 1), 429),
+            (reason::unclear("maybe"), 503),
+            (reason::not_recorded("full disk"), 503),
+            (reason::busy("another one"), 409),
+            (reason::bad_mode("prod"), 400),
+            (reason::unknown_reload("r"), 404),
+            (reason::store_away("gone"), 503),
+            (reason::leaving("bye"), 503),
+            (reason::cannot_start("no program"), 409),
+        ] {
+            assert_eq!(
+                Problem::from(ClientError::from(refused.clone())).status().as_u16(),
+                status,
+                "{refused}"
+            );
+        }
+    }
+}

@@ -127,8 +127,7 @@ fn of_router(response: Response, path: &str) -> Response {
     let bare = !response.headers().contains_key(CONTENT_TYPE);
     match response.status() {
         StatusCode::METHOD_NOT_ALLOWED if bare => {
-            let allow = response.headers().get(ALLOW).cloned();
-            Problem::method(allow.unwrap_or(HeaderValue::from_static("GET"))).at(path)
+            Problem::method(response.headers().get(ALLOW).cloned()).at(path)
         }
         _ => response,
     }

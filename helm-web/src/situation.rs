@@ -19,8 +19,17 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 struct Told {
     settings: Arc<WebSettings>,
     core: Place,
-    /// What of Helm and its ecosystem is away, by name: why, and the command that helps.
-    checks: Vec<(&'static str, Option<String>)>,
+    /// What of Helm and its ecosystem was looked at, by name.
+    checks: Vec<(&'static str, Option<Fault>)>,
+}
+
+/// Why something is away, and the command that helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// For everybody: names no file.
+    pub brief: String,
+    /// For those who may know more.
+    pub whole: String,
 }
 
 /// The newest that was told; before helmd was heard, the defaults.
@@ -51,7 +60,7 @@ impl Situation {
 
     /// What was looked at last, and what is wrong with it.
     #[must_use]
-    pub fn checks(&self) -> Vec<(&'static str, Option<String>)> {
+    pub fn checks(&self) -> Vec<(&'static str, Option<Fault>)> {
         self.0.borrow().checks.clone()
     }
 
@@ -65,12 +74,15 @@ impl Situation {
 /// What the ecosystem needs for people to sign in, where it is configured.
 const NEIGHBOURS: [&str; 3] = ["keycloak", "core", "nexus"];
 
-fn neighbours(services: &[ServiceStatus]) -> Vec<(&'static str, Option<String>)> {
+fn neighbours(services: &[ServiceStatus]) -> Vec<(&'static str, Option<Fault>)> {
     let one = |name: &'static str| {
         let service = services.iter().find(|service| service.name == name)?;
         let well = service.status == "running"
             && matches!(service.health.as_str(), "healthy" | "degraded" | "unknown");
-        let fault = format!("{}: {}; helmctl why {name}", service.state, service.reason);
+        let fault = Fault {
+            brief: format!("{}; helmctl why {name}", service.state),
+            whole: format!("{}: {}; helmctl why {name}", service.state, service.reason),
+        };
         Some((name, (!well).then_some(fault)))
     };
     NEIGHBOURS.into_iter().filter_map(one).collect()
@@ -107,7 +119,10 @@ impl Asking {
                 checks.extend(neighbours(&status.services));
                 (Some(self.place(&services)), Some(read(settings)), checks)
             }
-            Err(e) => (None, None, vec![("helmd", Some(e.to_string()))]),
+            Err(e) => {
+                let brief = "helmd does not answer; on the host: helmctl daemon status".to_owned();
+                (None, None, vec![("helmd", Some(Fault { brief, whole: e.to_string() }))])
+            }
         };
         self.told.send_if_modified(|told| {
             let next = Told {

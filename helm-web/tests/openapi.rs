@@ -66,9 +66,13 @@ fn every_route_is_in_the_document() {
     for (file, text) in sources(&root().join("helm-web/src/routes")) {
         assert!(!text.contains(".route("), "{}: a route without a description", file.display());
         for attribute in text.split("#[utoipa::path(").skip(1) {
-            let (method, rest) = attribute.trim_start().split_once(',').unwrap();
-            let path = rest.split("path = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-            described.push((method.trim().to_owned(), path.to_owned()));
+            let (methods, rest) = attribute.split_once("path = \"").unwrap();
+            let path = rest.split('"').next().unwrap();
+            // `get,` or `method(get, put),`
+            let words = methods.split(|c: char| !c.is_alphabetic());
+            for method in words.filter(|word| !word.is_empty() && *word != "method") {
+                described.push((method.to_owned(), path.to_owned()));
+            }
         }
     }
     described.sort();

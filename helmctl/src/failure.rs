@@ -82,7 +82,9 @@ impl Failure {
                     Reason::UnknownService(_) | Reason::UnknownEntry => 4,
                     Reason::BadRequest => 2,
                     Reason::Denied | Reason::Leaving => 3,
-                    Reason::NotRunnable | Reason::StoreAway | Reason::Unauthenticated | Reason::Other(_) => 1,
+                    Reason::NotRunnable | Reason::StoreAway | Reason::Unauthenticated | Reason::Other(..) => {
+                        1
+                    }
                 },
             },
         }

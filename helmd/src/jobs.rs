@@ -19,16 +19,28 @@ const KEPT: i64 = 86_400 * 1_000_000_000;
 const MOST: usize = 500;
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
-    /// start, stop, restart, up, down or reload
+    /// start, stop, restart, up, down, reload or rollback
     pub kind: String,
     /// Services, in the order of their names.
     pub names: Vec<String>,
     /// development, production, or empty.
     pub mode: String,
-    /// reload: go back where something does not become healthy.
+    /// reload, rollback: go back where something does not become healthy.
     pub gate: bool,
+    /// For `gate`, in milliseconds; 0: the usual time.
+    #[serde(default)]
+    pub timeout_ms: u64,
+    /// reload: leave what runs as it is.
+    #[serde(default)]
+    pub no_restart: bool,
+    /// reload: do not start what is new.
+    #[serde(default)]
+    pub no_start: bool,
+    /// rollback: which configuration to go back to.
+    #[serde(default)]
+    pub number: u64,
 }
 
 /// How far one service is.
@@ -56,7 +68,7 @@ pub struct Job {
     pub started_at: i64,
     /// `None`: it goes on.
     pub ended_at: Option<i64>,
-    /// running, done, failed, timeout
+    /// running, done, failed, timeout, rolled_back
     pub state: String,
     /// One sentence.
     pub message: String,
@@ -135,6 +147,7 @@ impl Jobs {
             }
         };
         if is_new {
+            self.0.changed.send_replace(());
             self.save().await;
         }
         (job, is_new)
@@ -228,7 +241,7 @@ mod tests {
     use super::*;
 
     fn wish(kind: &str) -> Wish {
-        Wish { kind: kind.into(), names: vec!["core".into()], mode: String::new(), gate: false }
+        Wish { kind: kind.into(), names: vec!["core".into()], ..Wish::default() }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ pub mod address;
 pub mod app;
 pub mod audit;
 pub mod beside;
+pub mod certificate;
 pub mod cgroup;
 pub mod changes;
 pub mod clock;

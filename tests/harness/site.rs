@@ -58,6 +58,14 @@ impl Site {
         self.web.id()
     }
 
+    /// helm-web is killed, and another one takes its place.
+    #[track_caller]
+    pub fn kill_and_restart(&mut self) {
+        let killed = self.web.kill().and_then(|()| self.web.wait());
+        assert!(killed.is_ok(), "{killed:?}");
+        self.web = start(&self.home, self.port);
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()

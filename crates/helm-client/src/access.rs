@@ -83,7 +83,15 @@ impl Access {
 
     /// `EndSession`
     pub async fn end_session(&mut self, id: &str) -> Result<(), ClientError> {
-        self.calls.end_session(EndSessionRequest { id: id.to_owned() }).await?;
+        let request = EndSessionRequest { id: id.to_owned(), ..EndSessionRequest::default() };
+        self.calls.end_session(request).await?;
+        Ok(())
+    }
+
+    /// `EndSession`, of the session whose cookie this is.
+    pub async fn sign_out(&mut self, cookie: &str) -> Result<(), ClientError> {
+        let request = EndSessionRequest { session: cookie.to_owned(), ..EndSessionRequest::default() };
+        self.calls.end_session(request).await?;
         Ok(())
     }
 

@@ -11,15 +11,16 @@ use helm_proto::v1::helm_client::HelmClient;
 use helm_proto::v1::incidents_client::IncidentsClient;
 use helm_proto::v1::metrics_client::MetricsClient;
 use helm_proto::v1::{
-    AppendMetricsRequest, AppendMetricsResponse, CheckConfigRequest, CheckConfigResponse, ConfigDiffRequest,
-    ConfigHistoryRequest, ConfigRollbackRequest, ConfigVersion, DownRequest, EventRecord, EventsRequest,
-    FollowReloadRequest, GetIncidentRequest, Incident, InfoRequest, InfoResponse, LaunchRequest,
-    LaunchResponse, ListIncidentsRequest, ListIncidentsResponse, ListMetricsRequest, ListMetricsResponse,
-    ListRequest, OutputChunk, OutputRequest, PlanRequest, PlanResponse, Principal, Progress,
-    QueryMetricsRequest, QueryMetricsResponse, ReexecRequest, ReexecResponse, ReloadProgress, ReloadRequest,
-    ReloadResponse, RestartRequest, ResumeRequest, ServiceInfo, ShutdownRequest, SignalRequest,
-    SignalResponse, StartRequest, StatusRequest, StatusResponse, StopRequest, TreeRequest, TreeResponse,
-    UpRequest, WatchStatusRequest, WatchStatusResponse, WhyRequest, WhyResponse,
+    AppendMetricsRequest, AppendMetricsResponse, Certificate, CertificatesRequest, CheckConfigRequest,
+    CheckConfigResponse, ConfigDiffRequest, ConfigHistoryRequest, ConfigRollbackRequest, ConfigVersion,
+    DownRequest, EventRecord, EventsRequest, FollowReloadRequest, GetIncidentRequest, Incident, InfoRequest,
+    InfoResponse, LaunchRequest, LaunchResponse, ListIncidentsRequest, ListIncidentsResponse,
+    ListMetricsRequest, ListMetricsResponse, ListRequest, OutputChunk, OutputRequest, PlanRequest,
+    PlanResponse, Principal, Progress, QueryMetricsRequest, QueryMetricsResponse, ReexecRequest,
+    ReexecResponse, ReloadProgress, ReloadRequest, ReloadResponse, RestartRequest, ResumeRequest,
+    ServiceInfo, ShutdownRequest, SignalRequest, SignalResponse, StartRequest, StatusRequest, StatusResponse,
+    StopRequest, TreeRequest, TreeResponse, UpRequest, WatchStatusRequest, WatchStatusResponse, WhyRequest,
+    WhyResponse,
 };
 use hyper_util::rt::TokioIo;
 use rustix::fs::{Mode, OFlags};
@@ -233,6 +234,11 @@ impl Client {
     /// `ConfigHistory`
     pub async fn config_history(&mut self) -> Result<Vec<ConfigVersion>, ClientError> {
         Ok(self.configuration.config_history(ConfigHistoryRequest {}).await?.into_inner().versions)
+    }
+
+    /// `Certificates`
+    pub async fn certificates(&mut self) -> Result<Vec<Certificate>, ClientError> {
+        Ok(self.configuration.certificates(CertificatesRequest {}).await?.into_inner().certificates)
     }
 
     /// `ConfigDiff`

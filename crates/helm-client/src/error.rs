@@ -86,8 +86,52 @@ pub enum Reason {
     BadRequest,
     /// There is no such entry.
     UnknownEntry,
-    /// Something else; the word, if there was one.
-    Other(String),
+    /// Something else: the word, if there was one, and what the gRPC code says of it.
+    Other(String, Failing),
+}
+
+/// What a gRPC code says, whoever it comes from: helmd, a later one, or a library on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// The request: it is to be another one (`INVALID_ARGUMENT`, `OUT_OF_RANGE`).
+    Request,
+    /// There is no such thing (`NOT_FOUND`).
+    Missing,
+    /// Not as things are now (`FAILED_PRECONDITION`, `ALREADY_EXISTS`, `ABORTED`).
+    State,
+    /// Not for this caller (`PERMISSION_DENIED`).
+    Denied,
+    /// Nobody is known (`UNAUTHENTICATED`).
+    Nobody,
+    /// Too much or too often (`RESOURCE_EXHAUSTED`).
+    Exhausted,
+    /// It took too long (`DEADLINE_EXCEEDED`).
+    Late,
+    /// This helmd does not know how (`UNIMPLEMENTED`): another version.
+    Version,
+    /// helmd itself (`INTERNAL`, `DATA_LOSS`, anything else).
+    Helmd,
+}
+
+impl From<Code> for Failing {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument | Code::OutOfRange => Self::Request,
+            Code::NotFound => Self::Missing,
+            Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => Self::State,
+            Code::PermissionDenied => Self::Denied,
+            Code::Unauthenticated => Self::Nobody,
+            Code::ResourceExhausted => Self::Exhausted,
+            Code::DeadlineExceeded => Self::Late,
+            Code::Unimplemented => Self::Version,
+            Code::Internal
+            | Code::DataLoss
+            | Code::Ok
+            | Code::Unknown
+            | Code::Unavailable
+            | Code::Cancelled => Self::Helmd,
+        }
+    }
 }
 
 impl ClientError {
@@ -123,7 +167,7 @@ impl From<Status> for ClientError {
             "" if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) => {
                 return Self::Broken(status.message().to_owned());
             }
-            _ => Reason::Other(word.to_owned()),
+            _ => Reason::Other(word.to_owned(), status.code().into()),
         };
         Self::Refused { reason: kind, message: status.message().to_owned() }
     }
@@ -155,8 +199,11 @@ mod tests {
         assert_eq!(kind(reason::store_away("gone")), Reason::StoreAway);
         assert_eq!(kind(reason::bad_request("no level")), Reason::BadRequest);
         assert_eq!(kind(reason::unknown_entry("7")), Reason::UnknownEntry);
-        assert_eq!(kind(reason::bad_mode("prod")), Reason::Other(reason::BAD_MODE.into()));
-        assert_eq!(kind(reason::not_recorded("full")), Reason::Other(reason::NOT_RECORDED.into()));
+        assert_eq!(kind(reason::bad_mode("prod")), Reason::Other(reason::BAD_MODE.into(), Failing::Request));
+        assert_eq!(
+            kind(reason::not_recorded("full")),
+            Reason::Other(reason::NOT_RECORDED.into(), Failing::State)
+        );
     }
 
     #[test]
@@ -167,9 +214,32 @@ mod tests {
         assert_eq!(error.to_string(), "the moon is full");
         assert!(!error.is_away());
         assert!(
-            matches!(error, ClientError::Refused { reason: Reason::Other(word), .. } if word == "full-moon")
+            matches!(error, ClientError::Refused { reason: Reason::Other(word, Failing::State), .. } if word == "full-moon")
         );
-        assert_eq!(kind(Status::unimplemented("what?")), Reason::Other(String::new()));
+        assert_eq!(kind(Status::unimplemented("what?")), Reason::Other(String::new(), Failing::Version));
+    }
+
+    #[test]
+    fn every_code_says_something() {
+        use Failing::*;
+        for (code, failing) in [
+            (Code::InvalidArgument, Request),
+            (Code::OutOfRange, Request),
+            (Code::NotFound, Missing),
+            (Code::FailedPrecondition, State),
+            (Code::AlreadyExists, State),
+            (Code::Aborted, State),
+            (Code::PermissionDenied, Denied),
+            (Code::Unauthenticated, Nobody),
+            (Code::ResourceExhausted, Exhausted),
+            (Code::DeadlineExceeded, Late),
+            (Code::Unimplemented, Version),
+            (Code::Internal, Helmd),
+            (Code::DataLoss, Helmd),
+        ] {
+            let without_a_word = kind(Status::new(code, "the moon is full"));
+            assert_eq!(without_a_word, Reason::Other(String::new(), failing), "{code:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use helm_proto::v1::jobs_client::JobsClient;
-use helm_proto::v1::{GetJobRequest, Job, ListJobsRequest, StartJobRequest};
+use helm_proto::v1::{
+    GetJobRequest, Job, ListJobsRequest, Principal, StartJobRequest, WatchJobsRequest, WatchJobsResponse,
+};
+use tonic::transport::Channel;
 
 use crate::connect::{Client, Link};
 use crate::error::ClientError;
@@ -16,14 +19,24 @@ const CALL_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Jobs {
     client: Client,
+    channel: Channel,
     calls: JobsClient<Link>,
 }
 
 impl Jobs {
     /// Of the helmd that `client` speaks with.
     pub async fn of(client: &Client) -> Result<Self, ClientError> {
-        let calls = JobsClient::new(client.connection(Some(CALL_WITHIN)).await?);
-        Ok(Self { client: client.clone(), calls })
+        Ok(Self::over(client.clone(), client.channel(Some(CALL_WITHIN)).await?))
+    }
+
+    fn over(client: Client, channel: Channel) -> Self {
+        Self { calls: JobsClient::new(client.link(channel.clone())), client, channel }
+    }
+
+    /// The same connection; its calls are for this principal ([`Client::acting`]).
+    #[must_use]
+    pub fn acting(&self, principal: &Principal) -> Self {
+        Self::over(self.client.acting(principal), self.channel.clone())
     }
 
     /// `StartJob`
@@ -45,5 +58,11 @@ impl Jobs {
     pub async fn watch(&self, id: &str) -> Result<Stream<Job>, ClientError> {
         let mut streams = JobsClient::new(self.client.connection(None).await?);
         Ok(Stream(streams.watch_job(GetJobRequest { id: id.to_owned() }).await?.into_inner()))
+    }
+
+    /// `WatchJobs`: ends with this life of helmd.
+    pub async fn watch_all(&self) -> Result<Stream<WatchJobsResponse>, ClientError> {
+        let mut streams = JobsClient::new(self.client.connection(None).await?);
+        Ok(Stream(streams.watch_jobs(WatchJobsRequest {}).await?.into_inner()))
     }
 }

@@ -19,7 +19,7 @@ pub mod unit;
 
 pub use access::Access;
 pub use connect::Client;
-pub use error::{ClientError, Reason};
+pub use error::{ClientError, Failing, Reason};
 pub use home::{Home, LockInfo, Presence};
 pub use jobs::Jobs;
 pub use logs::Logs;

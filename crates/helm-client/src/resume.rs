@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use helm_proto::v1::{
     EventRecord, EventsRequest, FollowReloadRequest, OutputChunk, OutputRequest, Principal, Progress,
-    ReloadProgress, ResumeRequest, WatchStatusRequest, WatchStatusResponse,
+    ReloadProgress, ResumeRequest, WatchJobsRequest, WatchJobsResponse, WatchStatusRequest,
+    WatchStatusResponse,
 };
 use tokio::time::interval;
 
 use crate::connect::Client;
 use crate::error::ClientError;
 use crate::home::Home;
+use crate::jobs::Jobs;
 use crate::stream::Stream;
 
 /// Between two looks for the next helmd.
@@ -90,6 +92,17 @@ impl Feed for ResumeRequest {
 
     /// Each stream begins with how far it is.
     fn note(&mut self, _: &Progress) {}
+}
+
+impl Feed for WatchJobsRequest {
+    type Message = WatchJobsResponse;
+
+    async fn open(&self, client: Client) -> Result<Stream<WatchJobsResponse>, ClientError> {
+        Jobs::of(&client).await?.watch_all().await
+    }
+
+    /// The first message of each stream is complete.
+    fn note(&mut self, _: &WatchJobsResponse) {}
 }
 
 /// Goes on with an operation whose stream broke, by what its first message said: asks the next helmd, which is waited for

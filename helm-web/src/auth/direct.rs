@@ -35,6 +35,15 @@ fn split(host: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// The port of a Host header, or the default where it names none; `None`: what it names is no port.
+#[must_use]
+pub fn port_of(host: &str, default: u32) -> Option<u32> {
+    match split(host).1 {
+        Some(port) => port.parse().ok(),
+        None => Some(default),
+    }
+}
+
 /// Whether a host is one of these names, with the port where one is given there.
 #[must_use]
 pub fn is_allowed(host: &str, allowed: &[String]) -> bool {

@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod cookie;
 pub mod core;
+pub mod credential;
 pub mod cross_site;
 pub mod direct;
 pub mod keys;
@@ -60,6 +61,18 @@ impl Caller {
     #[must_use]
     pub fn of(principal: Principal, expires: Option<i64>) -> Self {
         Self { principal, reads_only: None, expires }
+    }
+
+    /// With the cookie of a local session.
+    #[must_use]
+    pub fn is_session(&self) -> bool {
+        self.principal.via == "session"
+    }
+
+    /// With a user's token of Core's.
+    #[must_use]
+    pub fn is_of_core(&self) -> bool {
+        self.principal.via == "user"
     }
 
     /// Of a service token: contract 5's routes that are for people refuse it.
@@ -154,9 +167,24 @@ impl Authority {
     /// It is none, or was used already; helmd is away.
     pub async fn redeem(&self, code: &str, client: &Client, agent: String) -> Result<String> {
         let answer = self.0.secrets.code(code, client.uid, agent).await?;
-        self.note("sign_in", if answer.is_some() { "done" } else { "refused" }, Some(client)).await;
+        // A session that begins helmd writes down by itself.
+        if answer.is_none() {
+            self.note("sign_in", "refused", Some(client)).await;
+        }
         let refused = "this link does not work (any more): it is for once, for a minute, and for browsers of the user who asked for it. Ask for another: helmctl dashboard";
         answer.map(|answer| answer.session).ok_or_else(|| Problem::unauthorized(refused))
+    }
+
+    /// Ends the local session of this caller, whose browser brought this cookie.
+    ///
+    /// # Errors
+    /// helmd is away, or does not end it.
+    pub async fn sign_out(&self, caller: &Caller, headers: &HeaderMap) -> Result<()> {
+        let Some(cookie) = cookie::of(headers) else { return Ok(()) };
+        let mut access = self.0.backend.access(&caller.principal).await?;
+        let ended = access.sign_out(cookie).await;
+        self.0.secrets.forget(cookie);
+        ended.map_err(Problem::from)
     }
 
     /// Tells the audit trail.

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 use super::sessions::{Fingerprint, fingerprint};
 use crate::backend::Backend;
 
-/// How long an answer holds.
+/// How long it holds whose a token is: helmd looks at a token again with every call.
 const HOLDS: Duration = Duration::from_secs(10);
+/// How long it holds whose a session is: one that was ended does nothing any more after that.
+const SESSION_HOLDS: Duration = Duration::from_secs(1);
 /// How long it holds that a secret is nobody's: guessing does not reach helmd more often.
 const NOBODY_HOLDS: Duration = Duration::from_secs(2);
 /// Answers that are remembered.
@@ -58,6 +60,7 @@ impl Secrets {
         self.owner(
             (fingerprint(token), None),
             IdentifyRequest { secret: Some(secret), ..IdentifyRequest::default() },
+            HOLDS,
         )
         .await
     }
@@ -68,8 +71,8 @@ impl Secrets {
     /// helmd is away.
     pub async fn session(&self, cookie: &str, uid: Option<u32>) -> Result<Option<Owner>, ClientError> {
         let secret = Some(Secret::Session(cookie.to_owned()));
-        self.owner((fingerprint(cookie), uid), IdentifyRequest { secret, uid, ..IdentifyRequest::default() })
-            .await
+        let request = IdentifyRequest { secret, uid, ..IdentifyRequest::default() };
+        self.owner((fingerprint(cookie), uid), request, SESSION_HOLDS).await
     }
 
     /// Uses up a code; the answer holds the cookie of the session. `None`: it is none, or none any more.
@@ -86,10 +89,17 @@ impl Secrets {
         self.ask(IdentifyRequest { secret, uid, agent }).await
     }
 
+    /// Whatever is remembered of this cookie holds no more.
+    pub fn forget(&self, cookie: &str) {
+        let of = fingerprint(cookie);
+        self.known().retain(|(known, _), _| *known != of);
+    }
+
     async fn owner(
         &self,
         of: (Fingerprint, Option<u32>),
         request: IdentifyRequest,
+        holds: Duration,
     ) -> Result<Option<Owner>, ClientError> {
         let now = Instant::now();
         if let Some(known) = self.known().get(&of).filter(|known| known.until > now) {
@@ -99,7 +109,7 @@ impl Secrets {
             let expires = answer.expires_at.map(|at| at.seconds);
             Some(Owner { principal: answer.principal?, expires })
         });
-        let until = now + if owner.is_some() { HOLDS } else { NOBODY_HOLDS };
+        let until = now + if owner.is_some() { holds } else { NOBODY_HOLDS };
         let mut known = self.known();
         if known.len() >= MOST {
             known.retain(|_, known| known.until > now);

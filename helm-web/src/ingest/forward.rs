@@ -130,7 +130,7 @@ async fn append(
 }
 
 fn may_pass(error: &ClientError) -> bool {
-    let later = matches!(error, ClientError::Refused { reason: Reason::Other(word), .. } if word == reason::LATER || word == reason::UNCLEAR);
+    let later = matches!(error, ClientError::Refused { reason: Reason::Other(word, _), .. } if word == reason::LATER || word == reason::UNCLEAR);
     later || error.may_pass()
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::cursor::Cursor;
+use super::rights::Rights;
 use crate::problem::{Problem, Result};
 
 /// What can be listened to.
@@ -22,7 +23,7 @@ pub enum Topic {
     Logs,
     /// What they use.
     Metrics,
-    /// How long work goes on.
+    /// How operations go.
     Jobs,
 }
 
@@ -178,9 +179,20 @@ impl Asked {
             && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(entry.message))
     }
 
-    /// The same filter, for helmd to read the past by.
+    /// Services that were asked for by name, and of which nothing may be seen.
     #[must_use]
-    pub fn filter(&self) -> LogFilter {
+    pub fn refused(&self, rights: &Rights) -> Vec<&str> {
+        let hidden = |name: &&str| !rights.may("services", name);
+        self.services.iter().map(String::as_str).filter(hidden).collect()
+    }
+
+    /// The same filter, for helmd to read the past by, for those of the services that hold; `None`: services were named, and none does.
+    #[must_use]
+    pub fn filter(&self, holds: impl Fn(&str) -> bool) -> Option<LogFilter> {
+        let services: Vec<String> = self.services.iter().filter(|name| holds(name)).cloned().collect();
+        if services.is_empty() && !self.services.is_empty() {
+            return None;
+        }
         let text = |pattern: &Option<String>, kind: &str, not: bool| {
             let text = |pattern: &String| LogText {
                 pattern: pattern.clone(),
@@ -195,14 +207,14 @@ impl Asked {
             text(&self.exclude, "substring", true),
             text(&self.regex, "regex", false),
         ];
-        LogFilter {
-            services: self.services.iter().cloned().collect(),
+        Some(LogFilter {
+            services,
             level: if self.level == 0 { String::new() } else { LEVELS[self.level].to_owned() },
             trace_id: self.trace_id.clone().unwrap_or_default(),
             user_id: self.user_id.clone().unwrap_or_default(),
             texts: texts.into_iter().flatten().collect(),
             ..LogFilter::default()
-        }
+        })
     }
 }
 
@@ -241,6 +253,16 @@ mod tests {
         assert!(!traced.takes(&entry("core", "ERROR", "x")));
         let pattern = asked(StreamQuery { regex: Some("^a+$".into()), ..StreamQuery::default() });
         assert!(pattern.takes(&entry("core", "INFO", "aaa")) && !pattern.takes(&entry("core", "INFO", "ab")));
+    }
+
+    #[test]
+    fn of_several_services_those_that_may_be_seen_are_asked_for() {
+        let filter = asked(StreamQuery { services: Some("core,codex".into()), ..StreamQuery::default() });
+        let of = |names: &[&str]| filter.filter(|name| names.contains(&name)).map(|filter| filter.services);
+        assert_eq!(of(&["core", "ledger"]), Some(vec!["core".to_owned()]));
+        assert_eq!(of(&["ledger"]), None);
+        let all = asked(StreamQuery::default()).filter(|_| false).map(|filter| filter.services);
+        assert_eq!(all, Some(Vec::new()), "nothing is named: helmd narrows it");
     }
 
     #[test]

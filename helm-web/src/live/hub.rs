@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use helm_client::{ClientError, Home, News, Resuming};
 use helm_proto::v1::{
-    EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, LogEntry, ServiceStatus,
+    EventRecord, EventsRequest, FollowLogsRequest, FollowLogsResponse, WatchJobsRequest, WatchJobsResponse,
     WatchStatusRequest, WatchStatusResponse,
 };
-use helm_shapes::fleet::Event;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt;
 
-use super::asked::Seen;
 use super::cursor::Cursor;
-use crate::routes::logs::entry::Log;
-use crate::routes::services::Status;
+use super::shown::{Line, Shown, ShownJob, event_json, is_same_state};
 use crate::situation;
 
 /// Items that a stream may be behind before it misses some.
 const BEHIND: usize = 1024;
+
+/// Operations that a stream which begins is told of: as many as helmd keeps.
+const MOST_JOBS: usize = 500;
 
 /// One thing that all streams hear of.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub enum Item {
     Status(Arc<Shown>),
     /// What a service uses now.
     Numbers(Arc<Shown>),
+    /// How far an operation is.
+    Job(Arc<ShownJob>),
     /// A service is configured no more.
     Gone(String),
     /// Log entries that the hub itself was too slow for lie before this.
@@ -58,102 +60,13 @@ pub struct Told {
     pub at: Arc<Cursor>,
 }
 
-/// A log entry, serialised.
-#[derive(Debug)]
-pub struct Line {
-    service: String,
-    level: String,
-    message: String,
-    trace_id: Option<String>,
-    user_id: Option<String>,
-    /// As JSON.
-    pub json: String,
-}
-
-impl Line {
-    /// As filters look at it.
-    #[must_use]
-    pub fn seen(&self) -> Seen<'_> {
-        Seen {
-            service: &self.service,
-            level: &self.level,
-            message: &self.message,
-            trace_id: self.trace_id.as_deref(),
-            user_id: self.user_id.as_deref(),
-        }
-    }
-}
-
-impl From<LogEntry> for Line {
-    fn from(entry: LogEntry) -> Self {
-        Self {
-            service: entry.service.clone(),
-            level: entry.level.clone(),
-            message: entry.message.clone(),
-            trace_id: entry.trace_id.clone(),
-            user_id: entry.user_id.clone(),
-            json: json(&Log::from(entry)),
-        }
-    }
-}
-
-/// How a service is, serialised.
-#[derive(Debug)]
-pub struct Shown {
-    /// Its name.
-    pub service: String,
-    /// All of it, as JSON.
-    pub whole: String,
-    /// Name and state alone, as JSON.
-    pub little: String,
-    /// What it uses, as JSON.
-    pub numbers: String,
-    status: ServiceStatus,
-}
-
-impl From<ServiceStatus> for Shown {
-    fn from(status: ServiceStatus) -> Self {
-        let little = serde_json::json!({
-            "service_name": status.name, "status": status.status, "state": status.state,
-        });
-        let numbers = serde_json::json!({
-            "service_name": status.name, "cpu_percent": status.cpu_percent, "memory_bytes": status.memory_bytes,
-        });
-        Self {
-            service: status.name.clone(),
-            whole: json(&Status::from(status.clone())),
-            little: little.to_string(),
-            numbers: numbers.to_string(),
-            status,
-        }
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    // These shapes hold nothing that JSON cannot.
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
-}
-
-/// Whether only numbers differ.
-fn is_same_state(one: &ServiceStatus, other: &ServiceStatus) -> bool {
-    let without = |status: &ServiceStatus| ServiceStatus {
-        cpu_percent: None,
-        memory_bytes: None,
-        uptime_seconds: None,
-        health_latency_us: None,
-        next_start_ms: None,
-        kill_in_ms: None,
-        revision: 0,
-        ..status.clone()
-    };
-    without(one) == without(other)
-}
-
 /// How things are, for a stream that begins.
 #[derive(Debug, Clone, Default)]
 pub struct Picture {
     /// By name.
     pub services: BTreeMap<String, Arc<Shown>>,
+    /// The operations of the last day, newest first, by id.
+    pub jobs: Vec<(String, Arc<ShownJob>)>,
     /// Where the hub is.
     pub at: Arc<Cursor>,
     /// Why helmd is away, if it is, as JSON.
@@ -172,7 +85,7 @@ struct Inner {
     picture: Mutex<Picture>,
     items: broadcast::Sender<Told>,
     listeners: watch::Sender<usize>,
-    /// Which of the three streams of helmd have said where they begin.
+    /// Which of the streams of helmd have said where they begin.
     begun: watch::Sender<Begun>,
 }
 
@@ -181,11 +94,12 @@ struct Begun {
     status: bool,
     events: bool,
     logs: bool,
+    jobs: bool,
 }
 
 impl Begun {
     fn whole(self) -> bool {
-        self.status && self.events && self.logs
+        self.status && self.events && self.logs && self.jobs
     }
 }
 
@@ -266,11 +180,13 @@ impl Inner {
         let mut status = Resuming::acting_later(&self.home, ourselves(), status);
         let mut events = Resuming::acting_later(&self.home, ourselves(), events);
         let mut logs = Resuming::acting_later(&self.home, ourselves(), FollowLogsRequest::default());
+        let mut jobs = Resuming::acting_later(&self.home, ourselves(), WatchJobsRequest {});
         loop {
             let go_on = tokio::select! {
                 news = status.next() => self.hear(news, |picture, message| self.statuses(picture, message)),
                 news = events.next() => self.hear(news, |picture, message| self.event(picture, message)),
                 news = logs.next() => self.hear(news, |picture, message| self.logs(picture, message)),
+                news = jobs.next() => self.hear(news, |picture, message| self.jobs(picture, message)),
             };
             if !go_on {
                 return;
@@ -349,6 +265,26 @@ impl Inner {
         }
     }
 
+    fn jobs(&self, picture: &mut Picture, message: WatchJobsResponse) {
+        let known = if message.complete { std::mem::take(&mut picture.jobs) } else { picture.jobs.clone() };
+        let is_first = message.complete && known.is_empty();
+        // Newest first, as they come: the last of them is the one that was known longest.
+        for job in message.jobs.into_iter().rev() {
+            let (id, now) = (job.id.clone(), Arc::new(ShownJob::from(job)));
+            let before = known.iter().find(|(known, _)| *known == id).map(|(_, job)| job);
+            let is_news = before.is_none_or(|before| *before != now);
+            match picture.jobs.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, job)) => *job = now.clone(),
+                None => picture.jobs.insert(0, (id, now.clone())),
+            }
+            if is_news && !is_first {
+                self.tell(picture, Item::Job(now));
+            }
+        }
+        picture.jobs.truncate(MOST_JOBS);
+        self.begun.send_modify(|begun| begun.jobs = true);
+    }
+
     fn logs(&self, picture: &mut Picture, message: FollowLogsResponse) {
         if !message.gap_to.is_empty() {
             self.tell(picture, Item::Gap);
@@ -362,9 +298,4 @@ impl Inner {
             self.tell(picture, Item::Logs(lines));
         }
     }
-}
-
-/// What happened, as JSON.
-pub(super) fn event_json(record: &EventRecord) -> String {
-    json(&Event::from(record.clone()))
 }

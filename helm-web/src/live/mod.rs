@@ -10,6 +10,7 @@ pub mod frame;
 pub mod hub;
 pub mod places;
 pub mod rights;
+pub mod shown;
 pub mod stream;
 
 pub use hub::Hub;

@@ -52,6 +52,15 @@ impl Rights {
         self.by_action.get(action).is_some_and(|reach| reach.holds(service))
     }
 
+    /// Whether an operation about these services (none: all) may be seen: whoever sees, or operates, each of them.
+    #[must_use]
+    pub fn may_see_job(&self, names: &[String]) -> bool {
+        let holds_all =
+            |action: &str| self.by_action.get(action).is_some_and(|reach| matches!(reach, Reach::All));
+        let sees = |name: &String| self.may("status", name) || self.may("operate", name);
+        holds_all("status") || holds_all("operate") || !names.is_empty() && names.iter().all(sees)
+    }
+
     /// Whether this may be done at all.
     #[must_use]
     pub fn any(&self, action: &str) -> bool {
@@ -59,5 +68,34 @@ impl Rights {
             Reach::All => true,
             Reach::Only(these) => !these.is_empty(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helm_proto::v1::Permission;
+
+    use super::*;
+
+    fn rights(permissions: &[(&str, bool, &[&str])]) -> Rights {
+        let one = |(action, all, services): &(&str, bool, &[&str])| Permission {
+            action: (*action).into(),
+            all: *all,
+            services: services.iter().map(|name| (*name).into()).collect(),
+        };
+        PermissionsResponse { permissions: permissions.iter().map(one).collect(), revision: 1 }.into()
+    }
+
+    #[test]
+    fn an_operation_is_seen_where_all_that_it_is_about_is() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = rights(&[("status", true, &[])]);
+        let some = rights(&[("status", false, &["a"]), ("operate", false, &["b"])]);
+        for (about, by_some) in [(&["a"][..], true), (&["a", "b"], true), (&["a", "c"], false), (&[], false)]
+        {
+            assert!(all.may_see_job(&names(about)));
+            assert_eq!(some.may_see_job(&names(about)), by_some, "{about:?}");
+        }
+        assert!(!rights(&[("services", true, &[])]).may_see_job(&names(&["a"])));
     }
 }

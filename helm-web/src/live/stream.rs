@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::HeaderMap;
-use helm_client::ClientError;
-use helm_proto::v1::{EventsRequest, FollowLogsRequest, Principal};
+use helm_client::{ClientError, Reason};
+use helm_proto::v1::{EventsRequest, FollowLogsRequest, FollowLogsResponse};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -16,40 +15,30 @@ use tokio_stream::StreamExt;
 use super::asked::{Asked, Topic};
 use super::cursor::Cursor;
 use super::frame;
-use super::hub::{Item, Line, Listener, Shown, Told, event_json};
+use super::hub::{Item, Listener, Picture, Told};
 use super::places::Place;
-use super::rights::Rights;
-use crate::app::App;
-use crate::auth::{Caller, Who, now};
-use crate::serve::Client;
+use super::shown::{Line, Shown, ShownJob, event_json};
+use crate::auth::credential::{Credential, LOOK_EVERY};
 
 /// Log entries wait so long for others, and are sent when there are so many.
 const TOGETHER: Duration = Duration::from_millis(100);
 const MOST_TOGETHER: usize = 500;
 /// A word is sent so often, whatever happens: Nexus gives up after 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Between two looks at whether the credential still counts, and what it is good for.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// A client that takes nothing for so long is gone.
 const SLOWEST: Duration = Duration::from_secs(30);
+/// Of operations that have ended, a stream that begins is told of the newest so many.
+const ENDED_JOBS: usize = 20;
 /// Frames that wait for a client. While it is full the hub's items wait, and then are missed.
 pub const FRAMES: usize = 16;
 
 /// All that a stream needs.
 #[derive(Debug)]
 pub struct Stream {
-    /// The program.
-    pub app: App,
-    /// For whom.
-    pub caller: Caller,
-    /// What that may see.
-    pub rights: Rights,
+    /// For whom, and what that may see.
+    pub credential: Credential,
     /// What was asked for.
     pub asked: Asked,
-    /// The request's headers: the credential is looked at again by them.
-    pub headers: HeaderMap,
-    /// Whose socket it is.
-    pub client: Client,
     /// Among the streams of its user.
     pub place: Place,
     /// The way to the client.
@@ -63,7 +52,7 @@ type Go = ControlFlow<Over>;
 impl Stream {
     /// Runs until it is over.
     pub async fn run(mut self) {
-        let mut listener = self.app.hub.listen().await;
+        let mut listener = self.credential.app.hub.listen().await;
         let sink = self.sink.clone();
         let over = tokio::select! {
             over = self.go(&mut listener) => over,
@@ -109,16 +98,30 @@ impl Stream {
         if let Some(away) = &picture.away {
             self.send(frame::event("helmd", away, None)).await?;
         }
+        let refused = self.asked.refused(&self.credential.rights);
+        if !refused.is_empty() {
+            let why = "this credential sees nothing of these services";
+            let data = serde_json::json!({ "services": refused, "why": why });
+            self.send(frame::event("refused", &data.to_string(), None)).await?;
+        }
         if self.asked.wants(Topic::Status) || self.asked.wants(Topic::Metrics) {
             let shown = picture.services.values().filter_map(|shown| self.status(shown));
             let frame = frame::events("services", shown, None);
             self.send(frame).await?;
         }
+        if self.asked.wants(Topic::Jobs) {
+            let shown = picture.jobs.iter().map(|(_, job)| job).filter(|job| self.sees_job(job));
+            let (over, going): (Vec<_>, Vec<_>) = shown.partition(|job| job.over);
+            let told = going.into_iter().chain(over.into_iter().take(ENDED_JOBS));
+            let frame = frame::events("jobs", told.map(|job| job.json.as_str()), None);
+            self.send(frame).await?;
+        }
         pending.at = at.clone();
         if let Some(from) = self.asked.cursor.take() {
             pending.at = Arc::new(at.or(&from));
+            let mut told = from;
             let why = if picture.begun {
-                match self.past(&from, &at).await {
+                match self.past(&mut told, &at, picture).await {
                     Ok(go) => {
                         go?;
                         None
@@ -130,8 +133,8 @@ impl Stream {
             };
             if let Some(why) = why {
                 // A client that comes again with the cursor gets what lies between.
-                pending.at = Arc::new(from.clone());
-                let data = serde_json::json!({ "topic": "past", "why": why, "cursor": from.to_string() });
+                let data = serde_json::json!({ "topic": "past", "why": why, "cursor": told.to_string() });
+                pending.at = Arc::new(told);
                 self.send(frame::event("gap", &data.to_string(), None)).await?;
             }
         }
@@ -139,12 +142,12 @@ impl Stream {
         self.send(frame::event("begin", "{}", Some(&pending.at))).await
     }
 
-    /// What lies between a former stream's end and this one's begin: read by helmd's word, for this principal.
-    async fn past(&self, from: &Cursor, to: &Arc<Cursor>) -> Result<Go, ClientError> {
-        let mut at = from.clone();
-        let client = self.app.backend.client(&self.caller.principal).await?;
-        if self.asked.wants(Topic::Events) && from.event > 0 && from.event < to.event {
-            let request = EventsRequest { after: Some(from.event), ..EventsRequest::default() };
+    /// What lies between a former stream's end and this one's begin: read by helmd's word, for this principal. `at` moves behind what is
+    /// told.
+    async fn past(&self, at: &mut Cursor, to: &Cursor, picture: &Picture) -> Result<Go, ClientError> {
+        let client = self.credential.app.backend.client(&self.credential.caller.principal).await?;
+        if self.asked.wants(Topic::Events) && at.event > 0 && at.event < to.event {
+            let request = EventsRequest { after: Some(at.event), ..EventsRequest::default() };
             let mut events = client.events(request).await?;
             while let Some(record) = events.next().await {
                 let record = record?;
@@ -153,30 +156,52 @@ impl Stream {
                 }
                 at.event = record.id;
                 if let ControlFlow::Break(over) =
-                    self.send(frame::event("event", &event_json(&record), Some(&at))).await
+                    self.send(frame::event("event", &event_json(&record), Some(at))).await
                 {
                     return Ok(ControlFlow::Break(over));
                 }
             }
         }
         at.event = to.event;
-        if self.asked.wants(Topic::Logs) && !from.log.is_empty() && from.log != to.log {
-            let request = FollowLogsRequest {
-                filter: Some(self.asked.filter()),
-                cursor: from.log.clone(),
-                until: to.log.clone(),
-                last: 0,
-            };
-            let logs = self.app.backend.logs(&self.caller.principal).await?;
-            let mut pieces = logs.follow(request).await?;
-            while let Some(piece) = pieces.next().await {
-                let lines: Vec<Line> = piece?.entries.into_iter().map(Line::from).collect();
-                for lines in lines.chunks(MOST_TOGETHER) {
-                    // Not numbered: these come by class, and a stream that breaks within them begins again before them.
-                    let frame = frame::events("logs", lines.iter().map(|line| line.json.as_str()), None);
-                    if let ControlFlow::Break(over) = self.send(frame).await {
-                        return Ok(ControlFlow::Break(over));
-                    }
+        if self.asked.wants(Topic::Logs) && !at.log.is_empty() && at.log != to.log {
+            return self.past_logs(at, to, picture).await;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn past_logs(&self, at: &mut Cursor, to: &Cursor, picture: &Picture) -> Result<Go, ClientError> {
+        let may = |name: &str| self.credential.rights.may("logs", name);
+        let Some(filter) = self.asked.filter(may) else { return Ok(ControlFlow::Continue(())) };
+        let logs = self.credential.app.backend.logs(&self.credential.caller.principal).await?;
+        let request = |filter| FollowLogsRequest {
+            filter: Some(filter),
+            cursor: at.log.clone(),
+            until: to.log.clone(),
+            last: 0,
+        };
+        let mut pieces = match logs.follow(request(filter)).await {
+            // One of them has no entries, and is configured nowhere: the others are told.
+            Err(ClientError::Refused { reason: Reason::UnknownService(_), .. }) => {
+                let known = |name: &str| may(name) && picture.services.contains_key(name);
+                let Some(filter) = self.asked.filter(known) else { return Ok(ControlFlow::Continue(())) };
+                logs.follow(request(filter)).await?
+            }
+            pieces => pieces?,
+        };
+        while let Some(piece) = pieces.next().await {
+            let FollowLogsResponse { entries, cursor, .. } = piece?;
+            let lines: Vec<Line> = entries.into_iter().map(Line::from).collect();
+            let mut chunks = lines.chunks(MOST_TOGETHER).peekable();
+            while let Some(lines) = chunks.next() {
+                // The cursor is behind the whole piece.
+                let is_whole = chunks.peek().is_none() && !cursor.is_empty();
+                if is_whole {
+                    at.log.clone_from(&cursor);
+                }
+                let json = lines.iter().map(|line| line.json.as_str());
+                let frame = frame::events("logs", json, is_whole.then_some(&*at));
+                if let ControlFlow::Break(over) = self.send(frame).await {
+                    return Ok(ControlFlow::Break(over));
                 }
             }
         }
@@ -192,7 +217,7 @@ impl Stream {
         };
         let wanted = |line: &Line| {
             let seen = line.seen();
-            self.rights.may("logs", seen.service) && self.asked.takes(&seen)
+            self.credential.rights.may("logs", seen.service) && self.asked.takes(&seen)
         };
         if self.asked.wants(Topic::Logs) {
             let taken =
@@ -212,21 +237,24 @@ impl Stream {
             Item::Numbers(shown)
                 if wants(Topic::Metrics)
                     && self.asked.is_about(&shown.service)
-                    && self.rights.may("metrics", &shown.service) =>
+                    && self.credential.rights.may("metrics", &shown.service) =>
             {
                 Some(frame::event("metrics", &shown.numbers, Some(at)))
             }
             Item::Event { service, json }
                 if wants(Topic::Events)
                     && self.asked.is_about(service)
-                    && self.rights.may("events", service) =>
+                    && self.credential.rights.may("events", service) =>
             {
                 Some(frame::event("event", json, Some(at)))
+            }
+            Item::Job(job) if wants(Topic::Jobs) && self.sees_job(job) => {
+                Some(frame::event("job", &job.json, Some(at)))
             }
             Item::Gone(service)
                 if wants(Topic::Status)
                     && self.asked.is_about(service)
-                    && self.rights.may("services", service) =>
+                    && self.credential.rights.may("services", service) =>
             {
                 let data = serde_json::json!({ "service_name": service }).to_string();
                 Some(frame::event("gone", &data, Some(at)))
@@ -241,6 +269,7 @@ impl Stream {
             | Item::Status(_)
             | Item::Numbers(_)
             | Item::Event { .. }
+            | Item::Job(_)
             | Item::Gone(_)
             | Item::Gap => None,
         };
@@ -250,15 +279,20 @@ impl Stream {
         }
     }
 
+    fn sees_job(&self, job: &ShownJob) -> bool {
+        let asked = job.names.is_empty() || job.names.iter().any(|name| self.asked.is_about(name));
+        asked && self.credential.rights.may_see_job(&job.names)
+    }
+
     /// As much of it as may be seen.
     fn status<'a>(&self, shown: &'a Shown) -> Option<&'a str> {
         if !self.asked.is_about(&shown.service) {
             return None;
         }
-        if self.rights.may("status", &shown.service) {
+        if self.credential.rights.may("status", &shown.service) {
             return Some(&shown.whole);
         }
-        self.rights.may("services", &shown.service).then_some(shown.little.as_str())
+        self.credential.rights.may("services", &shown.service).then_some(shown.little.as_str())
     }
 
     /// The client was too slow: it is told from where it can go on.
@@ -284,45 +318,12 @@ impl Stream {
         }
     }
 
-    /// The credential counts, for the same principal, who has the same rights.
     async fn still_may(&self) -> Go {
-        let over = |why: &str| ControlFlow::Break(Some(why.to_owned()));
-        if self.caller.expires.is_some_and(|end| end <= now()) {
-            return over("the credential has expired: sign in again");
-        }
-        let id = &self.caller.principal.request_id;
-        match self.app.authority.who(&self.headers, &self.client, id).await {
-            Who::Known(caller) if is_same(&caller.principal, &self.caller.principal) => {}
-            // helmd or Core is away: what was known holds, until it expires.
-            Who::Refused(problem) if problem.status() == axum::http::StatusCode::SERVICE_UNAVAILABLE => {
-                return ControlFlow::Continue(());
-            }
-            Who::Known(_) => return over("the role of this credential has changed: connect again"),
-            Who::Refused(problem) => return over(problem.detail()),
-            Who::Direct(_) | Who::Nobody => return over("the session was ended: sign in again"),
-        }
-        match rights(&self.app, &self.caller.principal).await {
-            Ok(rights) if rights != self.rights => {
-                over("what this credential may has changed: connect again")
-            }
-            _ => ControlFlow::Continue(()),
+        match self.credential.over().await {
+            Some(why) => ControlFlow::Break(Some(why)),
+            None => ControlFlow::Continue(()),
         }
     }
-}
-
-/// What a principal may see.
-///
-/// # Errors
-/// helmd is away.
-pub async fn rights(app: &App, whom: &Principal) -> Result<Rights, ClientError> {
-    Ok(app.backend.access(whom).await?.permissions().await?.into())
-}
-
-fn is_same(one: &Principal, other: &Principal) -> bool {
-    let who = |principal: &Principal| {
-        (principal.subject.clone(), principal.role.clone(), principal.via.clone(), principal.services.clone())
-    };
-    who(one) == who(other)
 }
 
 /// Log entries that wait for others to be sent together.

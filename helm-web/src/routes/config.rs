@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use helm_proto::v1::{ConfigRollbackRequest, PlanRequest, ReloadRequest, ReloadResponse};
+use helm_proto::v1::{Job, PlanRequest, StartJobRequest};
 use helm_shapes::config::{Plan, Version};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::input::{Params, Payload};
-use super::jobs::{self, JobLink};
+use super::jobs::JobLink;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::{Problem, ProblemBody, Result};
@@ -109,7 +109,9 @@ pub struct RollbackBody {
 pub struct Applied {
     success: bool,
     message: String,
-    plan: Plan,
+    /// Absent where the same is under way already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Plan>,
     /// Of the new configuration; absent where there was nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
@@ -129,14 +131,16 @@ pub async fn reload(
     arrival: Arrival,
     Payload(body): Payload<ReloadBody>,
 ) -> Result<Response> {
-    let request = ReloadRequest {
+    let request = StartJobRequest {
+        kind: "reload".to_owned(),
         no_restart: body.no_restart,
         no_start: body.no_start,
         gate: body.gate,
         timeout_ms: milliseconds(body.timeout_seconds)?,
+        ..StartJobRequest::default()
     };
-    let answer = app.backend.client(&caller.principal).await?.reload(request).await?;
-    Ok(applied(answer, &arrival))
+    let job = app.backend.jobs(&caller.principal).await?.start(request).await?;
+    Ok(applied(job, &arrival))
 }
 
 /// Writes the files of a former configuration back, and applies them.
@@ -151,10 +155,15 @@ pub async fn rollback(
     arrival: Arrival,
     Payload(body): Payload<RollbackBody>,
 ) -> Result<Response> {
-    let timeout_ms = milliseconds(body.timeout_seconds)?;
-    let request = ConfigRollbackRequest { number: body.number, gate: body.gate, timeout_ms };
-    let answer = app.backend.client(&caller.principal).await?.config_rollback(request).await?;
-    Ok(applied(answer, &arrival))
+    let request = StartJobRequest {
+        kind: "rollback".to_owned(),
+        number: body.number,
+        gate: body.gate,
+        timeout_ms: milliseconds(body.timeout_seconds)?,
+        ..StartJobRequest::default()
+    };
+    let job = app.backend.jobs(&caller.principal).await?.start(request).await?;
+    Ok(applied(job, &arrival))
 }
 
 /// Of a time that a gate has: an hour at most.
@@ -166,17 +175,22 @@ fn milliseconds(seconds: Option<u32>) -> Result<u64> {
     }
 }
 
-fn applied(answer: ReloadResponse, arrival: &Arrival) -> Response {
-    let plan = answer.plan.unwrap_or_default();
-    let (status, success, message) = match (plan.ok, answer.id.is_empty()) {
+fn applied(job: Job, arrival: &Arrival) -> Response {
+    let link = JobLink::of(&job.id, &arrival.prefix);
+    let Some(reload) = job.reload else {
+        let message = "the same is under way already".to_owned();
+        let going = Applied { success: true, message, plan: None, number: None, job: Some(link) };
+        return (StatusCode::ACCEPTED, Json(going)).into_response();
+    };
+    let plan = reload.plan.unwrap_or_default();
+    let (status, success, message) = match (plan.ok, reload.id.is_empty()) {
         (false, _) => (StatusCode::CONFLICT, false, "the files have faults: nothing was changed".to_owned()),
         (true, true) => (StatusCode::OK, true, "there was nothing to do".to_owned()),
         (true, false) => {
-            (StatusCode::ACCEPTED, true, format!("configuration {} is being applied", answer.number))
+            (StatusCode::ACCEPTED, true, format!("configuration {} is being applied", reload.number))
         }
     };
     let goes_on = status == StatusCode::ACCEPTED;
-    let job = goes_on.then(|| JobLink::of(jobs::reload(&answer.id), &arrival.prefix));
-    let number = goes_on.then_some(answer.number);
-    (status, Json(Applied { success, message, plan: plan.into(), number, job })).into_response()
+    let (number, job) = (goes_on.then_some(reload.number), goes_on.then_some(link));
+    (status, Json(Applied { success, message, plan: Some(plan.into()), number, job })).into_response()
 }

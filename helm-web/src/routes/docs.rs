@@ -1,21 +1,32 @@
 //! The API's own description.
 
-use axum::Json;
-use axum::response::Html;
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{Html, IntoResponse, Response};
 use utoipa::openapi::OpenApi;
+
+/// The document and its page, made when they are first asked for: both are the same for all.
+static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(super::document);
+static JSON: LazyLock<Bytes> = LazyLock::new(|| {
+    // A document of strings and maps is always JSON.
+    Bytes::from(serde_json::to_vec(&*DOCUMENT).unwrap_or_default())
+});
+static PAGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(page(&DOCUMENT)));
 
 /// The OpenAPI 3.1 document of all that there is.
 #[utoipa::path(get, path = "/openapi.json", tag = "helm", responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 #[allow(clippy::unused_async, reason = "handlers are futures")]
-pub async fn openapi() -> Json<OpenApi> {
-    Json(super::document())
+pub async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], JSON.clone()).into_response()
 }
 
 /// The same for people.
 #[utoipa::path(get, path = "/docs", tag = "helm", responses((status = 200, content_type = "text/html", body = String)))]
 #[allow(clippy::unused_async, reason = "handlers are futures")]
-pub async fn docs() -> Html<String> {
-    Html(page(&super::document()))
+pub async fn docs() -> Html<Bytes> {
+    Html(PAGE.clone())
 }
 
 fn page(document: &OpenApi) -> String {

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::input::{self, Params, Segment};
 use super::when;
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, Person};
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 
 /// Most lines of output, and as many as where nobody says.
@@ -21,15 +21,15 @@ const EVENTS: (u32, u32) = (100, 1000);
 
 /// Of helmd: its version, its home, and what an operator should know.
 #[utoipa::path(get, path = "/api/v1/info", tag = "helm", responses(
-    (status = 200, body = Daemon), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
-pub async fn info(State(app): State<App>, caller: Caller) -> Result<Json<Daemon>> {
+    (status = 200, body = Daemon), (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 503, body = ProblemBody)))]
+pub async fn info(State(app): State<App>, Person(caller): Person) -> Result<Json<Daemon>> {
     Ok(Json(app.backend.client(&caller.principal).await?.info().await?.into()))
 }
 
 /// How all services are, with everything that is known of them.
 #[utoipa::path(get, path = "/api/v1/services", tag = "services", responses(
-    (status = 200, body = Statuses), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
-pub async fn services(State(app): State<App>, caller: Caller) -> Result<Json<Statuses>> {
+    (status = 200, body = Statuses), (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 503, body = ProblemBody)))]
+pub async fn services(State(app): State<App>, Person(caller): Person) -> Result<Json<Statuses>> {
     let status = app.backend.client(&caller.principal).await?.status(Vec::new()).await?;
     Ok(Json(Statuses::new(status.services, status.hold, Vec::new())))
 }
@@ -44,10 +44,10 @@ pub struct One {
 
 /// One service: how it is, and how it is defined.
 #[utoipa::path(get, path = "/api/v1/services/{name}", tag = "services", params(("name" = String, Path, description = "The service")), responses(
-    (status = 200, body = One), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    (status = 200, body = One), (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn service(
     State(app): State<App>,
-    caller: Caller,
+    Person(caller): Person,
     Segment(name): Segment<String>,
 ) -> Result<Json<One>> {
     let mut client = app.backend.client(&caller.principal).await?;
@@ -188,8 +188,8 @@ pub struct Need {
 
 /// Which services there are, and who needs whom.
 #[utoipa::path(get, path = "/api/v1/graph", tag = "services", responses(
-    (status = 200, body = Graph), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
-pub async fn graph(State(app): State<App>, caller: Caller) -> Result<Json<Graph>> {
+    (status = 200, body = Graph), (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 503, body = ProblemBody)))]
+pub async fn graph(State(app): State<App>, Person(caller): Person) -> Result<Json<Graph>> {
     let services = app.backend.client(&caller.principal).await?.list().await?;
     let mut graph = Graph { services: Vec::new(), needs: Vec::new() };
     for service in services {

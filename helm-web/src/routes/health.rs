@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::auth::Who;
 
 /// How helm-web is. The status code is 200 while it works.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,14 +35,21 @@ pub struct Check {
 
 /// How Helm is: 200 while helm-web works, whatever else is away.
 #[utoipa::path(get, path = "/health", tag = "helm", responses((status = 200, body = Health)))]
-pub async fn health(State(app): State<App>) -> Json<Health> {
+pub async fn health(State(app): State<App>, Extension(who): Extension<Who>) -> Json<Health> {
+    // Strangers are told what helps, and no path of this host.
+    let knows = match who {
+        Who::Direct(_) => true,
+        Who::Known(caller) => caller.principal.role == "admin",
+        Who::Nobody | Who::Refused(_) => false,
+    };
     let checks: BTreeMap<_, _> = app
         .situation
         .checks()
         .into_iter()
         .map(|(name, fault)| {
             let status = if fault.is_some() { "unhealthy" } else { "healthy" };
-            (name, Check { status, error: fault })
+            let error = fault.map(|fault| if knows { fault.whole } else { fault.brief });
+            (name, Check { status, error })
         })
         .collect();
     let well = checks.values().all(|check| check.error.is_none());

@@ -121,8 +121,8 @@ pub async fn loki(
     }
 }
 
-/// Elasticsearch's `_bulk`, for shippers that speak nothing else.
-#[utoipa::path(post, path = "/es/_bulk", tag = "logs", params(IngestQuery),
+/// Elasticsearch's `_bulk`, for shippers that speak nothing else; its official clients PUT.
+#[utoipa::path(method(post, put), path = "/es/_bulk", tag = "logs", params(IngestQuery),
     request_body(content = String, description = "An action and a document, a line each", content_type = "application/x-ndjson"),
     responses((status = 200, body = serde_json::Value), (status = 400, body = serde_json::Value), (status = 401, body = serde_json::Value), (status = 403, body = serde_json::Value),
         (status = 408, body = serde_json::Value), (status = 413, body = serde_json::Value), (status = 415, body = serde_json::Value), (status = 429, body = serde_json::Value), (status = 503, body = serde_json::Value)))]
@@ -136,7 +136,7 @@ pub async fn bulk(
 }
 
 /// The same, for the documents of one index.
-#[utoipa::path(post, path = "/es/{index}/_bulk", tag = "logs", params(IngestQuery, ("index" = String, Path, description = "Whose the documents are that say nothing else")),
+#[utoipa::path(method(post, put), path = "/es/{index}/_bulk", tag = "logs", params(IngestQuery, ("index" = String, Path, description = "Whose the documents are that say nothing else")),
     request_body(content = String, description = "An action and a document, a line each", content_type = "application/x-ndjson"),
     responses((status = 200, body = serde_json::Value), (status = 400, body = serde_json::Value), (status = 401, body = serde_json::Value), (status = 403, body = serde_json::Value),
         (status = 408, body = serde_json::Value), (status = 413, body = serde_json::Value), (status = 415, body = serde_json::Value), (status = 429, body = serde_json::Value), (status = 503, body = serde_json::Value)))]

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::input::{self, Params, Segment};
 use super::when;
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, Person};
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 
 /// Nanoseconds of a day, and of an hour.
@@ -142,10 +142,10 @@ pub struct Whose {
 
 /// Which series there are, each with its newest number.
 #[utoipa::path(get, path = "/api/v1/metrics", tag = "metrics", params(Whose), responses((status = 200, body = Metrics), (status = 400, body = ProblemBody),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn list(
     State(app): State<App>,
-    caller: Caller,
+    Person(caller): Person,
     Params(whose): Params<Whose>,
 ) -> Result<Json<Metrics>> {
     let service = whose.service.unwrap_or_default();
@@ -181,10 +181,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Tags {
     params(("service" = String, Path, description = "A service, host or helmd"), ("metric" = String, Path, description = "As the list names it"), Range,
     ("tag.NAME" = Option<String>, Query, description = "The value of the tag NAME; a series is meant by all its tags")),
     responses((status = 200, body = Curve), (status = 400, body = PlainBody, description = "Something makes no sense; as problem+json where a number or a key cannot be read"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn points(
     State(app): State<App>,
-    caller: Caller,
+    Person(caller): Person,
     Segment((service, metric)): Segment<(String, String)>,
     Params(range): Params<Range>,
     Tags(tags): Tags,

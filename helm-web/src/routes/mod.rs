@@ -1,8 +1,10 @@
 //! What can be asked for. `/api/…` is what HiveMatrix speaks (contract 5), `/api/v1/…` all that helmd offers over HTTP.
 
+pub mod certificates;
 pub mod config;
 pub mod dashboard;
 pub mod docs;
+mod document;
 pub mod fleet;
 pub mod health;
 pub mod incidents;
@@ -81,6 +83,8 @@ fn all() -> (Router<App>, Document) {
         .routes(routes!(config::diff))
         .routes(routes!(config::reload))
         .routes(routes!(config::rollback))
+        .routes(routes!(certificates::ssl_info))
+        .routes(routes!(jobs::list))
         .routes(routes!(jobs::one))
         .routes(routes!(store::status))
         .routes(routes!(store::retention))
@@ -108,27 +112,7 @@ pub fn router(app: App) -> Router {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> Document {
-    with_ids(all().1)
-}
-
-/// Handlers of different modules share names; ids of operations are for each one: `get_api_logs_id`.
-fn with_ids(mut document: Document) -> Document {
-    for (path, item) in &mut document.paths.paths {
-        let words: Vec<&str> =
-            path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let operations = [
-            ("get", &mut item.get),
-            ("post", &mut item.post),
-            ("put", &mut item.put),
-            ("delete", &mut item.delete),
-        ];
-        for (method, operation) in operations {
-            if let Some(operation) = operation {
-                operation.operation_id = Some(format!("{method}_{}", words.join("_")));
-            }
-        }
-    }
-    document
+    document::finished(all().1)
 }
 
 /// What is no route: below `/es` what shippers ask before they send, elsewhere nothing.

@@ -8,7 +8,8 @@ use helm_proto::v1::{LogFacetsRequest, LogFilter, Principal};
 
 use crate::app::App;
 use crate::auth::MaybeDirect;
-use crate::live;
+use crate::auth::credential::rights;
+
 use crate::problem::{Problem, ProblemBody, Result};
 use crate::prometheus::text::Format;
 use crate::prometheus::{Facts, Web, written};
@@ -38,7 +39,7 @@ async fn facts(app: &App, whom: &Principal) -> Result<Facts> {
         refused: app.ingest.refused.waiting(),
     };
     let mut facts = Facts { web, ..Facts::default() };
-    match live::stream::rights(app, whom).await {
+    match rights(app, whom).await {
         Ok(rights) if rights.any("scrape") => {}
         Ok(_) => {
             return Err(Problem::forbidden(

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::input::Params;
 use crate::app::App;
-use crate::auth::{Caller, cookie};
+use crate::auth::{Caller, Who, cookie};
 use crate::problem::{Problem, ProblemBody, Result};
 use crate::serve::Client;
 
@@ -34,10 +34,15 @@ const AGENT: usize = 200;
     (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn sign_in(
     State(app): State<App>,
+    method: Method,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
     Params(query): Params<SignInQuery>,
 ) -> Result<Response> {
+    // Previews and link checkers ask so: the link is not used up.
+    if method != Method::GET {
+        return Err(Problem::method(Some(HeaderValue::from_static("GET"))));
+    }
     if !app.authority.is_direct(&headers, &client) {
         return Err(Problem::forbidden(
             "local sessions are for browsers of Helm's own user on this host, with no proxy in between",
@@ -62,14 +67,22 @@ pub async fn sign_in(
     Ok(([(SET_COOKIE, cookie), (CONTENT_SECURITY_POLICY, policy)], Html(WELCOME)).into_response())
 }
 
-/// Makes the browser forget its local session.
-#[utoipa::path(post, path = "/sign-out", tag = "helm", responses((status = 204)))]
-#[allow(clippy::unused_async, reason = "handlers are futures")]
-pub async fn sign_out() -> Response {
+/// Ends the local session, and makes the browser forget it.
+#[utoipa::path(post, path = "/sign-out", tag = "helm", responses((status = 204), (status = 503, body = ProblemBody, description = "helmd is away: the session is not ended")))]
+pub async fn sign_out(
+    State(app): State<App>,
+    Extension(who): Extension<Who>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    match who {
+        Who::Known(caller) if caller.is_session() => app.authority.sign_out(&caller, &headers).await?,
+        Who::Refused(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => return Err(problem),
+        Who::Known(_) | Who::Direct(_) | Who::Nobody | Who::Refused(_) => {}
+    }
     let cookie = HeaderValue::from_str(&cookie::forget()).ok();
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
-    response
+    Ok(response)
 }
 
 /// Who asks, and what that may.

@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 
 use super::input::Params;
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::Person;
+use crate::auth::credential::Credential;
 use crate::live::asked::StreamQuery;
 use crate::live::places::MOST;
-use crate::live::stream::{FRAMES, Stream, rights};
-use crate::problem::{Problem, ProblemBody, Result};
+use crate::live::stream::{FRAMES, Stream};
+use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 use crate::serve::Client;
 
 /// What happens, as it happens: states, events, log, numbers and jobs in one stream (`text/event-stream`). Each `id:` is a place to go
@@ -25,21 +26,21 @@ use crate::serve::Client;
 #[utoipa::path(get, path = "/api/v1/stream", tag = "helm", params(StreamQuery,
         ("last-event-id" = Option<String>, Header, description = "Go on behind this; a browser sends it by itself")), responses(
     (status = 200, content_type = "text/event-stream", body = String), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody),
-    (status = 403, body = ProblemBody), (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn stream(
     State(app): State<App>,
-    caller: Caller,
+    Person(caller): Person,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
     Params(query): Params<StreamQuery>,
 ) -> Result<Response> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let asked = query.understood(last.filter(|last| !last.is_empty()))?;
-    let rights = rights(&app, &caller.principal).await?;
-    if !rights.any("services") {
+    let credential = Credential::of(&app, caller, headers, client).await?;
+    if !credential.rights.any("services") {
         return Err(Problem::forbidden("this credential may see no service: there would be nothing to tell"));
     }
-    let principal = &caller.principal;
+    let principal = &credential.caller.principal;
     let user = format!("{}/{}", principal.via, principal.subject);
     let place = app.places.take(user).ok_or_else(|| {
         let words = format!(
@@ -48,7 +49,7 @@ pub async fn stream(
         Problem::too_many(words, std::time::Duration::from_secs(10))
     })?;
     let (sink, frames) = mpsc::channel(FRAMES);
-    let stream = Stream { app: app.clone(), caller, rights, asked, headers, client, place, sink };
+    let stream = Stream { credential, asked, place, sink };
     let stop = app.stop.clone();
     app.tasks.spawn(async move {
         stop.run_until_cancelled(stream.run()).await;

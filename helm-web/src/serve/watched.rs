@@ -1,23 +1,46 @@
-//! The stream of a connection, that tells when bytes come.
+//! The stream of a connection, that tells when bytes come, and ends where none are taken.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connections::Connection;
 
-/// A stream whose reads are told to its [`Connection`].
+/// A client that takes nothing of its answer for so long is gone.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// A stream whose reads are told to its [`Connection`], and whose writes do not wait for ever.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     connection: Connection,
+    /// How long a write may wait.
+    within: Duration,
+    /// Runs while one does.
+    stalls: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, connection: Connection) -> Self {
-        Self { stream, connection }
+        Self { stream, connection, within: STALLED, stalls: None }
+    }
+
+    /// The same, or the end of the time that a write may wait.
+    fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalls = None;
+            return written;
+        }
+        let within = self.within;
+        let stalls = self.stalls.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + within)));
+        stalls.as_mut().poll(cx).map(|()| {
+            let words = format!("the client took nothing for {} s", within.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, words))
+        })
     }
 }
 
@@ -37,7 +60,8 @@ impl<S: Read + Unpin> Read for Watched<S> {
 
 impl<S: Write + Unpin> Write for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.bounded(cx, written)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -53,6 +77,36 @@ impl<S: Write + Unpin> Write for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.bounded(cx, written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncReadExt;
+
+    use super::super::connections::Connections;
+    use super::*;
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_ended() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let connection = Connections::new(1000).admit(Some(1000)).expect("there is room");
+        let mut stream = Watched::new(TokioIo::new(near), connection);
+        let write = async |stream: &mut Watched<_>| {
+            poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, &[7; 8])).await
+        };
+        assert_eq!(write(&mut stream).await.expect("there is room"), 8);
+        // The buffer is full until the reader takes something: that is waited for.
+        let mut read = [0; 8];
+        let (written, taken) = tokio::join!(write(&mut stream), far.read_exact(&mut read));
+        assert!(written.is_ok() && taken.is_ok() && stream.stalls.is_none());
+        stream.within = Duration::from_millis(1);
+        let stalled = write(&mut stream).await;
+        assert_eq!(stalled.map_err(|e| e.kind()), Err(io::ErrorKind::TimedOut));
     }
 }

@@ -39,9 +39,9 @@ struct Inner {
     saved: tokio::sync::Mutex<i64>,
 }
 
-/// A short random name.
+/// A random name that nobody guesses.
 pub fn new_id() -> io::Result<String> {
-    secret::id()
+    secret::unguessable()
 }
 
 /// Why a change was not made.
@@ -174,6 +174,14 @@ impl Access {
         let session = self.state().session(&Digest::of(shown), uid, clock::wall().0).cloned()?;
         self.save_sometimes().await;
         Ok(session)
+    }
+
+    /// What the session of this cookie is called.
+    pub fn session_of(&self, cookie: &str) -> Result<String, NotTaken> {
+        let digest = Digest::of(cookie);
+        let living = self.living().1.into_iter();
+        let session = living.into_iter().find(|session| session.digest.is(&digest));
+        session.map(|session| session.id).ok_or(NotTaken::Session)
     }
 
     /// Ends a session.

@@ -20,6 +20,11 @@ pub(super) fn id() -> io::Result<String> {
     random::<6>()
 }
 
+/// A random name that nobody guesses: 128 bits.
+pub(super) fn unguessable() -> io::Result<String> {
+    random::<16>()
+}
+
 fn random<const N: usize>() -> io::Result<String> {
     let mut bytes = [0_u8; N];
     let mut filled = 0;

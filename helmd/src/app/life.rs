@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::adopt::{adopt, told};
 use super::parts::{Ground, Kept, Past};
 use super::{LEAVE_WITHIN, Process, StartError, context};
-use crate::audit::Trail;
+use crate::audit::{By, Deed, Outcome, Trail};
 use crate::drift::{Drift, InForce};
 use crate::home::LockInfo;
 use crate::incident;
@@ -64,6 +64,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     let carry_out = reloads.clone().carry_out(Arc::new(ground.world.config.clone()));
     let closing = kept.store.clone();
     let trail = Trail::start(&process.home, kept.store.clone(), &ground.tasks, stop.clone());
+    let of_signals = trail.clone();
     let api = Api {
         supervisor,
         journal,
@@ -94,7 +95,7 @@ pub(super) async fn run(process: &mut Process, begun: Begun) -> Result<(Then, In
     ground.until_over(carry_out);
     ground.until_over(jobs);
 
-    let until = until_left(process, &ground, &reloads, serving).await;
+    let until = until_left(process, &ground, &reloads, &of_signals, serving).await;
     ended(&ground, until, driving, closing, journal_written).await;
     Ok((ground.leave.then(), until))
 }
@@ -126,9 +127,10 @@ async fn until_left<E: std::fmt::Display>(
     process: &mut Process,
     ground: &Ground,
     reloads: &Reloads,
+    trail: &Trail,
     serving: JoinHandle<Result<(), E>>,
 ) -> Instant {
-    let hear = hear(&mut process.signals, &ground.leave, reloads);
+    let hear = hear(&mut process.signals, &ground.leave, reloads, trail);
     let left = served(serving, &ground.stop);
     tokio::pin!(left);
     let (served, until) = tokio::select! {
@@ -175,26 +177,36 @@ async fn ended(
 }
 
 /// Until a signal ends this life.
-async fn hear(signals: &mut Signals, leave: &Leave, reloads: &Reloads) {
+async fn hear(signals: &mut Signals, leave: &Leave, reloads: &Reloads, trail: &Trail) {
     let signal = loop {
         match signals.next().await {
             Told::Leave(signal) => break signal,
             // Files that cannot be read just now keep no helmd that is told to leave.
             Told::Reload => tokio::select! {
-                () = reload(reloads) => {}
+                () = reload(reloads, trail) => {}
                 signal = signals.leaving() => break signal,
             },
         }
     };
     tracing::info!("{signal}: helmd leaves, services stay");
+    trail.note_now(by_signal(signal, "shutdown"), Outcome::Done, "helmd leaves, services stay").await;
     leave.to(Then::Nothing);
 }
 
-/// SIGHUP: there is nobody to be told but the log.
-async fn reload(reloads: &Reloads) {
+/// Who sent a signal is not told: it was somebody of this user, or root.
+fn by_signal(signal: &str, what: &'static str) -> Deed {
+    Deed { by: By { peer: signal.to_owned(), principal: None }, what, targets: Vec::new() }
+}
+
+/// SIGHUP: there is nobody to be told but the log and the audit trail.
+async fn reload(reloads: &Reloads, trail: &Trail) {
     let asked = Asked { wants: Wants { restart: true, start: true }, gate: None };
     let author = Author { by: "SIGHUP".to_owned(), why: "reload".to_owned() };
-    match reloads.reload(asked, author).await {
+    let intent = trail.intend(by_signal("SIGHUP", "reload")).await;
+    let accepted = reloads.reload(asked, author).await;
+    let (outcome, words) = rpc::config::came(&accepted);
+    intent.came_now(outcome, &words).await;
+    match accepted {
         Ok(Accepted { plan, operation: None }) if plan.ok => {
             tracing::info!("SIGHUP: the configuration says what it said before");
         }

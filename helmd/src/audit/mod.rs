@@ -75,6 +75,11 @@ impl Trail {
         self.tasks.spawn(async move { trail.write(&deed, outcome, &message).await });
     }
 
+    /// The same, where helmd leaves next.
+    pub async fn note_now(&self, deed: Deed, outcome: Outcome, message: &str) {
+        self.write(&deed, outcome, message).await;
+    }
+
     /// Bytes that wait for the store.
     pub fn waiting(&self) -> u64 {
         self.spool.bytes()

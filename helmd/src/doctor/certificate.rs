@@ -1,18 +1,16 @@
 //! The certificate that Nexus shows to browsers.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use helm_core::doctor::{Certificate, CertificateState, Finding, KeyFile};
 use helm_core::spec::ServiceSpec;
 use helm_core::time::Wall;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_cert::der::{Decode, Encode};
 
 use super::ecosystem::{public_key, read};
 use super::scene::{Scene, secret};
+use crate::certificate as facts;
 
 const DAY: i64 = 86_400;
 
@@ -45,30 +43,22 @@ pub(super) fn look(scene: &Scene, spec: &ServiceSpec) -> Vec<Finding> {
 
 /// What is there, and the public key that it is for.
 fn certificate(path: &Path, now: Wall) -> (CertificateState, Option<Vec<u8>>) {
-    let unreadable = |why: String| (CertificateState::Unreadable(why), None);
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return (CertificateState::Missing, None),
-        Err(e) => return unreadable(e.to_string()),
+    let facts = match facts::read(path) {
+        Ok(Some(facts)) => facts,
+        Ok(None) => return (CertificateState::Missing, None),
+        Err(why) => return (CertificateState::Unreadable(why), None),
     };
-    let Ok(der) = CertificateDer::from_pem_slice(&text) else {
-        return unreadable("is no certificate in PEM".to_owned());
-    };
-    let parsed = match x509_cert::Certificate::from_der(&der) {
-        Ok(parsed) => parsed,
-        Err(e) => return unreadable(format!("is no certificate: {e}")),
-    };
-    let tbs = parsed.tbs_certificate();
-    let seconds =
-        |time: x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
-    let (from, until) = (tbs.validity().not_before, tbs.validity().not_after);
     let now = now.0 / 1_000_000_000;
-    let date = until.to_date_time();
     let state = CertificateState::Read {
-        days_left: (seconds(until) - now).div_euclid(DAY),
-        not_yet: seconds(from) > now,
-        until: format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()),
-        own: tbs.issuer() == tbs.subject(),
+        days_left: (facts.not_after - now).div_euclid(DAY),
+        not_yet: facts.not_before > now,
+        until: date(facts.not_after),
+        own: facts.self_signed,
     };
-    (state, tbs.subject_public_key_info().to_der().ok())
+    (state, facts.public_key)
+}
+
+/// "2027-01-31", in UTC.
+fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|e| e.to_string(), |at| at.strftime("%F").to_string())
 }

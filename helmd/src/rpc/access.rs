@@ -139,7 +139,12 @@ impl AccessRpc for Api {
 
     async fn end_session(&self, request: Request<EndSessionRequest>) -> Result<Response<EndSessionResponse>> {
         let caller = Caller::of(&request)?;
-        let (by, id) = (caller.describe(), request.into_inner().id);
+        let by = caller.describe();
+        let EndSessionRequest { id, session } = request.into_inner();
+        let id = match session.as_str() {
+            "" => id,
+            cookie => self.access.session_of(cookie).map_err(not_taken)?,
+        };
         let intent = self.intend(&caller, "end_session", &id).await;
         let ended = self.access.end(&id).await;
         match &ended {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use helm_core::spec::{Changes, FieldChange, ServiceChange};
+use helm_core::spec::{Changes, FieldChange, ServiceChange, ServiceSpec};
 use helm_core::time::Wall;
 use helm_proto::v1::configuration_server::Configuration;
 use helm_proto::v1::{
-    self, ConfigDiffRequest, ConfigHistoryRequest, ConfigHistoryResponse, ConfigRollbackRequest,
-    ConfigVersion, FollowReloadRequest, Outcome, PlanRequest, PlanResponse, ReloadProgress, ReloadRequest,
-    ReloadResponse,
+    self, Certificate, CertificatesRequest, CertificatesResponse, ConfigDiffRequest, ConfigHistoryRequest,
+    ConfigHistoryResponse, ConfigRollbackRequest, ConfigVersion, FollowReloadRequest, Outcome, PlanRequest,
+    PlanResponse, ReloadProgress, ReloadRequest, ReloadResponse,
 };
 use helm_proto::{convert, reason};
 use tokio::sync::{mpsc, watch};
@@ -19,11 +19,13 @@ use super::caller::Caller;
 use super::operate::Report;
 use super::{Api, Result, Streaming};
 use crate::audit;
+use crate::certificate;
 use crate::clock;
 use crate::reload::plan::{Plan, Wants};
 use crate::reload::{Accepted, Asked, Doing, ReloadError};
 use crate::supervisor::{FleetView, Supervisor};
 use crate::versions::{Author, Standing, Version};
+use crate::work;
 
 #[tonic::async_trait]
 impl Configuration for Api {
@@ -45,7 +47,7 @@ impl Configuration for Api {
         let accepted = self.reloads.reload(Asked { wants, gate: within(gate, timeout_ms) }, author).await;
         let (outcome, message) = came(&accepted);
         intent.came_now(outcome, &message).await;
-        answer(accepted)
+        answer(accepted).map(Response::new)
     }
 
     async fn follow_reload(
@@ -91,9 +93,47 @@ impl Configuration for Api {
         let accepted = self.reloads.rollback(number, asked, caller.describe()).await;
         let (outcome, message) = came(&accepted);
         intent.came_now(outcome, &message).await;
-        answer(accepted)
+        answer(accepted).map(Response::new)
+    }
+
+    async fn certificates(&self, _: Request<CertificatesRequest>) -> Result<Response<CertificatesResponse>> {
+        let specs = self.specs.clone();
+        let looked = work::PROGRAMS.run(move || {
+            let now = clock::wall().0 / 1_000_000_000;
+            let of = |spec: &std::sync::Arc<ServiceSpec>| {
+                let path = certificate::place(spec)?;
+                Some(certificate_of(spec.name.to_string(), &path, now))
+            };
+            Ok(specs.iter().filter_map(of).collect())
+        });
+        let certificates = looked.await.map_err(|e| Status::internal(e.to_string()))?;
+        Ok(Response::new(CertificatesResponse { certificates }))
     }
 }
+
+/// What a file says; blocking.
+fn certificate_of(service: String, path: &std::path::Path, now: i64) -> Certificate {
+    let told = Certificate { service, path: path.display().to_string(), ..Certificate::default() };
+    match certificate::read(path) {
+        Ok(Some(facts)) => Certificate {
+            exists: true,
+            subject: facts.subject,
+            issuer: facts.issuer,
+            not_before: Some(convert::timestamp(Wall(facts.not_before.saturating_mul(SECOND)))),
+            not_after: Some(convert::timestamp(Wall(facts.not_after.saturating_mul(SECOND)))),
+            days_left: (facts.not_after - now).div_euclid(DAY),
+            names: facts.names,
+            self_signed: facts.self_signed,
+            ..told
+        },
+        Ok(None) => Certificate { error: "there is no such file".to_owned(), ..told },
+        Err(error) => Certificate { exists: true, error, ..told },
+    }
+}
+
+/// Nanoseconds of a second, and seconds of a day.
+const SECOND: i64 = 1_000_000_000;
+const DAY: i64 = 86_400;
 
 fn version_of(version: Version, standing: &Standing) -> ConfigVersion {
     let refused = standing.refused.as_ref().filter(|refused| refused.number == version.number);
@@ -114,12 +154,12 @@ fn version_of(version: Version, standing: &Standing) -> ConfigVersion {
     }
 }
 
-fn within(gate: bool, timeout_ms: u64) -> Option<Duration> {
+pub(super) fn within(gate: bool, timeout_ms: u64) -> Option<Duration> {
     gate.then_some(Duration::from_millis(timeout_ms))
 }
 
 /// For the audit trail; how a reload that was begun ends is in the history of configurations.
-pub(super) fn came(accepted: &std::result::Result<Accepted, ReloadError>) -> (audit::Outcome, String) {
+pub(crate) fn came(accepted: &std::result::Result<Accepted, ReloadError>) -> (audit::Outcome, String) {
     match accepted {
         Ok(Accepted { operation: Some(operation), .. }) => {
             (audit::Outcome::Done, format!("configuration {} is being applied", operation.to))
@@ -133,10 +173,10 @@ pub(super) fn came(accepted: &std::result::Result<Accepted, ReloadError>) -> (au
 }
 
 #[allow(clippy::result_large_err, reason = "the error of every handler")]
-fn answer(accepted: std::result::Result<Accepted, ReloadError>) -> Result<Response<ReloadResponse>> {
+pub(super) fn answer(accepted: std::result::Result<Accepted, ReloadError>) -> Result<ReloadResponse> {
     let Accepted { plan, operation } = accepted.map_err(|e| refused(&e))?;
     let (id, number) = operation.map(|operation| (operation.id, operation.to)).unwrap_or_default();
-    Ok(Response::new(ReloadResponse { plan: Some(plan_of(&plan)), id, number }))
+    Ok(ReloadResponse { plan: Some(plan_of(&plan)), id, number })
 }
 
 fn refused(error: &ReloadError) -> Status {

@@ -60,6 +60,7 @@ const METHODS: &[(&str, Need)] = &[
     ("/helm.v1.Configuration/ConfigHistory",  Need::One(&[A::Configuration])),
     ("/helm.v1.Configuration/ConfigDiff",     Need::One(&[A::Configuration])),
     ("/helm.v1.Configuration/ConfigRollback", Need::One(&[A::Configuration])),
+    ("/helm.v1.Configuration/Certificates",   Need::One(&[A::Configuration])),
     ("/helm.v1.Incidents/ListIncidents",      Need::One(&[A::Incidents])),
     ("/helm.v1.Incidents/GetIncident",        Need::One(&[A::Incidents])),
     ("/helm.v1.Incidents/Why",                Need::One(&[A::Incidents])),
@@ -93,6 +94,7 @@ const METHODS: &[(&str, Need)] = &[
     ("/helm.v1.Jobs/GetJob",                  Need::One(&[A::Operate, A::Status])),
     ("/helm.v1.Jobs/ListJobs",                Need::One(&[A::Operate, A::Status])),
     ("/helm.v1.Jobs/WatchJob",                Need::One(&[A::Operate, A::Status])),
+    ("/helm.v1.Jobs/WatchJobs",               Need::One(&[A::Operate, A::Status])),
     ("/grpc.health.v1.Health/Check",          Need::Nobody),
     ("/grpc.health.v1.Health/Watch",          Need::Nobody),
 ];

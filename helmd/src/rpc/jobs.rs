@@ -1,6 +1,6 @@
 //! Operations that may last longer than whoever asks can wait: begun, kept, told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use helm_core::access::{Action, Scope};
 use helm_core::ask::Ask;
@@ -8,7 +8,7 @@ use helm_core::time::Wall;
 use helm_proto::v1::jobs_server::Jobs as JobsRpc;
 use helm_proto::v1::{
     GetJobRequest, Job as JobMessage, ListJobsRequest, ListJobsResponse, Progress, ReloadProgress,
-    ServiceProgress, StartJobRequest, Wait,
+    ReloadResponse, ServiceProgress, StartJobRequest, Wait, WatchJobsRequest, WatchJobsResponse,
 };
 use helm_proto::{convert, reason};
 use tokio::sync::mpsc;
@@ -29,29 +29,28 @@ const WITHIN_MS: u64 = 600_000;
 /// Most services of one job.
 const NAMES: usize = 1000;
 const RELOAD: &str = "reload";
+const ROLLBACK: &str = "rollback";
 
 #[tonic::async_trait]
 impl JobsRpc for Api {
     type WatchJobStream = ReceiverStream<Result<JobMessage>>;
+    type WatchJobsStream = ReceiverStream<Result<WatchJobsResponse>>;
 
     async fn start_job(&self, request: Request<StartJobRequest>) -> Result<Response<JobMessage>> {
         let caller = Caller::of(&request)?;
-        let StartJobRequest { kind, names, mode: text, gate } = request.into_inner();
-        if names.len() > NAMES {
-            return Err(reason::bad_request(&format!("a job names at most {NAMES} services")));
-        }
-        let names: Vec<String> = names.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let wish = Wish { kind, names, mode: text, gate };
+        let wish = wish(request.into_inner())?;
         let ask = self.job_of(&caller, &wish)?;
         let id = crate::access::new_id().map_err(|e| Status::internal(e.to_string()))?;
         let (job, is_new) = self.jobs.begin(id, wish, caller.describe()).await;
+        let mut reload = None;
         if is_new {
             match ask {
                 Some(ask) => self.run_job(&caller, job.id.clone(), ask),
-                None => self.reload_job(&caller, &job).await,
+                None => reload = Some(self.reload_job(&caller, &job).await?),
             }
         }
-        Ok(Response::new(message(self.jobs.get(&job.id).unwrap_or(job))))
+        let begun = message(self.jobs.get(&job.id).unwrap_or(job));
+        Ok(Response::new(JobMessage { reload, ..begun }))
     }
 
     async fn get_job(&self, request: Request<GetJobRequest>) -> Result<Response<JobMessage>> {
@@ -94,12 +93,51 @@ impl JobsRpc for Api {
             }
         }))
     }
+
+    async fn watch_jobs(&self, request: Request<WatchJobsRequest>) -> Result<Streaming<WatchJobsResponse>> {
+        let caller = Caller::of(&request)?;
+        let jobs = self.jobs.clone();
+        Ok(self.stream(|sink| async move {
+            let mut changes = jobs.changes();
+            let mut told: Option<BTreeMap<String, Job>> = None;
+            loop {
+                changes.mark_unchanged();
+                let seen: Vec<Job> = jobs.list().into_iter().filter(|job| sees(&caller, job)).collect();
+                let known = told.as_ref();
+                let is_news = |job: &&Job| known.is_none_or(|known| known.get(&job.id) != Some(job));
+                let news: Vec<JobMessage> = seen.iter().filter(is_news).cloned().map(message).collect();
+                let complete = known.is_none();
+                if complete || !news.is_empty() {
+                    let response = WatchJobsResponse { jobs: news, complete };
+                    if sink.send(Ok(response)).await.is_err() {
+                        return;
+                    }
+                }
+                told = Some(seen.into_iter().map(|job| (job.id.clone(), job)).collect());
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = sink.closed() => return,
+                }
+            }
+        }))
+    }
+}
+
+/// What is asked for, in the one form that the same request always has.
+#[allow(clippy::result_large_err, reason = "the error of every handler")]
+fn wish(request: StartJobRequest) -> Result<Wish> {
+    let StartJobRequest { kind, names, mode, gate, timeout_ms, no_restart, no_start, number } = request;
+    if names.len() > NAMES {
+        return Err(reason::bad_request(&format!("a job names at most {NAMES} services")));
+    }
+    let names = names.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    Ok(Wish { kind, names, mode, gate, timeout_ms, no_restart, no_start, number })
 }
 
 impl Api {
     /// What is to be asked of the fleet; `None`: it is a reload. Only for those who may.
     fn job_of(&self, caller: &Caller, wish: &Wish) -> Result<Option<Ask>> {
-        let Wish { kind, names, mode: text, gate: _ } = wish;
+        let Wish { kind, names, mode: text, .. } = wish;
         let (names, mode) = (names.clone(), mode(text)?);
         let (word, ask, starts) = match kind.as_str() {
             "start" => ("start", Ask::Start { names, mode }, true),
@@ -107,16 +145,17 @@ impl Api {
             "restart" => ("restart", Ask::Restart { names, mode }, true),
             "up" => ("up", Ask::Up { names, mode, as_wanted: false }, true),
             "down" => ("down", Ask::Down { names }, false),
-            RELOAD if !names.is_empty() => {
+            RELOAD | ROLLBACK if !names.is_empty() => {
                 return Err(reason::bad_request("a reload is of all services: name none"));
             }
-            RELOAD => {
-                self.allowed(caller, RELOAD, &[], caller.may(Action::Configuration, None))?;
+            RELOAD | ROLLBACK => {
+                let what = if kind == RELOAD { RELOAD } else { ROLLBACK };
+                self.allowed(caller, what, &[], caller.may(Action::Configuration, None))?;
                 return Ok(None);
             }
             other => {
                 let other: String = other.chars().take(40).collect();
-                let why = format!("`{other}` is no job: start, stop, restart, up, down or reload");
+                let why = format!("`{other}` is no job: start, stop, restart, up, down, reload or rollback");
                 return Err(reason::bad_request(&why));
             }
         };
@@ -160,17 +199,26 @@ impl Api {
         }
     }
 
-    async fn reload_job(&self, caller: &Caller, job: &Job) {
-        let intent = self.intend(caller, RELOAD, "").await;
-        let author = Author { by: caller.describe(), why: RELOAD.to_owned() };
-        let gate = job.wish.gate.then_some(std::time::Duration::ZERO);
-        let asked = Asked { wants: Wants { restart: true, start: true }, gate };
-        let accepted = self.reloads.reload(asked, author).await;
+    /// What it is to do; or why nothing is done, which its job says as well.
+    async fn reload_job(&self, caller: &Caller, job: &Job) -> Result<ReloadResponse> {
+        let Wish { kind, gate, timeout_ms, no_restart, no_start, number, .. } = &job.wish;
+        let wants = Wants { restart: !no_restart, start: !no_start };
+        let asked = Asked { wants, gate: config::within(*gate, *timeout_ms) };
+        let (what, accepted, intent);
+        if kind == ROLLBACK {
+            what = number.to_string();
+            intent = self.intend(caller, ROLLBACK, &what).await;
+            accepted = self.reloads.rollback(*number, asked, caller.describe()).await;
+        } else {
+            intent = self.intend(caller, RELOAD, "").await;
+            let author = Author { by: caller.describe(), why: RELOAD.to_owned() };
+            accepted = self.reloads.reload(asked, author).await;
+        }
         let (outcome, words) = config::came(&accepted);
-        match accepted {
+        match &accepted {
             Ok(Accepted { operation: Some(operation), .. }) => {
                 self.jobs.taken(&job.id, operation.id.clone()).await;
-                self.tasks.spawn(self.clone().follow_reload_job(job.id.clone(), operation.id));
+                self.tasks.spawn(self.clone().follow_reload_job(job.id.clone(), operation.id.clone()));
             }
             Ok(_) | Err(_) => {
                 let state = if outcome == Outcome::Done { "done" } else { "failed" };
@@ -178,6 +226,7 @@ impl Api {
             }
         }
         intent.came_now(outcome, &words).await;
+        config::answer(accepted)
     }
 
     async fn follow_reload_job(self, id: String, reload: String) {
@@ -201,7 +250,7 @@ impl Api {
             if job.operation.is_empty() {
                 let why = "helmd ended before it was begun: ask again".to_owned();
                 self.jobs.end(&job.id, "failed", why).await;
-            } else if job.wish.kind == RELOAD {
+            } else if matches!(job.wish.kind.as_str(), RELOAD | ROLLBACK) {
                 self.resume_reload(job).await;
             } else {
                 self.resume_operation(job).await;
@@ -247,6 +296,7 @@ fn state(result: &str) -> &'static str {
     match result {
         "done" => "done",
         "timeout" => "timeout",
+        "rolled_back" => "rolled_back",
         _ => "failed",
     }
 }
@@ -272,5 +322,6 @@ fn message(job: Job) -> JobMessage {
         message: job.message,
         services: job.steps.into_iter().map(step).collect(),
         by: job.by,
+        reload: None,
     }
 }

@@ -8,6 +8,7 @@ use helm_proto::v1::{
     AppendRequest, CreateTokenRequest, FollowLogsRequest, LogFacetsRequest, LogFilter, LogHistogramRequest,
     NewLogEntry, NoteRequest, QueryLogsRequest, SearchLogsRequest, StopRequest,
 };
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_stream::StreamExt;
 
@@ -35,6 +36,30 @@ fn has(all: &[Value], what: &str, outcome: &str) -> bool {
 
 fn named(services: &[&str]) -> Option<LogFilter> {
     Some(LogFilter { services: services.iter().map(|s| (*s).to_owned()).collect(), ..Default::default() })
+}
+
+#[test]
+fn signals_stand_in_the_trail_too() {
+    let home = started();
+    home.ctl(&["signal", "a", "CONT"]).code(0);
+    home.helmd().expect("it runs").signal(Signal::HUP);
+    let by = |all: &[Value], what: &str, peer: &str, outcome: &str| {
+        let is = |e: &&Value| e["what"] == what && e["peer"] == peer && e["outcome"] == outcome;
+        all.iter().any(|entry| is(&entry))
+    };
+    trail(&home, |all| {
+        has(all, "signal", "intent")
+            && has(all, "signal", "done")
+            && by(all, "reload", "SIGHUP", "intent")
+            && by(all, "reload", "SIGHUP", "done")
+    });
+    home.helmd().expect("it runs").signal(Signal::TERM);
+    eventually("helmd has left", || match home.helmd() {
+        Some(helmd) => Err(format!("{helmd:?}")),
+        None => Ok(()),
+    });
+    home.ctl(&["daemon", "start"]).code(0);
+    trail(&home, |all| by(all, "shutdown", "SIGTERM", "done"));
 }
 
 #[test]

@@ -82,10 +82,12 @@ fn other_protocols_are_understood() {
     let site = site();
     send(&site, "a", &json!([]));
     let token = format!("Bearer {}", site.service("a"));
-    let post = |path: &str, media: &str, body: &str| {
-        let request = Request::post(path).header("content-type", media).header("authorization", &token);
+    let ask = |method: &str, path: &str, media: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", media).header("authorization", &token);
         site.send(request.body(body.to_owned()).unwrap())
     };
+    let post = |path: &str, media: &str, body: &str| ask("POST", path, media, body);
     let otlp = json!({"resourceLogs": [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "a"}}]},
         "scopeLogs": [{"logRecords": [{"timeUnixNano": "1764561600000000000", "severityNumber": 17, "body": {"stringValue": "from otlp"}}]}]}]});
     post("/v1/logs", "application/json", &otlp.to_string()).status(200);
@@ -95,9 +97,13 @@ fn other_protocols_are_understood() {
     let answer = post("/es/_bulk", "application/x-ndjson", bulk).status(200);
     assert_eq!(answer.header("x-elastic-product"), "Elasticsearch");
     assert_eq!(answer.json()["errors"], false);
+    let put = "{\"index\":{}}\n{\"message\":\"from a put\"}\n";
+    // As Elasticsearch's own clients send it.
+    let answer = ask("PUT", "/es/a/_bulk", "application/vnd.elasticsearch+x-ndjson; compatible-with=8", put);
+    assert_eq!(answer.status(200).json()["errors"], false);
     post("/api/v1/logs/lines", "application/x-ndjson", "{\"message\":\"from lines\",\"level\":\"error\"}\n")
         .status(200);
-    let all = ["from otlp", "from loki", "from bulk", "from lines"];
+    let all = ["from otlp", "from loki", "from bulk", "from a put", "from lines"];
     logs(&site, "a", |logs| all.iter().all(|text| logs.iter().any(|one| one["message"] == *text)));
     post("/v1/logs", "text/html", "x").status(415);
     post("/v1/logs", "application/json", "{").status(400);

@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 use super::{send, site};
 
 /// A stream that is read line by line.
-struct Listening(BufReader<TcpStream>);
+pub(super) struct Listening(BufReader<TcpStream>);
 
 /// One event of it.
 #[derive(Debug)]
-struct Event {
+pub(super) struct Event {
     id: String,
-    kind: String,
-    data: Value,
+    pub(super) kind: String,
+    pub(super) data: Value,
 }
 
 /// Longer than a heartbeat.
 const WITHIN: Duration = Duration::from_secs(30);
 
 impl Listening {
-    fn to(site: &Site, query: &str, token: &str, last: &str) -> Self {
+    pub(super) fn to(site: &Site, query: &str, token: &str, last: &str) -> Self {
         let mut stream = TcpStream::connect(site.address()).expect("helm-web listens");
         stream.set_read_timeout(Some(WITHIN)).expect("a socket");
         let last = if last.is_empty() { String::new() } else { format!("Last-Event-ID: {last}\r\n") };
@@ -62,7 +62,7 @@ impl Listening {
         }
     }
 
-    fn until(&mut self, holds: impl Fn(&Event) -> bool) -> Event {
+    pub(super) fn until(&mut self, holds: impl Fn(&Event) -> bool) -> Event {
         loop {
             let event = self.next();
             if holds(&event) {
@@ -191,4 +191,36 @@ fn a_stream_outlives_helmd() {
     stream.until(|event| event.kind == "helmd" && event.data["away"] == false);
     send(&site, "a", &entries(1..3));
     assert_eq!(stream.messages_until("n2").0, ["n1", "n2"]);
+}
+
+#[test]
+fn of_several_services_those_that_may_be_heard_are_told_and_the_others_named() {
+    let site = site();
+    let billing = site.user("billing");
+    send(&site, "a", &entries(0..1));
+    let mut first = Listening::to(&site, "topics=logs&services=a,b", &billing, "");
+    let refused = first.until(|event| event.kind == "refused").data;
+    assert_eq!(refused["services"], json!(["b"]), "{refused}");
+    first.until(|event| event.kind == "begin");
+    send(&site, "a", &entries(1..2));
+    let (_, cursor) = first.messages_until("n1");
+    drop(first);
+    send(&site, "b", &entries(2..3));
+    send(&site, "a", &entries(3..5));
+    let mut second = Listening::to(&site, "topics=logs&services=a,b,nobody", &billing, &cursor);
+    let mut told = Vec::new();
+    let begin = loop {
+        let event = second.next();
+        match event.kind.as_str() {
+            "logs" => {
+                assert!(!event.id.is_empty(), "what lies in the past has its place, too: {event:?}");
+                told.extend(event.data.as_array().unwrap().iter().map(|line| line["message"].clone()));
+            }
+            "begin" => break event,
+            "gap" => panic!("{event:?}"),
+            _ => {}
+        }
+    };
+    assert!(!begin.id.is_empty());
+    assert_eq!(told, [json!("n3"), json!("n4")]);
 }

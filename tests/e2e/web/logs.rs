@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness::site::Site;
+use harness::wait::eventually;
 use hyper::Request;
 use serde_json::{Value, json};
 
@@ -136,6 +137,12 @@ fn exports_are_whole_and_come_in_pieces_through_nexus() {
     let csv = site.get(&path("&format=csv"), &admin).status(200).text();
     assert!(csv.starts_with("id,at,") && csv.contains(",'=four,"), "{csv}");
     assert_eq!(csv.lines().count(), 7);
+    // As a file, which nobody on the way unpacks.
+    let packed = site.get(&path("&format=csv.gz"), &admin).status(200);
+    assert_eq!((packed.header("content-type"), packed.header("content-encoding")), ("application/gzip", ""));
+    assert!(packed.header("content-disposition").contains("helm-logs.csv.gz"));
+    assert_eq!(unpacked(&packed.body), csv);
+    site.get(&path("&format=zip"), &admin).plain(400);
     let text = site.get(&path("&format=text&service=b"), &admin).status(200).text();
     assert_eq!(text, "2026-01-01T00:00:06.000000000Z INFO     b of b\n");
     let (mut cursor, mut pieces) = (String::new(), Vec::new());
@@ -168,4 +175,43 @@ fn who_may_see_some_services_sees_nothing_of_others() {
     let of_b = site.get(&format!("/api/logs?{ALL}&service=b"), &admin).json()["logs"][0]["id"].clone();
     site.get(&format!("/api/logs/{of_b}"), &billing).plain(404);
     site.get(&format!("/api/logs?after_id={of_b}"), &billing).plain(404);
+}
+
+fn unpacked(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let read = std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(bytes), &mut text);
+    read.unwrap_or_else(|e| panic!("no gzip: {e}"));
+    text
+}
+
+#[test]
+fn an_export_breaks_off_when_its_session_ends() {
+    use std::io::{Read, Write};
+
+    let site = filled();
+    let admin = site.user("admin");
+    // More than what fits between helm-web and a reader that takes nothing.
+    let long = "x".repeat(60_000);
+    for _ in 0..3 {
+        let entries: Value = (0..200).map(|_| json!({"message": long})).collect();
+        super::send(&site, "a", &entries);
+    }
+    let mut reader = std::net::TcpStream::connect(site.address()).unwrap();
+    let head = format!(
+        "GET /api/v1/logs/export HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {admin}\r\n\r\n",
+        site.address()
+    );
+    reader.write_all(head.as_bytes()).unwrap();
+    let mut first = [0; 12];
+    reader.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    site.revoke(&admin);
+    eventually("the log tells why", || {
+        let said = site.home.read("web.err");
+        if said.contains("breaks off") && said.contains("was ended") { Ok(()) } else { Err(said) }
+    });
+    // What was on its way comes; the last chunk, which would say that it is whole, does not.
+    let mut rest = Vec::new();
+    let _ = reader.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "it looks whole");
 }

@@ -2,11 +2,13 @@
 
 mod bad;
 mod ingest;
+mod jobs;
 mod live;
 mod logs;
 mod metrics;
 mod operate;
 mod roles;
+mod seed;
 mod trust;
 mod v1;
 

@@ -1,13 +1,11 @@
 //! Start, stop, restart over HTTP (contract 5.2).
 
-use std::time::Instant;
-
 use harness::home::fixture;
 use harness::site::Site;
 use hyper::Request;
 use serde_json::json;
 
-use super::{NEXUS_WAITS, once, site};
+use super::{once, site};
 
 #[test]
 fn a_service_is_started_restarted_and_stopped() {
@@ -91,22 +89,42 @@ fn what_others_stand_on_wants_a_word_and_helm_itself_stays() {
 }
 
 #[test]
-fn what_lasts_longer_than_nexus_waits_becomes_a_job() {
-    let stubborn = json!({"stubborn": {"command": fixture("stubborn", ""), "stop": {"grace": "60s"}}});
-    let site = Site::new(&stubborn, "");
+fn what_is_needed_by_what_others_stand_on_wants_a_word_too() {
+    let services = json!({
+        "base": {"command": fixture("chatty", "rate=1")},
+        "keycloak": {"command": fixture("chatty", "rate=1"), "depends_on": ["base"]},
+    });
+    let site = Site::new(&services, "[roles]\ntechnician = base\ntechnician.operate = base\n");
     let admin = site.user("admin");
-    let pid =
-        site.ask("POST", "/api/services/stubborn/start", &admin, None).status(200).json()["pid"].as_u64();
-    let begin = Instant::now();
-    let answer = site.ask("POST", "/api/services/stubborn/stop", &admin, None).status(202).json();
-    assert!(begin.elapsed() < NEXUS_WAITS, "Nexus gives up after 30 s");
-    assert_eq!(answer["success"], true);
-    let job = answer["job"]["url"].as_str().unwrap().to_owned();
-    let going = site.get(&job, &admin).status(200).json();
-    assert_eq!((&going["state"], &going["services"][0]["name"]), (&json!("running"), &json!("stubborn")));
-    let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap();
-    harness::procs::Process::of(pid).unwrap().kill();
+    site.ask("POST", "/api/services/base/start", &admin, None).status(200);
+    site.ask("POST", "/api/services/base/stop", &admin, None).status(200);
+    site.ask("POST", "/api/services/keycloak/start", &admin, None).status(200);
+    // Also for who does not see what is lost.
+    for who in [&admin, &site.user("technician")] {
+        let refused = site.ask("POST", "/api/services/base/stop", who, None).problem(409);
+        assert!(refused.contains("keycloak needs base") && refused.contains("confirm"), "{refused}");
+    }
+    assert_eq!(site.get("/api/services/base/status", &admin).json()["status"], "running");
+    site.post("/api/services/base/stop", &admin, &json!({"confirm": true})).status(200);
+}
+
+#[test]
+fn who_restarts_what_they_came_through_is_asked_first_and_answered_before_it_is_done() {
+    let site = Site::new(&json!({"nexus": {"command": fixture("chatty", "rate=1")}}), "");
+    let admin = site.user("admin");
+    site.ask("POST", "/api/services/nexus/start", &admin, None).status(200);
+    site.ask("POST", "/api/services/nexus/restart", &admin, None).status(200);
+    let through = |body: &str| {
+        let request = Request::post("/api/services/nexus/restart")
+            .header("authorization", format!("Bearer {admin}"))
+            .header("content-type", "application/json")
+            .header("x-forwarded-prefix", "/helm")
+            .header("x-forwarded-host", "helm.example");
+        site.send(request.body(body.to_owned()).unwrap())
+    };
+    let refused = through("{}").problem(409);
+    assert!(refused.contains("came through nexus") && refused.contains("confirm"), "{refused}");
+    let answer = through(r#"{"confirm": true}"#).status(202).json();
+    let job = answer["job"]["url"].as_str().unwrap().strip_prefix("/helm").expect("the prefix").to_owned();
     once(&site, &job, &admin, |job| job["state"] == "done");
-    site.get("/api/v1/jobs/o-7b7d", &admin).problem(400);
-    site.get("/api/v1/jobs/moon", &admin).problem(404);
 }

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use harness::site::Site;
+use harness::wait::eventually;
 use hyper::Request;
 use serde_json::{Value, json};
 
@@ -146,6 +147,8 @@ fn a_link_of_the_dashboard_works_once_and_its_session_counts_on_direct_requests_
     site.send(embedded).problem(403);
     let through = Request::get(path).header("x-forwarded-for", "10.0.0.1").body("").unwrap();
     site.send(through).problem(403);
+    // Who only looks whether the link works does not use it up.
+    assert_eq!(site.ask("HEAD", path, "", None).status(405).header("allow"), "GET");
     let answer = site.get(path, "").status(200);
     let cookie = answer.header("set-cookie").to_owned();
     for word in ["helm_local=", "HttpOnly", "SameSite=Strict", "Path=/"] {
@@ -166,7 +169,91 @@ fn a_link_of_the_dashboard_works_once_and_its_session_counts_on_direct_requests_
     // Beside an Authorization header it is nothing.
     let technician = format!("Bearer {}", site.user("technician"));
     assert_eq!(me(&[("authorization", &technician)]).json()["role"], "technician");
-    site.home.ctl(&["session", "list"]).code(0);
+    let signed_in = |entry: &&Value| entry["what"] == "sign_in" || entry["targets"] == json!(["sign_in"]);
+    let trail = eventually("the trail holds it", || {
+        let said = site.home.ctl(&["audit", "-n", "100", "--json"]);
+        let all: Vec<Value> = said.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let whole = all.iter().filter(signed_in).count() >= 2;
+        if whole { Ok(all) } else { Err(said.out) }
+    });
+    let told: Vec<&Value> = trail.iter().filter(signed_in).map(|entry| &entry["message"]).collect();
+    assert_eq!(told.len(), 2, "one for the session, one for the refused second use: {told:?}");
+}
+
+#[test]
+fn a_session_that_is_over_does_nothing_any_more() {
+    let site = site();
+    let sign_in = || {
+        let printed = site.home.ctl(&["dashboard"]).code(0);
+        let link = printed.out.lines().find(|line| line.contains("/sign-in?code=")).expect("a link").trim();
+        let answer = site.get(&link[link.find("/sign-in").unwrap()..], "").status(200);
+        answer.header("set-cookie").split(';').next().unwrap_or_default().to_owned()
+    };
+    let asked = |method: &str, path: &str, cookie: &str| {
+        site.send(Request::builder().method(method).uri(path).header("cookie", cookie).body("").unwrap())
+    };
+    let sessions = || site.home.ctl(&["session", "list", "--json"]).code(0).json();
+    let cookie = sign_in();
+    asked("GET", "/api/v1/me", &cookie).status(200);
+    let out = asked("POST", "/sign-out", &cookie).status(204);
+    assert!(out.header("set-cookie").contains("Max-Age=0"), "{}", out.header("set-cookie"));
+    assert_eq!(sessions(), json!([]), "helmd has ended it too");
+    // The cookie that somebody kept is nothing.
+    asked("GET", "/api/v1/me", &cookie).problem(401);
+    asked("POST", "/sign-out", &cookie).status(204);
+    let other = sign_in();
+    asked("POST", "/api/services/a/start", &other).status(200);
+    let id = sessions()[0]["id"].as_str().unwrap().to_owned();
+    site.home.ctl(&["session", "end", &id]).code(0);
+    eventually("the ended session administers no more", || {
+        match asked("POST", "/api/services/a/stop", &other).status {
+            401 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+}
+
+#[test]
+fn a_service_token_reads_states_and_nothing_of_how_services_are_defined() {
+    let site = site();
+    let token = site.service("a");
+    for path in ["/api/services/status", "/api/services/a/status", "/api/dashboard/status", "/api/metrics/a"]
+    {
+        site.get(path, &token).status(200);
+    }
+    for path in [
+        "/api/services",
+        "/api/v1/services",
+        "/api/v1/services/a",
+        "/api/v1/graph",
+        "/api/v1/info",
+        "/api/v1/jobs",
+        "/api/v1/stream",
+        "/api/v1/metrics",
+        "/api/v1/logs/facets",
+        "/settings/ssl-info",
+    ] {
+        assert_eq!(site.get(path, &token).plain(403), "This endpoint is for users only", "{path}");
+    }
+}
+
+#[test]
+fn strangers_learn_no_path_from_health() {
+    let site = site();
+    site.home.ctl(&["daemon", "stop"]).code(0);
+    let stranger = || {
+        let request = Request::get("/health").header("x-forwarded-for", "10.0.0.1").body("").unwrap();
+        site.send(request).status(200).json()
+    };
+    let told = eventually("helm-web has noticed", || {
+        let told = stranger();
+        if told["checks"]["helmd"]["status"] == "unhealthy" { Ok(told) } else { Err(told.to_string()) }
+    });
+    let words = told["checks"]["helmd"]["error"].as_str().unwrap();
+    assert!(words.contains("helmctl") && !words.contains('/'), "{words}");
+    let own = site.get("/health", "").status(200).json();
+    let whole = own["checks"]["helmd"]["error"].as_str().unwrap();
+    assert!(whole.contains("helmd") && whole != words, "a direct request is told what helm-web met: {whole}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `/api/v1`: the same JSON as `helmctl --json`.
 
-use serde_json::json;
+use harness::home::fixture;
+use harness::site::Site;
+use serde_json::{Value, json};
 
 use super::{once, site};
 
@@ -102,4 +104,52 @@ fn the_store_tells_its_state_and_its_rules() {
     let kept = site.get("/api/v1/store/retention?dry_run=true", &admin).status(200).json();
     assert_eq!(kept["removals"], json!([]));
     assert!(!kept["classes"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn the_certificate_that_nexus_shows_is_told_to_admins() {
+    let nexus = json!({"nexus": {"command": fixture("chatty", ""), "url": "https://localhost:8443", "path": "nexus"}});
+    let site = Site::new(&nexus, "");
+    let admin = site.user("admin");
+    let told = || site.get("/settings/ssl-info", &admin).status(200).json();
+    assert_eq!((&told()["exists"], &told()["certificates"]), (&json!(false), &json!([])));
+    site.home.write("nexus/certs/README", "Nexus's certificate\n");
+    let missing = told();
+    assert_eq!((&missing["exists"], &missing["service"]), (&json!(false), &json!("nexus")));
+    assert!(missing["error"].as_str().unwrap().contains("no such file"), "{missing}");
+    let [key, crt] = ["key", "crt"].map(|ext| site.home.path(&format!("nexus/certs/nexus.{ext}")));
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "20",
+            "-subj",
+            "/O=Hive/CN=localhost",
+        ])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&crt)
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let info = told();
+    assert_eq!((&info["exists"], &info["error"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&info["subject"], &info["issuer"]),
+        (&json!("O=Hive, CN=localhost"), &json!("O=Hive, CN=localhost"))
+    );
+    assert_eq!((&info["names"], &info["self_signed"]), (&json!(["localhost", "127.0.0.1"]), &json!(true)));
+    assert!(matches!(info["days_left"].as_i64(), Some(19 | 20)), "{info}");
+    let end =
+        std::process::Command::new("openssl").args(["x509", "-noout", "-enddate", "-in"]).arg(&crt).output();
+    let end = String::from_utf8(end.expect("openssl").stdout).unwrap();
+    assert_eq!(format!("notAfter={}", info["expires"].as_str().unwrap()), end.trim());
+    assert!(!info.to_string().contains("nexus.key"), "{info}");
+    site.get("/settings/ssl-info", &site.user("technician")).problem(403);
+    site.get("/settings/ssl-info", "").problem(401);
 }

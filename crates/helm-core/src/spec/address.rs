@@ -32,6 +32,11 @@ impl Address {
         Ok(Self { text, host: host.to_owned(), port: port.unwrap_or(usual) })
     }
 
+    /// Is it asked by TLS?
+    pub(super) fn is_tls(&self) -> bool {
+        self.text.starts_with("https://")
+    }
+
     /// Is it on this host, whatever the interface?
     pub(super) fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host == "[::1]" || self.host.starts_with("127.")

@@ -40,6 +40,11 @@ impl Resolver<'_, '_> {
             let hint = "take `path`, `python_bin`, `run_script` and `type` away";
             self.doc.warn(entry.at, &format!("services.{}", entry.name), message, hint);
         }
+        if let Some(url) = entry.url().filter(|url| url.is_loopback() && url.is_tls()) {
+            let message = format!("`{}` is where nobody answers: helm-web speaks plain HTTP", url.text);
+            let hint = "write http:// here; for https a proxy stands before it, as Nexus does";
+            self.doc.warn(entry.at, &entry.place("url"), &message, hint);
+        }
     }
 
     /// It runs in the home, and for it, wherever the Python Helm was.

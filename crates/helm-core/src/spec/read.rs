@@ -125,7 +125,12 @@ impl Config {
             file: self.services_file.clone(),
             line: named.map_or(0, |p| p.line),
             column: named.map_or(0, |p| p.column),
-            field: format!("services.{service}.{field}"),
+            // No field: the entry as a whole.
+            field: if field.is_empty() {
+                format!("services.{service}")
+            } else {
+                format!("services.{service}.{field}")
+            },
         }
     }
 

@@ -383,6 +383,9 @@ fn the_entry_helm_is_helm_web_and_never_python() {
     listening(r#"{"helm": {"path": "../hivematrix-helm"}}"#, 5004, &warned);
     listening(r#"{"helm": {"path": ".", "url": "https://helm.example.org"}}"#, 5004, &warned);
     listening(r#"{"helm": {"url": "http://localhost:5004"}}"#, 5004, &[]);
+    let tls =
+        "services.json:1:2: warning: services.helm.url: `https://localhost:5004` is where nobody answers";
+    listening(r#"{"helm": {"url": "https://localhost:5004"}}"#, 5004, &[tls]);
     listening(r#"{"helm": {"url": "http://127.0.0.1:6004", "env": {"HELM_LOG": "debug"}}}"#, 6004, &[]);
     listening(r#"{"helm": {"port": 6004}}"#, 6004, &[]);
 }

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Wanted, What};
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::Person;
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 use crate::routes::input::Params;
 use crate::routes::when;
@@ -65,10 +65,10 @@ pub struct Counts {
 /// How many entries there are per step of time, by level. Without a range: of the last hour.
 #[utoipa::path(get, path = "/api/v1/logs/histogram", tag = "logs", params(What, Step),
     responses((status = 200, body = Histogram), (status = 400, body = PlainBody, description = "Something makes no sense; as problem+json where a number or a key cannot be read"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody, description = "There is no such service"), (status = 503, body = ProblemBody)))]
+    (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 404, body = ProblemBody, description = "There is no such service"), (status = 503, body = ProblemBody)))]
 pub async fn histogram(
     State(app): State<App>,
-    caller: Caller,
+    Person(caller): Person,
     Wanted(mut filter): Wanted,
     Params(step): Params<Step>,
 ) -> Result<Json<Histogram>> {
@@ -127,8 +127,12 @@ pub struct Facet {
 /// How many entries there are by service and level. Without a range: of all times.
 #[utoipa::path(get, path = "/api/v1/logs/facets", tag = "logs", params(What),
     responses((status = 200, body = Facets), (status = 400, body = PlainBody, description = "Something makes no sense; as problem+json where a number or a key cannot be read"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody, description = "There is no such service"), (status = 503, body = ProblemBody)))]
-pub async fn facets(State(app): State<App>, caller: Caller, Wanted(filter): Wanted) -> Result<Json<Facets>> {
+    (status = 401, body = ProblemBody), (status = 403, body = PlainBody, description = "For users only; as problem+json where the role may not"), (status = 404, body = ProblemBody, description = "There is no such service"), (status = 503, body = ProblemBody)))]
+pub async fn facets(
+    State(app): State<App>,
+    Person(caller): Person,
+    Wanted(filter): Wanted,
+) -> Result<Json<Facets>> {
     let request = LogFacetsRequest { filter: Some(filter) };
     let found = app.backend.logs(&caller.principal).await?.facets(request).await?;
     let facet = |f: helm_proto::v1::LogFacet| Facet {

@@ -1,31 +1,35 @@
-//! Start, stop, restart (contract 5.2): done within 25 s, or answered with a job. Nexus waits no longer than 30.
+//! Start, stop, restart (contract 5.2): each is a job that helmd keeps. Done within 25 s, or answered with where it goes on: Nexus waits
+//! no longer than 30.
 
 mod loss;
+mod way;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use helm_client::Client;
-use helm_client::stream::Stream;
-use helm_proto::v1::{
-    Outcome, Progress, RestartRequest, ServiceInfo, ServiceStatus, StartRequest, StopRequest, Wait,
-};
+use helm_proto::v1::{Job, ServiceInfo, StartJobRequest};
 use serde::{Deserialize, Serialize};
-use tokio_stream::StreamExt;
 use utoipa::ToSchema;
 
 use super::input::{Payload, Segment};
 use super::jobs::{self, JobLink};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::auth::credential::rights;
 use crate::problem::{PlainBody, Problem, ProblemBody, Result};
 use crate::request::Arrival;
+use crate::situation::ourselves;
 
 /// How long an answer is waited for.
-const WITHIN_MS: u64 = 25_000;
+const WITHIN: Duration = Duration::from_secs(25);
 /// The service that is helm-web itself.
 const OURSELVES: &str = "helm";
+/// Without it no session of Nexus lives.
+const CORE: &str = "core";
 
 /// How to start.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -37,7 +41,17 @@ pub struct StartBody {
 /// How to stop.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct StopBody {
-    /// Stop it although others stand on it: nexus, core, keycloak, databases.
+    /// Stop it although others stand on it: nexus, core, keycloak, databases, and what these need.
+    #[serde(default)]
+    confirm: bool,
+}
+
+/// How to restart.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct RestartBody {
+    /// development or production; default: as it was started last
+    mode: Option<String>,
+    /// Restart it although this request came through it.
     #[serde(default)]
     confirm: bool,
 }
@@ -84,6 +98,14 @@ enum Verb {
 }
 
 impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+
     fn done(self) -> &'static str {
         match self {
             Self::Start => "Service started successfully",
@@ -93,14 +115,16 @@ impl Verb {
     }
 }
 
-/// What came of it within the time.
-struct Came {
-    /// None: it goes on.
-    outcome: Option<Outcome>,
-    operation: String,
-    /// What was said of the service last, and its state then.
-    message: String,
-    status: Option<ServiceStatus>,
+/// What was asked, by whom, and how it came.
+struct Asking<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    arrival: &'a Arrival,
+    headers: &'a HeaderMap,
+    verb: Verb,
+    name: &'a str,
+    mode: String,
+    confirmed: bool,
 }
 
 /// Starts a service, with what it depends on.
@@ -113,45 +137,79 @@ pub async fn start(
     State(app): State<App>,
     caller: Caller,
     arrival: Arrival,
+    headers: HeaderMap,
     Segment(name): Segment<String>,
     Payload(body): Payload<StartBody>,
 ) -> Result<Response> {
     let mode = mode(body.mode)?;
-    operate(&app, &caller, &arrival, Verb::Start, &name, mode, true).await
+    let asking = Asking {
+        app: &app,
+        caller: &caller,
+        arrival: &arrival,
+        headers: &headers,
+        verb: Verb::Start,
+        name: &name,
+        mode,
+        confirmed: true,
+    };
+    operate(asking).await
 }
 
-/// Stops a service, and what depends on it.
+/// Stops a service. What depends on it is left running, without it.
 #[utoipa::path(post, path = "/api/services/{name}/stop", tag = "services", params(("name" = String, Path, description = "The service")),
     request_body(content = StopBody, description = "May be empty"), responses(
     (status = 200, body = Operated), (status = 202, body = Operated, description = "It goes on as a job"),
     (status = 400, body = Operated), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
-    (status = 404, body = PlainBody), (status = 409, body = ProblemBody, description = "Others stand on it: `confirm`; helm itself is never stopped"),
+    (status = 404, body = PlainBody), (status = 409, body = ProblemBody, description = "Others stand on it: `confirm`, and the detail says what is lost; helm itself is never stopped"),
     (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn stop(
     State(app): State<App>,
     caller: Caller,
     arrival: Arrival,
+    headers: HeaderMap,
     Segment(name): Segment<String>,
     Payload(body): Payload<StopBody>,
 ) -> Result<Response> {
-    operate(&app, &caller, &arrival, Verb::Stop, &name, String::new(), body.confirm).await
+    let mode = String::new();
+    let asking = Asking {
+        app: &app,
+        caller: &caller,
+        arrival: &arrival,
+        headers: &headers,
+        verb: Verb::Stop,
+        name: &name,
+        mode,
+        confirmed: body.confirm,
+    };
+    operate(asking).await
 }
 
 /// Stops a service and starts it again.
 #[utoipa::path(post, path = "/api/services/{name}/restart", tag = "services", params(("name" = String, Path, description = "The service")),
-    request_body(content = StartBody, description = "May be empty"), responses(
+    request_body(content = RestartBody, description = "May be empty"), responses(
     (status = 200, body = Operated), (status = 202, body = Operated, description = "It goes on as a job"),
     (status = 400, body = Operated, description = "It does not start; a mode that there is none, as {\"error\"}"), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
-    (status = 404, body = PlainBody), (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    (status = 404, body = PlainBody), (status = 409, body = ProblemBody, description = "This request came through it: `confirm`"), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn restart(
     State(app): State<App>,
     caller: Caller,
     arrival: Arrival,
+    headers: HeaderMap,
     Segment(name): Segment<String>,
-    Payload(body): Payload<StartBody>,
+    Payload(body): Payload<RestartBody>,
 ) -> Result<Response> {
     let mode = mode(body.mode)?;
-    operate(&app, &caller, &arrival, Verb::Restart, &name, mode, true).await
+    let asking = Asking {
+        app: &app,
+        caller: &caller,
+        arrival: &arrival,
+        headers: &headers,
+        verb: Verb::Restart,
+        name: &name,
+        mode,
+        confirmed: body.confirm,
+    };
+    operate(asking).await
 }
 
 fn mode(mode: Option<String>) -> Result<String> {
@@ -161,98 +219,111 @@ fn mode(mode: Option<String>) -> Result<String> {
     }
 }
 
-async fn operate(
-    app: &App,
-    caller: &Caller,
-    arrival: &Arrival,
-    verb: Verb,
-    name: &str,
-    mode: String,
-    confirmed: bool,
-) -> Result<Response> {
-    let mut client = app.backend.client(&caller.principal).await?;
-    let services = client.list().await?;
+async fn operate(asking: Asking<'_>) -> Result<Response> {
+    let Asking { app, caller, arrival, verb, name, .. } = asking;
+    let services = app.backend.client(&caller.principal).await?.list().await?;
     let service = services.iter().find(|service| service.name == name);
     let service = service.ok_or_else(|| Problem::not_found("Service not found").plain())?;
-    if verb == Verb::Stop {
-        may_stop(service, confirmed)?;
+    // Who may not is told so by helmd, which writes it down.
+    let may = rights(app, &caller.principal).await?.may("operate", name);
+    let at_once = may && verb != Verb::Start && look_before(&asking).await?;
+    let mut jobs = app.backend.jobs(&caller.principal).await?;
+    let request = StartJobRequest {
+        kind: verb.word().to_owned(),
+        names: vec![name.to_owned()],
+        mode: asking.mode,
+        ..StartJobRequest::default()
+    };
+    let mut job = jobs.start(request).await.map_err(|e| plain_unknown(e.into()))?;
+    if !at_once {
+        job = jobs::ended(&jobs, job, WITHIN).await;
     }
-    // Who takes the way of the answer away answers first.
-    let at_once = name == OURSELVES || name == "nexus" && !arrival.prefix.is_empty();
-    let came = carry_out(&client, verb, name, mode, at_once).await.map_err(plain_unknown)?;
-    Ok(told(verb, service, came, arrival))
+    if job.ended_at.is_none() {
+        return Ok(goes_on(verb, name, &job, arrival));
+    }
+    let pid = if verb == Verb::Stop { None } else { pid(app, caller, name).await };
+    Ok(told(verb, service, job, pid))
 }
 
 fn plain_unknown(problem: Problem) -> Problem {
     if problem.status() == StatusCode::NOT_FOUND { problem.plain() } else { problem }
 }
 
+/// Whether it takes the way of the answer away, which is then given before it is done; refused is what takes more than was confirmed.
+async fn look_before(asking: &Asking<'_>) -> Result<bool> {
+    // The whole fleet, whatever of it the caller sees: what is lost is lost.
+    let mut client = asking.app.backend.client(&ourselves()).await?;
+    let (services, status) = (client.list().await?, client.status(Vec::new()).await?);
+    let runs = status.services.into_iter().filter(|one| one.status == "running");
+    let running = runs.map(|one| one.name).collect();
+    let through = way::through(asking.headers, &asking.arrival.prefix, &services);
+    let through = through.map(|service| service.name.as_str());
+    let (name, confirmed) = (asking.name, asking.confirmed);
+    if asking.verb == Verb::Stop {
+        may_stop(name, &services, &running, confirmed)?;
+    } else {
+        may_restart(name, through, asking.caller.is_of_core(), confirmed)?;
+    }
+    Ok(name == OURSELVES || through == Some(name))
+}
+
+fn conflict(words: String) -> Result<()> {
+    Err(Problem::new(StatusCode::CONFLICT, words))
+}
+
 /// Whether a service may be stopped over HTTP.
-fn may_stop(service: &ServiceInfo, confirmed: bool) -> Result<()> {
-    let conflict = |words: String| Err(Problem::new(StatusCode::CONFLICT, words));
-    if service.name == OURSELVES {
+fn may_stop(name: &str, services: &[ServiceInfo], running: &BTreeSet<String>, confirmed: bool) -> Result<()> {
+    if name == OURSELVES {
         return conflict(
             "helm is what answers here: it may be restarted, not stopped. On the host: helmctl stop helm"
                 .to_owned(),
         );
     }
-    match loss::of(&service.name, service.port) {
-        Some(lost) if !confirmed => {
-            conflict(format!("{lost}. `{{\"confirm\": true}}` stops it all the same"))
-        }
-        _ => Ok(()),
+    let lost = loss::of_closure(name, services, running);
+    if confirmed || lost.is_empty() {
+        return Ok(());
     }
+    conflict(format!("{}. `{{\"confirm\": true}}` stops it all the same", lost.join(". ")))
 }
 
-async fn carry_out(client: &Client, verb: Verb, name: &str, mode: String, at_once: bool) -> Result<Came> {
-    let names = vec![name.to_owned()];
-    let wait = Some(Wait { no_wait: at_once, timeout_ms: WITHIN_MS });
-    let stream = match verb {
-        Verb::Start => client.start(StartRequest { names, mode, wait }).await,
-        Verb::Stop => client.stop(StopRequest { names, wait }).await,
-        Verb::Restart => client.restart(RestartRequest { names, mode, wait }).await,
+/// Whether a service may be restarted by somebody whose request came by this way.
+fn may_restart(name: &str, through: Option<&str>, with_cores_token: bool, confirmed: bool) -> Result<()> {
+    let words = match through {
+        _ if confirmed => return Ok(()),
+        Some(way) if way == name => {
+            format!("this request came through {name}: until it is back nothing more comes this way")
+        }
+        Some(way) if name == CORE && with_cores_token => format!(
+            "{way} asks core for your session: while core is away you are signed out, unless you signed in within the last five minutes"
+        ),
+        Some(_) | None => return Ok(()),
     };
-    came(stream?, name).await
+    conflict(format!("{words}. `{{\"confirm\": true}}` restarts it all the same"))
 }
 
-async fn came(mut stream: Stream<Progress>, name: &str) -> Result<Came> {
-    let mut came = Came { outcome: None, operation: String::new(), message: String::new(), status: None };
-    while let Some(progress) = stream.next().await {
-        let progress = match progress {
-            Ok(progress) => progress,
-            // helmd leaves on the way: the next one goes on with it.
-            Err(e) if e.is_away() && !came.operation.is_empty() => return Ok(came),
-            Err(e) => return Err(e.into()),
-        };
-        if !progress.operation.is_empty() {
-            came.operation = progress.operation;
-        }
-        if let Some(service) = progress.services.into_iter().find(|service| service.name == name) {
-            came.message = service.message;
-            came.status = service.status;
-        }
-        if let Some(outcome) = progress.outcome {
-            let over = matches!(outcome.result.as_str(), "done" | "failed");
-            came.outcome = over.then_some(outcome);
-        }
-    }
-    Ok(came)
+/// Of the process that runs now; what is not told in time is left out.
+async fn pid(app: &App, caller: &Caller, name: &str) -> Option<u32> {
+    let mut client = app.backend.client(&caller.principal).await.ok()?;
+    let status = client.status(vec![name.to_owned()]).await.ok()?;
+    status.services.into_iter().next()?.pid
 }
 
-fn told(verb: Verb, service: &ServiceInfo, came: Came, arrival: &Arrival) -> Response {
-    let Some(outcome) = came.outcome else {
-        let job = Some(JobLink::of(jobs::operation(&came.operation), &arrival.prefix));
-        let message = match verb {
-            Verb::Start => format!("{} is being started", service.name),
-            Verb::Stop => format!("{} is being stopped", service.name),
-            Verb::Restart => format!("{} is being restarted", service.name),
-        };
-        let going = Operated { success: true, message, job, ..Operated::default() };
-        return (StatusCode::ACCEPTED, Json(going)).into_response();
+fn goes_on(verb: Verb, name: &str, job: &Job, arrival: &Arrival) -> Response {
+    let message = match verb {
+        Verb::Start => format!("{name} is being started"),
+        Verb::Stop => format!("{name} is being stopped"),
+        Verb::Restart => format!("{name} is being restarted"),
     };
-    let success = outcome.result == "done";
-    let message = match came.message.as_str() {
-        _ if !success => outcome.message,
+    let job = Some(JobLink::of(&job.id, &arrival.prefix));
+    (StatusCode::ACCEPTED, Json(Operated { success: true, message, job, ..Operated::default() }))
+        .into_response()
+}
+
+fn told(verb: Verb, service: &ServiceInfo, job: Job, pid: Option<u32>) -> Response {
+    let success = job.state == "done";
+    let step = job.services.into_iter().find(|step| step.name == service.name);
+    let message = match step.as_ref().map_or("", |step| step.message.as_str()) {
+        _ if !success => job.message,
         "already running" => "Service already running".to_owned(),
         "already stopped" | "not running" => "Service already stopped".to_owned(),
         _ => verb.done().to_owned(),
@@ -264,7 +335,6 @@ fn told(verb: Verb, service: &ServiceInfo, came: Came, arrival: &Arrival) -> Res
             message: if success { Verb::Start.done().to_owned() } else { message.clone() },
         },
     });
-    let pid = came.status.and_then(|status| status.pid).filter(|_| verb != Verb::Stop);
     let port = service.port.filter(|_| verb != Verb::Stop && success);
     let status = if success { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     (status, Json(Operated { success, message, pid, port, details, job: None })).into_response()
@@ -288,11 +358,28 @@ mod tests {
 
     #[test]
     fn what_others_stand_on_is_stopped_on_their_word_only() {
-        let service = |name: &str| ServiceInfo { name: name.into(), ..Default::default() };
-        assert!(may_stop(&service("codex"), false).is_ok());
-        let refused = may_stop(&service("core"), false).unwrap_err();
+        let services =
+            ["codex", "core", "helm"].map(|name| ServiceInfo { name: name.into(), ..ServiceInfo::default() });
+        let running = services.iter().map(|service| service.name.clone()).collect();
+        assert!(may_stop("codex", &services, &running, false).is_ok());
+        let refused = may_stop("core", &services, &running, false).unwrap_err();
         assert!(refused.status() == StatusCode::CONFLICT && refused.detail().contains("sign in"));
-        assert!(may_stop(&service("core"), true).is_ok());
-        assert!(may_stop(&service("helm"), true).is_err());
+        assert!(may_stop("core", &services, &running, true).is_ok());
+        assert!(may_stop("helm", &services, &running, true).is_err());
+    }
+
+    #[test]
+    fn who_would_cut_themselves_off_is_asked_first() {
+        for (name, through, of_core, refused) in [
+            ("nexus", None, true, false),
+            ("nexus", Some("nexus"), false, true),
+            ("core", Some("nexus"), true, true),
+            ("core", Some("nexus"), false, false),
+            ("core", None, true, false),
+            ("codex", Some("nexus"), true, false),
+        ] {
+            assert_eq!(may_restart(name, through, of_core, false).is_err(), refused, "{name} {through:?}");
+            assert!(may_restart(name, through, of_core, true).is_ok());
+        }
     }
 }

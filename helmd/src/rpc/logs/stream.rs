@@ -253,6 +253,8 @@ pub(super) async fn between(
     sink: Sink<FollowLogsResponse>,
 ) {
     let first = PartitionId { instance: opened.engine.instance(), number: 0 }.entry(0);
+    // Class by class: behind each piece one goes on with what is left of its class, and with all others.
+    let mut places = from.clone();
     for (class, to) in until {
         let from = from.get(&class).map_or(first, |place| helm_store::id::EntryId(place.0 + 1));
         let mut history = match opened.reader.range(filter.clone(), Range { class: class.clone(), from, to })
@@ -267,8 +269,10 @@ pub(super) async fn between(
                 Err(error) => return drop(sink.send(Err(read_error(&store, &error))).await),
             };
             for piece in pieces(entries) {
-                let place = piece.last().map(|last| [(class.clone(), last.id)].into());
-                let cursor = place.as_ref().map(convert::places_token).unwrap_or_default();
+                if let Some(last) = piece.last() {
+                    places.insert(class.clone(), last.id);
+                }
+                let cursor = convert::places_token(&places);
                 let entries = convert::log_entries(piece);
                 if !tell(&sink, FollowLogsResponse { entries, cursor, ..Default::default() }).await {
                     return;
