@@ -201,6 +201,7 @@ fn who_connects_between_two_runs_is_answered_by_the_next_one() {
     // The keeper holds them: they outlive helmd.
     home.kill_helmd();
     assert!(asked(port).expect("an answer").starts_with("HTTP/1.1 200"));
+    home.ctl(&["daemon", "start"]).code(0);
     home.ctl(&["restart", "web"]).code(0);
     assert!(asked(port).expect("an answer").starts_with("HTTP/1.1 200"));
 
@@ -251,4 +252,23 @@ fn an_address_that_somebody_else_has_is_named_with_its_holder() {
     );
     drop(taken);
     until("it listens once the address is free", || asked(port).is_ok());
+}
+
+#[test]
+fn addresses_that_cannot_be_listened_at_are_refused_by_name() {
+    let listen = json!(["0.0.0.0:5004", "localhost:5004", "127.0.0.1:5004", "127.0.0.1:5004"]);
+    let home = Home::new(
+        &json!({"web": {"command": ["web"], "listen": listen}, "entry": {"url": "http://localhost:1", "listen": ["[::1]:1"]}}),
+    );
+    let said = home.ctl(&["config", "check"]);
+    for fault in [
+        "services.web.listen[0]: `0.0.0.0:5004` is not on this host's loopback",
+        "services.web.listen[1]: must be an address and a port",
+        "services.entry.listen: is for a service that Helm runs",
+    ] {
+        assert!(said.out.contains(fault) || said.err.contains(fault), "{fault}\n{}{}", said.out, said.err);
+    }
+    let home =
+        Home::new(&json!({"web": {"command": ["web"], "listen": ["127.0.0.1:5004", "127.0.0.1:5004"]}}));
+    home.ctl(&["config", "check"]).says("services.web.listen[1]: `127.0.0.1:5004` is listed twice");
 }
