@@ -28,6 +28,16 @@ until_true() {
     done
 }
 
+# block PAGE LANGUAGE NUMBER: a fenced block of a page.
+block() {
+    awk -v fence="\`\`\`$2" -v wanted="$3" '
+        $0 == "```" && inside { inside = 0; next }
+        inside && count == wanted { print }
+        $0 == fence { inside = 1; count++ }' "$root/docs/$1" >"$work/block"
+    [ -s "$work/block" ] || fail "docs/$1 has no block $3 of $2"
+    cat "$work/block"
+}
+
 # Processes of this home: whose command line or working directory lies in the work directory.
 left() {
     local dir pid

@@ -74,9 +74,9 @@ KEYCLOAK_REALM=hivematrix
 KEYCLOAK_CLIENT_ID=core-client
 KEYCLOAK_CLIENT_SECRET=of-a-test
 J
-cat >"$home/services.json" <<'J'
+cat >"$home/services.json" <<J
 {
-  "helm": {"command": ["helm-web"], "port": 5004, "url": "http://localhost:5004", "admin_only": true},
+  $(block nexus.md json 1),
   "core": {"url": "http://localhost:5000", "path": "../hivematrix-core", "port": 5000,
            "python_bin": "pyenv/bin/python", "run_script": "run.py"},
   "nexus": {"url": "https://localhost", "path": "../hivematrix-nexus", "port": 443,

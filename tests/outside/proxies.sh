@@ -6,16 +6,6 @@ ip link set lo up
 # shellcheck source=tests/outside/common.sh
 source "$(dirname "$0")/common.sh"
 
-# block PAGE LANGUAGE NUMBER: a fenced block of a page.
-block() {
-    awk -v fence="\`\`\`$2" -v wanted="$3" '
-        $0 == "```" && inside { inside = 0; next }
-        inside && count == wanted { print }
-        $0 == fence { inside = 1; count++ }' "$root/docs/$1" >"$work/block"
-    [ -s "$work/block" ] || fail "docs/$1 has no block $3 of $2"
-    cat "$work/block"
-}
-
 chmod 755 "$work"
 cat >"$home/services.json" <<J
 {$(block nexus.md json 1), "worker": {"command": ["sleep", "600"]}}
