@@ -152,6 +152,11 @@ async fn converse(
         () = connection.overdue() => return,
         () = stop.cancelled() => {}
     }
+    // Who has just come is about to ask: closed now, it would get no answer.
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        _ = tokio::time::timeout(connections::ASKS_WITHIN, connection.first_request()) => {}
+    }
     serving.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(connections::LEAVE_WITHIN, serving).await;
 }
