@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use helm_store::id::EntryId;
 use helm_store::writer::WriterHandle;
 
-use crate::figures::{Times, grouped, median};
+use crate::Plan;
 use crate::limits::{self, Bare};
-use crate::report::{Row, progress};
 use crate::site::{Ground, Site, append, append_to, now};
-use crate::{Engine, Plan, Result, lines};
+use shared::figures::{Times, grouped, median};
+use shared::report::{Row, progress};
+use shared::{Engine, Result, lines};
 
 const BATCH: usize = 1000;
 const ROUNDS: usize = 5;
@@ -73,7 +74,7 @@ enum Peer {
 impl Peer {
     async fn of(site: &Site, dir: &Path) -> Result<Self> {
         match &site.ground {
-            Ground::Sqlite(_) => Ok(Peer::Bare(Bare::start(&crate::bins()?, &dir.join("bare.db"))?)),
+            Ground::Sqlite(_) => Ok(Peer::Bare(Bare::start(&shared::bins()?, &dir.join("bare.db"))?)),
             Ground::Postgres(url) => {
                 // One entry in each: then both partitions are there.
                 let helm = append(&site.writer, vec![lines::line(0, now())]).await?;
@@ -161,7 +162,7 @@ async fn flood(writer: &WriterHandle, clients: usize, time: Duration) -> Result<
                 append(&writer, vec![entry]).await?;
                 times.push(asked.elapsed());
             }
-            Ok::<_, crate::Error>(times)
+            Ok::<_, shared::Error>(times)
         });
     }
     let mut times = Vec::new();

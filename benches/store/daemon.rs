@@ -9,11 +9,12 @@ use helm_client::{Client, Home, Logs};
 use helm_proto::v1::{AppendRequest, LogFacetsRequest, LogFilter, NewLogEntry, QueryLogsRequest};
 use serde_json::{Map, Value, json};
 
-use crate::figures::{Times, grouped};
+use crate::Plan;
 use crate::fill::Filled;
-use crate::report::{Row, progress};
-use crate::site::{Ground, now, pause};
-use crate::{Engine, Plan, Result, lines};
+use crate::site::{Ground, now};
+use shared::figures::{Times, grouped};
+use shared::report::{Row, progress};
+use shared::{Engine, Result, lines, process};
 
 const SERVICES: usize = 50;
 /// Lines a second of each.
@@ -29,7 +30,7 @@ struct Daemon {
 
 impl Daemon {
     async fn start(ground: &Ground, dir: &Path, count: u64) -> Result<Self> {
-        let bins = crate::bins()?;
+        let bins = shared::bins()?;
         let home = match ground {
             Ground::Sqlite(store) => store.ancestors().nth(2).ok_or("the store lies in no home")?.to_owned(),
             Ground::Postgres(url) => {
@@ -58,20 +59,12 @@ impl Daemon {
         Ok(lock["pid"].as_u64().ok_or("helmd.lock names no process")?)
     }
 
-    /// Seconds of processor time so far.
     fn processor(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        process::processor(self.pid()?)
     }
 
-    /// Proportional set size in MB.
     fn memory(&self) -> Result<f64> {
-        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid()?))?;
-        let line = rollup.lines().find(|line| line.starts_with("Pss:")).ok_or("no Pss")?;
-        let kib: f64 = line.split_ascii_whitespace().nth(1).ok_or("no Pss")?.parse()?;
-        Ok(kib / 1024.0)
+        process::memory(self.pid()?)
     }
 }
 
@@ -179,7 +172,7 @@ async fn flood(client: &Client, clients: u64, time: Duration) -> Result<(Times, 
                     .await?;
                 times.push(asked.elapsed());
             }
-            Ok::<_, crate::Error>(times)
+            Ok::<_, shared::Error>(times)
         });
     }
     let mut times = Vec::new();
@@ -199,11 +192,11 @@ pub(crate) async fn capture(ground: &Ground, dir: &Path, filled: &Filled, plan: 
     let mut logs = Logs::of(&daemon.client).await?;
     let begun = Instant::now();
     // Its beginnings are not what is measured.
-    pause(Duration::from_secs(3)).await;
+    shared::pause(Duration::from_secs(3)).await;
     let (before, from) = (daemon.processor()?, Instant::now());
     let (mut lags, mut memory, mut n) = (Vec::new(), Vec::new(), 0);
     while begun.elapsed() + Duration::from_secs(3) < plan.capture {
-        pause(Duration::from_millis(200)).await;
+        shared::pause(Duration::from_millis(200)).await;
         lags.push(age_of_newest(&mut logs, &name(n % SERVICES), since).await?);
         n += 1;
         memory.push(daemon.memory()?);
@@ -262,6 +255,6 @@ async fn lost(logs: &mut Logs, since: i64, count: u64) -> Result<u64> {
         if lost == 0 || begun.elapsed() > Duration::from_secs(30) {
             return Ok(lost);
         }
-        pause(Duration::from_millis(100)).await;
+        shared::pause(Duration::from_millis(100)).await;
     }
 }

@@ -7,10 +7,11 @@ use helm_store::query::{Filter, Order, Page};
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Times, grouped};
-use crate::report::{Row, progress};
+use crate::Plan;
 use crate::site::{Site, append, now};
-use crate::{Plan, Result, lines};
+use shared::figures::{Times, grouped};
+use shared::report::{Row, progress};
+use shared::{Result, lines};
 
 const MILLION: u64 = 1_000_000;
 /// Appends are timed in batches of this size.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::figures::Times;
+use shared::Result;
+use shared::figures::Times;
 
 /// How long the disk takes to keep 4 KiB: a write behind the last one, and fdatasync.
 pub(crate) fn disk(dir: &Path, times: usize) -> Result<Times> {

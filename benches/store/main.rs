@@ -2,13 +2,10 @@
 
 mod append;
 mod daemon;
-mod figures;
 mod fill;
 mod limits;
-mod lines;
 mod numbers;
 mod reads;
-mod report;
 mod retention;
 mod site;
 
@@ -19,11 +16,12 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Parser, ValueEnum};
 use harness::postgres::Cluster;
-use serde::Serialize;
+
+use shared::{Error, Result};
 
 use crate::fill::Filled;
-use crate::report::{Report, Row, progress};
 use crate::site::{Ground, Site};
+use shared::report::{Report, Row, progress};
 
 /// Measures the store, prints a table, and writes its JSON. The exit code is 1 if a row was missed.
 #[derive(Debug, Parser)]
@@ -61,26 +59,6 @@ enum Engines {
     Both,
 }
 
-/// A database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) enum Engine {
-    /// The one that is built in.
-    #[serde(rename = "sqlite")]
-    Sqlite,
-    /// The one for production.
-    #[serde(rename = "postgresql")]
-    Postgres,
-}
-
-impl std::fmt::Display for Engine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Engine::Sqlite => "SQLite",
-            Engine::Postgres => "PostgreSQL",
-        })
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
     /// Batches of 1,000 beside the limit.
@@ -116,14 +94,6 @@ pub(crate) struct Plan {
     /// How long clients append.
     flood: Duration,
     capture: Duration,
-}
-
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
-pub(crate) type Result<T> = std::result::Result<T, Error>;
-
-/// Where the programs are: beside this one.
-pub(crate) fn bins() -> Result<PathBuf> {
-    Ok(std::env::current_exe()?.parent().unwrap_or(Path::new(".")).to_owned())
 }
 
 fn main() -> ExitCode {

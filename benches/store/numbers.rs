@@ -8,10 +8,11 @@ use helm_store::metrics::rollup::{HOUR, Rollup};
 use helm_store::metrics::{Metrics, Retention};
 use tokio_util::sync::CancellationToken;
 
-use crate::figures::Times;
-use crate::report::Row;
+use crate::Plan;
 use crate::site::{Site, now};
-use crate::{Plan, Result};
+use shared::Result;
+use shared::figures::Times;
+use shared::report::Row;
 
 const SERIES: u32 = 100;
 const HOURS: i64 = 8_760;

@@ -8,11 +8,12 @@ use helm_store::reader::{Budget, End, Found};
 use tokio_util::sync::CancellationToken;
 
 use crate::append::beside;
-use crate::figures::Times;
 use crate::fill::Filled;
-use crate::report::Row;
 use crate::site::Site;
-use crate::{Plan, Result, limits, lines};
+use crate::{Plan, limits};
+use shared::figures::Times;
+use shared::report::Row;
+use shared::{Result, lines};
 
 /// Nobody waits longer.
 const TIME: Duration = Duration::from_secs(30);
@@ -63,8 +64,8 @@ fn by_user(_: &Filled, n: u64) -> (Filter, Option<usize>) {
 /// The first time that anything is asked, then the same kinds of questions at other points.
 pub(crate) async fn pages(site: &Site, filled: &Filled, plan: &Plan) -> Result<Vec<Row>> {
     let known = match site.engine {
-        crate::Engine::Sqlite => "known 0.7 ms",
-        crate::Engine::Postgres => "known 5 ms at 1 M",
+        shared::Engine::Sqlite => "known 0.7 ms",
+        shared::Engine::Postgres => "known 5 ms at 1 M",
     };
     let questions: [(&str, &str, Question); 3] = [
         ("newest 100 with service and level", known, of_a_service),
@@ -114,7 +115,7 @@ pub(crate) async fn rare(site: &Site, dir: &std::path::Path, filled: &Filled) ->
     }
     let (firsts, alls) = (Times::of(firsts), Times::of(alls));
     let quiet = while_appending(site, async {
-        crate::site::pause(Duration::from_secs(4)).await;
+        shared::pause(Duration::from_secs(4)).await;
         Ok(())
     })
     .await?;
@@ -127,8 +128,8 @@ pub(crate) async fn rare(site: &Site, dir: &std::path::Path, filled: &Filled) ->
     })
     .await?;
     let known = match site.engine {
-        crate::Engine::Sqlite => "known 327 ms",
-        crate::Engine::Postgres => "known 2,026 ms",
+        shared::Engine::Sqlite => "known 327 ms",
+        shared::Engine::Postgres => "known 2,026 ms",
     };
     let most = 3.0 * commit.mean() + 10.0 + quiet.p99();
     let search = Row::new(site.engine, "rare substring over 1 M entries")

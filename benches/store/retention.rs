@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use helm_store::retention::{self, Disk, Policies, Policy};
 
-use crate::figures::grouped;
+use crate::limits;
 use crate::reads::while_appending;
-use crate::report::Row;
-use crate::site::{Ground, Site, bytes_in, now, pause};
-use crate::{Result, limits};
+use crate::site::{Ground, Site, bytes_in, now};
+use shared::Result;
+use shared::figures::grouped;
+use shared::report::Row;
 
 /// First by bytes (a quarter goes), then by age (half of the rest).
 pub(crate) async fn retention(site: &Site, dir: &std::path::Path) -> Result<Vec<Row>> {
     let quiet = while_appending(site, async {
-        pause(std::time::Duration::from_secs(4)).await;
+        shared::pause(std::time::Duration::from_secs(4)).await;
         Ok(())
     })
     .await?;
@@ -39,7 +40,7 @@ pub(crate) async fn retention(site: &Site, dir: &std::path::Path) -> Result<Vec<
             }
             seconds = begun.elapsed().as_secs_f64();
             // What is given back behind it is part of it.
-            pause(std::time::Duration::from_secs(3)).await;
+            shared::pause(std::time::Duration::from_secs(3)).await;
             Ok(())
         })
         .await?;

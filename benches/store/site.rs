@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use helm_store::engine::LogEngine;
 use helm_store::entry::NewEntry;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::psql;
-use crate::{Engine, Result};
+use shared::{Engine, Result};
 
 /// Where a store lies.
 #[derive(Debug, Clone)]
@@ -153,9 +153,4 @@ pub(crate) fn bytes_in(dir: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
-}
-
-#[allow(clippy::disallowed_methods, reason = "a bench measures over time; nothing is synchronised by it")]
-pub(crate) async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
 }

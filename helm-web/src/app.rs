@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use helm_client::Home;
 use helm_client::home::HomeError;
+use helm_proto::v1::Principal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,12 +24,14 @@ use crate::cli::Arguments;
 use crate::ingest::Ingest;
 use crate::live::Hub;
 use crate::live::places::Places;
+use crate::problem::Problem;
 use crate::request::{self, Ids};
 use crate::routes;
 use crate::serve::connections::Connections;
 use crate::serve::listen::{self, ListenError};
 use crate::serve::serve;
 use crate::situation::{self, Situation};
+use crate::together::Together;
 
 /// What handlers need.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct App {
     pub hub: Hub,
     /// How many streams there are.
     pub places: Arc<Places>,
+    /// The states of all services, as JSON: what is asked for most.
+    pub statuses: Arc<Together<Principal, Result<Bytes, Problem>>>,
     /// Owns the streams.
     pub tasks: TaskTracker,
     /// Told when helm-web leaves.
@@ -136,7 +142,9 @@ fn put_together(
     let ingest = Arc::new(Ingest::new(ids.stem(), own));
     let hub = Hub::of(backend.home().clone());
     let (places, tasks, stop) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
-    let app = App { backend, authority, situation, ids, connections, ingest, hub, places, tasks, stop };
+    let statuses = Arc::default();
+    let app =
+        App { backend, authority, situation, ids, connections, ingest, hub, places, statuses, tasks, stop };
     Ok((app, asking))
 }
 

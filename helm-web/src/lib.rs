@@ -12,3 +12,4 @@ pub mod request;
 pub mod routes;
 pub mod serve;
 pub mod situation;
+pub mod together;

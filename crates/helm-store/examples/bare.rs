@@ -19,7 +19,8 @@ use helm_store::id::{Instance, PartitionId};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 
-#[path = "../../../benches/store/lines.rs"]
+#[allow(unreachable_pub, reason = "a part of a library, used by its path")]
+#[path = "../../../benches/shared/lines.rs"]
 mod lines;
 
 const SCHEMA: &str = "

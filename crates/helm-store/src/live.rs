@@ -78,6 +78,12 @@ impl Live {
         self.manifest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether somebody is told of what is committed, as it comes.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.news.receiver_count() > 0
+    }
+
     /// News from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod secrets;
 pub mod sessions;
 pub mod standing;
+pub mod verified;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,6 +30,7 @@ use keys::{Keys, Looked, NoKey};
 use secrets::Secrets;
 use sessions::Sessions;
 use standing::Standing;
+use verified::Verified;
 
 /// Who asks, as far as it is known.
 #[derive(Debug, Clone)]
@@ -88,6 +90,7 @@ pub struct Authority(Arc<Inner>);
 struct Inner {
     own: u32,
     keys: Keys,
+    verified: Verified,
     sessions: Sessions,
     secrets: Secrets,
     backend: Backend,
@@ -102,7 +105,8 @@ impl Authority {
     #[must_use]
     pub fn new(own: u32, keys: Keys, sessions: Sessions, backend: Backend, situation: Situation) -> Self {
         let secrets = Secrets::new(backend.clone());
-        Self(Arc::new(Inner { own, keys, sessions, secrets, backend, situation }))
+        let verified = Verified::default();
+        Self(Arc::new(Inner { own, keys, verified, sessions, secrets, backend, situation }))
     }
 
     /// Whether a request comes from a program of Helm's own user with nothing in between.
@@ -231,15 +235,20 @@ impl Authority {
     async fn claims(&self, token: &str) -> Result<Claims> {
         let place = self.0.situation.core();
         let unknown = |e: NoKey| Problem::unavailable(e.to_string(), Duration::from_secs(5));
-        let looked = self.0.keys.look(&place, false).await.map_err(unknown)?;
+        let mut looked = self.0.keys.look(&place, false).await.map_err(unknown)?;
         self.tell_change(&looked).await;
-        let keys = looked.keys;
-        let mut read = claims::read(token, &keys);
+        if let Some(claims) = self.0.verified.recall(token, &looked.keys, now()) {
+            return Ok(claims);
+        }
+        let mut read = claims::read(token, &looked.keys);
         if read == Err(TokenFault::Signature) {
             // Core's keys may have been made anew, under the same name (contract 1.1).
-            let looked = self.0.keys.look(&place, true).await.map_err(unknown)?;
+            looked = self.0.keys.look(&place, true).await.map_err(unknown)?;
             self.tell_change(&looked).await;
             read = claims::read(token, &looked.keys);
+        }
+        if let Ok(claims) = &read {
+            self.0.verified.keep(token, &looked.keys, claims);
         }
         read.map_err(|fault| Problem::unauthorized(format!("Invalid Token: {fault}")))
     }

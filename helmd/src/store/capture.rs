@@ -30,6 +30,8 @@ use crate::work;
 
 /// All services look for new output at the same moments, so that what they print shares transactions.
 const TICK: Duration = Duration::from_millis(200);
+/// The same while somebody follows the log, however much is printed: whoever looks sees it at once.
+const FOLLOWED: Duration = Duration::from_millis(50);
 /// What printed more lines than these since the last look is looked at every other time: half the transactions, and nobody reads that fast.
 const BUSY: usize = 20;
 /// A keeper stamps a line before it writes it: what is older than this has been written.
@@ -110,7 +112,12 @@ impl Capture {
             dropped.tell(name, reading.append(&opened.writer).await?);
             self.store.stored().tell(name, reading.behind());
             if end {
-                reading.wait(&mut changes, if busy { 2 * TICK } else { TICK }).await?;
+                let tick = match (opened.writer.live().is_followed(), busy) {
+                    (true, _) => FOLLOWED,
+                    (false, true) => 2 * TICK,
+                    (false, false) => TICK,
+                };
+                reading.wait(&mut changes, tick).await?;
             }
         }
     }

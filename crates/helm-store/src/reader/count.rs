@@ -22,6 +22,9 @@ const BUCKETS: i64 = 10_000;
 /// Where counts do not help, at most so many are counted; what is counted one by one takes at most so long.
 const COUNTED: u64 = 1_000_000;
 const TIME: Duration = Duration::from_secs(2);
+/// The same for a total: it stands beside a page, which somebody waits for.
+const TOTAL_COUNTED: u64 = 10_000;
+const TOTAL_TIME: Duration = Duration::from_millis(200);
 
 /// Entries by time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,24 @@ enum Grain {
     Whole,
 }
 
+/// How much is counted one by one.
+#[derive(Clone, Copy)]
+struct Bound {
+    deadline: Instant,
+    /// Entries; the rest of the minutes at both ends of a range is counted without this bound.
+    most: u64,
+}
+
+impl Bound {
+    fn of_counts() -> Self {
+        Self { deadline: Instant::now() + TIME, most: COUNTED }
+    }
+
+    fn of_time(self) -> Self {
+        Self { most: u64::MAX, ..self }
+    }
+}
+
 impl Reader {
     /// Entries from `from` (inclusive) to `to` (exclusive) in buckets that begin at multiples of `step`.
     pub async fn histogram(
@@ -87,7 +108,7 @@ impl Reader {
         // Many counts in a row are of one bucket.
         let mut latest = (i64::MIN, PerLevel::default());
         let exact = self
-            .count(&filter, Grain::Minute, Instant::now() + TIME, |at, _, counts| {
+            .count(&filter, Grain::Minute, Bound::of_counts(), |at, _, counts| {
                 let bucket = at.div_euclid(step);
                 if bucket != latest.0 {
                     add(buckets.entry(latest.0).or_default(), &latest.1);
@@ -107,7 +128,7 @@ impl Reader {
     pub async fn facets(&self, filter: &Filter, from: i64, to: i64) -> Result<Facets, ReadError> {
         let mut services: BTreeMap<String, PerLevel> = BTreeMap::new();
         let exact = self
-            .count(&between(filter, from, to), Grain::Whole, Instant::now() + TIME, |_, service, counts| {
+            .count(&between(filter, from, to), Grain::Whole, Bound::of_counts(), |_, service, counts| {
                 if counts.iter().any(|count| *count > 0) {
                     match services.get_mut(service) {
                         Some(sums) => add(sums, counts),
@@ -119,15 +140,16 @@ impl Reader {
         Ok(Facets { services, exact })
     }
 
-    /// How many entries there are.
+    /// How many entries there are: exact where counts give it, else at most 10,000 are counted for at most 200 ms.
     pub async fn total(&self, filter: &Filter) -> Result<Total, ReadError> {
-        self.total_until(filter, Instant::now() + TIME).await
+        let bound = Bound { deadline: Instant::now() + TOTAL_TIME, most: TOTAL_COUNTED };
+        self.total_within(filter, bound).await
     }
 
-    async fn total_until(&self, filter: &Filter, deadline: Instant) -> Result<Total, ReadError> {
+    async fn total_within(&self, filter: &Filter, bound: Bound) -> Result<Total, ReadError> {
         let mut count = 0;
         let sum = |_, _: &str, counts: &PerLevel| count += counts.iter().sum::<u64>();
-        let exact = self.count(filter, Grain::Whole, deadline, sum).await?;
+        let exact = self.count(filter, Grain::Whole, bound, sum).await?;
         Ok(Total { count, exact })
     }
 
@@ -136,7 +158,7 @@ impl Reader {
         &self,
         filter: &Filter,
         grain: Grain,
-        deadline: Instant,
+        bound: Bound,
         mut take: impl FnMut(i64, &str, &PerLevel),
     ) -> Result<bool, ReadError> {
         let matcher = Matcher::new(filter.clone())?;
@@ -145,7 +167,7 @@ impl Reader {
             return Ok(true);
         }
         if !is_counted(filter) {
-            return self.count_each(filter, deadline, COUNTED, &mut take).await;
+            return self.count_each(filter, bound, &mut take).await;
         }
         let manifest = self.live.manifest();
         let partitions: Vec<&Arc<Partition>> = manifest.values().filter(|p| matcher.may_be_in(p)).collect();
@@ -156,13 +178,13 @@ impl Reader {
         let first = if from <= low { minute_of(low) } else { minute_of(from.saturating_add(MINUTE - 1)) };
         let end = if to > high { minute_of(high) + 1 } else { minute_of(to) };
         if first >= end {
-            return self.count_each(filter, deadline, u64::MAX, &mut take).await;
+            return self.count_each(filter, bound.of_time(), &mut take).await;
         }
         let mut exact = true;
         for (from, to) in [(from, minute_start(first)), (minute_start(end), to)] {
             if from < to && low < to && high >= from {
                 let edge = Filter { since: Some(from), until: Some(to), ..filter.clone() };
-                exact &= self.count_each(&edge, deadline, u64::MAX, &mut take).await?;
+                exact &= self.count_each(&edge, bound.of_time(), &mut take).await?;
             }
         }
         let wanted = Wanted { services: &filter.services, levels: filter.levels };
@@ -225,14 +247,13 @@ impl Reader {
     async fn count_each(
         &self,
         filter: &Filter,
-        deadline: Instant,
-        most: u64,
+        bound: Bound,
         take: &mut impl FnMut(i64, &str, &PerLevel),
     ) -> Result<bool, ReadError> {
         let mut walk = self.walk(Matcher::new(filter.clone())?, Order::Newest, None);
-        let mut left = most;
+        let mut left = bound.most;
         loop {
-            match walk.next(Some(deadline)).await? {
+            match walk.next(Some(bound.deadline)).await? {
                 Step::Entry(entry) => {
                     let mut one = PerLevel::default();
                     one[level_slot(entry.body.level)] = 1;
@@ -281,7 +302,9 @@ impl Reader {
                     Order::Oldest => (low, high.min((low.div_euclid(step) + 1).saturating_mul(step))),
                 };
                 if ranges.iter().any(|r| r.0 < piece.1 && r.1 >= piece.0) {
-                    let total = self.total_until(&between(filter, piece.0, piece.1), deadline).await?;
+                    let total = self
+                        .total_within(&between(filter, piece.0, piece.1), Bound { deadline, most: COUNTED })
+                        .await?;
                     if !total.exact {
                         break 'passing;
                     }

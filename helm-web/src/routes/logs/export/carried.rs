@@ -31,6 +31,8 @@ enum Broken {
     Packing(#[from] std::io::Error),
     #[error("helm-web is leaving")]
     Leaving,
+    #[error("helmd left before the end")]
+    Unfinished,
 }
 
 /// The body of an export that is found by and by. `head`: what stands before the first entry.
@@ -81,8 +83,14 @@ async fn pass_on(
 ) -> Result<(), Broken> {
     let mut packer = form.packer();
     send(sink, packer.take(head)?).await?;
+    let mut is_whole = false;
     while let Some(message) = found.next().await {
-        send(sink, packer.take(form.lines(message?.entries))?).await?;
+        let SearchLogsResponse { entries, end, .. } = message?;
+        is_whole = !end.is_empty();
+        send(sink, packer.take(form.lines(entries))?).await?;
+    }
+    if !is_whole {
+        return Err(Broken::Unfinished);
     }
     send(sink, packer.end()?).await
 }

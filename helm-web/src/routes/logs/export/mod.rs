@@ -140,14 +140,15 @@ async fn piece(
             bytes.extend(packer.take(lines).map_err(unpackable)?);
             (end, at) = (message.end, message.cursor);
         }
-        match end.as_str() {
-            "complete" => break None,
-            "limit" if left > 0 && read < PIECE.1 && Instant::now() < until => cursor = at,
-            _ if at.is_empty() => {
-                let words = "nothing was found in time: ask for less, by start_time, end_time or service";
+        let has_room = left > 0 && read < PIECE.1 && Instant::now() < until;
+        match then(&end, at, has_room) {
+            Then::Over => break None,
+            Then::On(at) => cursor = at,
+            Then::Rest(at) => break Some(at),
+            Then::Nowhere => {
+                let words = "the search ended before it reached a place to go on behind: ask again, or for less, by start_time, end_time or service";
                 return Err(Problem::unavailable(words, PIECE_WITHIN));
             }
-            _ => break Some(at),
         }
     };
     bytes.extend(packer.end().map_err(unpackable)?);
@@ -157,4 +158,48 @@ async fn piece(
 /// Memory takes everything: this does not come.
 fn unpackable(e: std::io::Error) -> Problem {
     Problem::unavailable(format!("the export cannot be packed: {e}"), PIECE_WITHIN)
+}
+
+/// What follows a search within a piece.
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    /// There is nothing further.
+    Over,
+    /// The piece has room: on behind this place.
+    On(String),
+    /// The piece is full, or late: the next one begins behind this place.
+    Rest(String),
+    /// It is late, or helmd has left, and no place was reached.
+    Nowhere,
+}
+
+/// `end`: what helmd says of a search; `at`: the place that it reached.
+fn then(end: &str, at: String, has_room: bool) -> Then {
+    match end {
+        "complete" => Then::Over,
+        _ if at.is_empty() => Then::Nowhere,
+        "limit" if has_room => Then::On(at),
+        _ => Then::Rest(at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_ends_when_it_is_full_or_late_and_says_where_the_next_one_begins() {
+        let at = || "7".to_owned();
+        for (end, place, has_room, follows) in [
+            ("complete", String::new(), true, Then::Over),
+            ("complete", at(), false, Then::Over),
+            ("limit", at(), true, Then::On(at())),
+            ("limit", at(), false, Then::Rest(at())),
+            ("time", at(), true, Then::Rest(at())),
+            ("time", String::new(), true, Then::Nowhere),
+            ("", String::new(), true, Then::Nowhere),
+        ] {
+            assert_eq!(then(end, place.clone(), has_room), follows, "{end} {place:?} {has_room}");
+        }
+    }
 }

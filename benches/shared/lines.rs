@@ -3,17 +3,17 @@
 use helm_store::entry::{Level, NewEntry, Source};
 
 /// Entries come so far apart that a million of them fill a day.
-pub(crate) const STEP: i64 = 86_400_000;
+pub const STEP: i64 = 86_400_000;
 /// Services.
-pub(crate) const SERVICES: u64 = 37;
+pub const SERVICES: u64 = 37;
 /// One of so many entries from the beginning of each hundred thousand on holds a needle that no other has.
-pub(crate) const NEEDLES: u64 = 200_000;
+pub const NEEDLES: u64 = 200_000;
 
 /// Numbers from here on are those of entries that nobody asks for later.
-pub(crate) const OTHERS: u64 = 1 << 40;
+pub const OTHERS: u64 = 1 << 40;
 
 /// A number as good as random, always the same for `n` (splitmix64).
-pub(crate) fn mixed(n: u64) -> u64 {
+pub fn mixed(n: u64) -> u64 {
     let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -21,17 +21,17 @@ pub(crate) fn mixed(n: u64) -> u64 {
 }
 
 /// A trace is that of eight entries one behind the other; three of five carry it.
-pub(crate) fn trace(n: u64) -> String {
+pub fn trace(n: u64) -> String {
     format!("{:016x}{:016x}", mixed(n / 8), mixed(!(n / 8)))
 }
 
 /// A user has some sixty of ten million entries.
-pub(crate) fn user(random: u64) -> String {
+pub fn user(random: u64) -> String {
     format!("user-{}", random % 50_000)
 }
 
 /// The `n`th entry at `at`: about 90 bytes of message, 75 of context. One in 2,000 is an error, one in 33 a warning.
-pub(crate) fn line(n: u64, at: i64) -> NewEntry {
+pub fn line(n: u64, at: i64) -> NewEntry {
     let random = mixed(n);
     let message = if n % NEEDLES == NEEDLES / 2 {
         format!("GET /api/needle/{n:010} answered 200 in {} ms, by the one that nobody else ever was", n % 97)

@@ -10,23 +10,28 @@ use crate::{Engine, Result};
 
 /// One row of the table.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Row {
-    pub(crate) work: String,
-    pub(crate) engine: Engine,
+pub struct Row {
+    /// What was done.
+    pub work: String,
+    /// On which database.
+    pub engine: Engine,
     /// What plain tools reach in this run, or what is known.
-    pub(crate) limit: String,
-    pub(crate) helm: String,
-    pub(crate) asked: String,
+    pub limit: String,
+    /// What Helm reached.
+    pub helm: String,
+    /// What is asked of it.
+    pub asked: String,
     /// `None`: nothing is asked.
-    pub(crate) met: Option<bool>,
+    pub met: Option<bool>,
     /// Load of the machine when it was taken: other work shows here.
-    pub(crate) load: String,
+    pub load: String,
     /// All that was measured, by name.
-    pub(crate) figures: BTreeMap<String, f64>,
+    pub figures: BTreeMap<String, f64>,
 }
 
 impl Row {
-    pub(crate) fn new(engine: Engine, work: impl Into<String>) -> Self {
+    /// Nothing is known of it but the load of the machine.
+    pub fn new(engine: Engine, work: impl Into<String>) -> Self {
         let empty = String::new;
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or_default().to_owned();
@@ -43,22 +48,26 @@ impl Row {
         }
     }
 
-    pub(crate) fn limit(mut self, said: impl Into<String>) -> Self {
+    /// With what plain tools reach, or what is known.
+    pub fn limit(mut self, said: impl Into<String>) -> Self {
         self.limit = said.into();
         self
     }
 
-    pub(crate) fn helm(mut self, said: impl Into<String>) -> Self {
+    /// With what Helm reached.
+    pub fn helm(mut self, said: impl Into<String>) -> Self {
         self.helm = said.into();
         self
     }
 
-    pub(crate) fn asked(mut self, said: impl Into<String>, met: bool) -> Self {
+    /// With what is asked, and whether it was met.
+    pub fn asked(mut self, said: impl Into<String>, met: bool) -> Self {
         (self.asked, self.met) = (said.into(), Some(met));
         self
     }
 
-    pub(crate) fn figure(mut self, name: &str, value: f64) -> Self {
+    /// With a number for the JSON.
+    pub fn figure(mut self, name: &str, value: f64) -> Self {
         self.figures.insert(name.to_owned(), value);
         self
     }
@@ -78,29 +87,37 @@ impl Row {
 
 /// Everything that a run measured.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    pub(crate) kernel: String,
-    pub(crate) processors: usize,
-    pub(crate) unix_time: u64,
-    pub(crate) entries: u64,
-    pub(crate) rows: Vec<Row>,
+pub struct Report {
+    /// Of this Linux.
+    pub kernel: String,
+    /// How many there are.
+    pub processors: usize,
+    /// When, in seconds since 1970.
+    pub unix_time: u64,
+    /// How many the store held.
+    pub entries: u64,
+    /// What was measured.
+    pub rows: Vec<Row>,
     /// What could not be measured, with the reason.
-    pub(crate) failed: BTreeMap<String, String>,
+    pub failed: BTreeMap<String, String>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, rows: Vec<Row>) {
+    /// Takes in rows, and tells them on stderr.
+    pub fn add(&mut self, rows: Vec<Row>) {
         for row in rows {
             eprintln!("{}", row.line());
             self.rows.push(row);
         }
     }
 
-    pub(crate) fn met(&self) -> bool {
+    /// Whether everything that was asked was reached.
+    pub fn met(&self) -> bool {
         self.failed.is_empty() && self.rows.iter().all(|row| row.met != Some(false))
     }
 
-    pub(crate) fn print(&self) {
+    /// The table, on stdout.
+    pub fn print(&self) {
         println!("| work | engine | limit, or known | Helm | asked | |\n|{}", " --- |".repeat(6));
         for row in &self.rows {
             println!("{}", row.line());
@@ -112,7 +129,11 @@ impl Report {
         println!("* Linux {}, {} processors, {} entries", self.kernel, self.processors, self.entries);
     }
 
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    /// The JSON.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
@@ -123,6 +144,6 @@ impl Report {
 }
 
 /// Says on stderr what is being done.
-pub(crate) fn progress(what: &str) {
+pub fn progress(what: &str) {
     eprintln!("  {what}");
 }
