@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, StatusCode};
 use helm_client::ClientError;
 use helm_proto::v1::Principal;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Caller, Who, now};
 use crate::app::App;
@@ -53,7 +53,7 @@ impl Credential {
             let left = self.left().unwrap_or(LOOK_EVERY);
             // A local session that is used elsewhere goes on: its end is no reason to look without rest.
             let rest = if left.is_zero() { LOOK_EVERY } else { left.min(LOOK_EVERY) };
-            sleep(rest).await;
+            sleep_until(Instant::now() + rest).await;
             if let Some(why) = self.over().await {
                 return why;
             }

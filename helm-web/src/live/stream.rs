@@ -217,9 +217,10 @@ impl Stream {
     }
 
     async fn hear(&self, told: &Told, at: &Cursor) -> Go {
-        let frame = match &*told.item {
-            Item::Logs(batch) if self.asked.wants(Topic::Logs) => self.logs(batch, &told.at, at),
-            item => self.at_once(item, at),
+        let frame = if let Item::Logs(batch) = &*told.item {
+            self.asked.wants(Topic::Logs).then(|| self.logs(batch, &told.at, at)).flatten()
+        } else {
+            self.at_once(&told.item, at)
         };
         match frame {
             Some(frame) => self.send(frame).await,
