@@ -3,14 +3,16 @@
 #   scripts/install_autostart.sh [--home DIR] [--yes]      installs or refreshes; nothing that runs is restarted but helmd
 #   scripts/install_autostart.sh --remove [--home DIR]     takes all of it away; services stay
 #   scripts/install_autostart.sh --system USER --home DIR  as root: for a user of its own (made if it is not there)
+#   scripts/install_autostart.sh --web                     with helm-web as a unit, where services.json has no entry `helm`
 # The home is DIR, HELM_HOME, the current directory if it has a services.json, else this repository.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 units=(helmd.socket helmd.service helm-tree.service helm-services.service)
 wanted=(helmd.socket helmd.service helm-services.service)
+web_units=(helm-web.socket helm-web.service)
 home=${HELM_HOME:-}
-remove="" yes="" account=""
+remove="" yes="" account="" web=""
 
 say() { echo "install_autostart.sh: $*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -22,8 +24,9 @@ options() {
             --system) account=${2:?--system needs a user}; shift ;;
             --remove) remove=1 ;;
             --yes) yes=1 ;;
-            -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
-            *) say "unknown option '$1' (known: --home, --system, --remove, --yes)" >&2; exit 2 ;;
+            --web) web=1 ;;
+            -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+            *) say "unknown option '$1' (known: --home, --system, --web, --remove, --yes)" >&2; exit 2 ;;
         esac
         shift
     done
@@ -50,6 +53,7 @@ as_account() {
     local again=(--home "$home")
     [ -z "$yes" ] || again+=(--yes)
     [ -z "$remove" ] || again+=(--remove)
+    [ -z "$web" ] || again+=(--web)
     local uid
     uid=$(id -u "$account")
     for _ in $(seq 100); do [ -S "/run/user/$uid/systemd/private" ] && break; sleep 0.1; done
@@ -115,6 +119,16 @@ check_ports() {
     say "  (no setcap on python: every script of this host would get the right)"
 }
 
+# The entry `helm` of services.json is helm-web, too, and listens at the same addresses.
+add_web() {
+    if "$bin/helmctl" --home "$home" list --json 2>/dev/null | grep -q '"name": *"helm"'; then
+        fail "services.json has the entry 'helm': Helm runs helm-web by itself. Take the entry away, or leave --web out"
+    fi
+    [ -x "$bin/helm-web" ] || fail "$bin/helm-web is not there"
+    units+=("${web_units[@]}")
+    wanted+=("${web_units[@]}")
+}
+
 write_units() {
     mkdir -p "$dir"
     local unit
@@ -132,6 +146,7 @@ install() {
     there=$(installed_home)
     [ -z "$there" ] || [ "$there" = "$home" ] || fail "the units of this user are for $there: --remove --home $there first"
     "$bin/helmctl" --home "$home" config check || fail "mend the configuration first"
+    [ -z "$web" ] || add_web
     disable_old_units
     # One that was started by hand makes way for its unit; services stay.
     "$bin/helmctl" --home "$home" daemon stop
@@ -140,6 +155,7 @@ install() {
     systemctl --user start helm-tree.service helmd.socket
     systemctl --user restart helmd.service
     systemctl --user start --no-block helm-services.service
+    [ -z "$web" ] || systemctl --user restart "${web_units[@]}"
     if [ "$(loginctl show-user "$(id -un)" -p Linger --value 2>/dev/null)" != yes ] && [ ! -e "/var/lib/systemd/linger/$(id -un)" ]; then
         if loginctl enable-linger 2>/dev/null; then
             touch "$home/instance/linger-by-helm"
@@ -155,6 +171,11 @@ take_away() {
     local there
     there=$(installed_home)
     [ "$there" = "$home" ] || fail "${there:+the units of this user are for $there, }nothing is installed for $home"
+    if [ -e "$dir/helm-web.socket" ]; then
+        systemctl --user stop "${web_units[@]}"
+        units+=("${web_units[@]}")
+        wanted+=("${web_units[@]}")
+    fi
     systemctl --user --quiet disable "${wanted[@]}"
     systemctl --user stop helmd.socket helmd.service
     local unit

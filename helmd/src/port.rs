@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use helm_core::event::News;
 use helm_core::name::ServiceName;
 use helm_core::status::Holder;
+use helm_sockets::Listener;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::readable::Readable;
@@ -21,6 +23,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// accepts connections.
 pub async fn holder(port: u16) -> Option<Holder> {
     work::PORTS.run(move || Ok(look_up(port))).await.ok()?
+}
+
+/// Who listens at this address, or at all addresses with its port.
+pub async fn holder_at(address: SocketAddr) -> Option<Holder> {
+    let look = move || {
+        let mut sockets = helm_sockets::listeners_on(address.port())?;
+        sockets.retain(|socket| socket.address == address.ip() || socket.address.is_unspecified());
+        Ok(holder_of(&sockets))
+    };
+    work::PORTS.run(look).await.ok()?
 }
 
 async fn is_held(port: u16) -> bool {
@@ -65,9 +77,12 @@ fn has_ended(process: &OwnedFd) -> bool {
 
 /// From the socket tables to the process. What may not be seen stays unknown; the uid is always there. Blocking.
 pub(crate) fn look_up(port: u16) -> Option<Holder> {
-    let sockets = helm_sockets::listeners_on(port).unwrap_or_default();
+    holder_of(&helm_sockets::listeners_on(port).unwrap_or_default())
+}
+
+fn holder_of(sockets: &[Listener]) -> Option<Holder> {
     let uid = sockets.first().map(|socket| socket.uid)?;
-    let pid = helm_sockets::holder_of(&sockets);
+    let pid = helm_sockets::holder_of(sockets);
     let command = pid.and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok()).map(|line| {
         let words = line.split(|b| *b == 0).filter(|w| !w.is_empty());
         words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ")

@@ -13,6 +13,7 @@ mod doctor;
 mod edited;
 mod external;
 mod former;
+mod handover;
 mod hands;
 mod helm_web;
 mod hostile;

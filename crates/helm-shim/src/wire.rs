@@ -8,6 +8,7 @@
 //! Compatibility: fields are only ever added, with `#[serde(default)]`; a keeper of another version is adopted, and
 //! replaced when its run is over.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use helm_core::exit::Exit;
@@ -86,6 +87,10 @@ pub struct StartOrder {
     /// Likewise, of the soft value alone: it can be changed while the service runs. Cut to what the hard one allows.
     #[serde(default)]
     pub soft_rlimits: Vec<(i32, u64)>,
+    /// Addresses to listen at, and to hand over as LISTEN_FDS. The sockets stay open over the runs, until a start lists others or the
+    /// keeper leaves. A keeper that does not know the field starts the run without.
+    #[serde(default)]
+    pub listen: Vec<SocketAddr>,
     /// Give it a notify socket.
     pub notify: bool,
     /// Watchdog interval.
@@ -135,12 +140,15 @@ pub enum Report {
     StartFailed {
         /// Run.
         run: RunId,
-        /// `exec`, `chdir`, `cgroup`, `pipe`, `fork`, `record`
+        /// `exec`, `chdir`, `cgroup`, `pipe`, `fork`, `record`, `listen`
         stage: String,
         /// errno, 0 if none.
         errno: i32,
         /// In words, with the path.
         message: String,
+        /// Where it could not listen (`listen`).
+        #[serde(default)]
+        address: Option<SocketAddr>,
     },
     /// The main process has ended; it was recorded before.
     Ended(Ended),

@@ -20,6 +20,8 @@ pub const SHARE: usize = 512;
 pub const IDLE: Duration = Duration::from_secs(60);
 /// How long the head of a request may take.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection without any request so far may wait for one when helm-web leaves.
+pub const ASKS_WITHIN: Duration = Duration::from_millis(300);
 /// How long requests under way have when helm-web leaves.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -62,6 +64,7 @@ struct Place {
     doing: watch::Sender<Doing>,
     gives_way: CancellationToken,
     headless: AtomicBool,
+    asked: AtomicBool,
 }
 
 impl Connections {
@@ -97,7 +100,14 @@ impl Connections {
         let doing = watch::Sender::new(Doing::Waits(Instant::now()));
         held.by_id.insert(id, Entry { uid, doing: doing.clone(), gives_way: gives_way.clone() });
         drop(held);
-        let place = Place { id, all: self.clone(), doing, gives_way, headless: AtomicBool::new(true) };
+        let place = Place {
+            id,
+            all: self.clone(),
+            doing,
+            gives_way,
+            headless: AtomicBool::new(true),
+            asked: AtomicBool::new(false),
+        };
         Some(Connection(Arc::new(place)))
     }
 }
@@ -130,9 +140,19 @@ impl Connection {
         }
     }
 
+    /// Until the first request begins, if none has.
+    pub(super) async fn first_request(&self) {
+        let mut doing = self.0.doing.subscribe();
+        if !self.0.asked.load(Ordering::Relaxed) {
+            // The sender lives as long as this does.
+            let _ = doing.wait_for(|doing| matches!(doing, Doing::ReadsHead(_) | Doing::Answers)).await;
+        }
+    }
+
     /// A request is under way until the guard and its clones are dropped.
     #[must_use]
     pub fn busy(&self) -> Busy {
+        self.0.asked.store(true, Ordering::Relaxed);
         self.0.doing.send_replace(Doing::Answers);
         Busy(self.clone())
     }

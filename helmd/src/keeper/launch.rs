@@ -46,6 +46,7 @@ pub fn prepare(world: &World, spec: &ServiceSpec, run: RunId, mode: Mode) -> Res
         cgroup: world.cgroups.tree.as_deref().map(|tree| leaf(tree, spec, run, there)),
         rlimits: numbered(guard::of_process(&spec.limits)),
         soft_rlimits: numbered(guard::instead(&spec.limits, there)),
+        listen: spec.listen.clone(),
         notify: notify_probes(spec).next().is_some(),
         watchdog: spec.probes.liveness.as_ref().filter(|p| p.check == Check::Notify).map(|p| p.interval),
         definition: Some(Definition::of(spec, mode)),

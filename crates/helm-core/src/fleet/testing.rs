@@ -40,6 +40,7 @@ pub(crate) fn svc(text: &str) -> ServiceSpec {
         path: "/srv/x".into(),
         url: None,
         port: Some(5000),
+        listen: Vec::new(),
         visible: true,
         admin_only: false,
         billing_or_admin_only: false,

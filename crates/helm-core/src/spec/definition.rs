@@ -71,6 +71,7 @@ impl ServiceSpec {
             path: String::new(),
             url: None,
             port: None,
+            listen: Vec::new(),
             visible: false,
             admin_only: false,
             billing_or_admin_only: false,
@@ -126,6 +127,7 @@ fn fingerprint(spec: &ServiceSpec, mode: Mode) -> String {
     }
     spec.env_file.iter().for_each(|file| sum.add("env_file", file));
     spec.mode_flags.iter().for_each(|flag| sum.add("mode_flag", flag));
+    spec.listen.iter().for_each(|address| sum.add("listen", &address.to_string()));
     // Those of its cgroup are written while it runs.
     let Limits { memory: _, cpu_weight: _, cpu_quota: _, pids: _, nofile, core } = spec.limits;
     for (name, value) in [("nofile", nofile), ("core", core)] {

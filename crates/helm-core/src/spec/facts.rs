@@ -71,6 +71,7 @@ pub(super) fn of_service(spec: &ServiceSpec, mode: Mode) -> Vec<Fact> {
         path,
         url,
         port,
+        listen,
         visible,
         admin_only,
         billing_or_admin_only,
@@ -103,6 +104,7 @@ pub(super) fn of_service(spec: &ServiceSpec, mode: Mode) -> Vec<Fact> {
     facts.start("path", Some(path));
     facts.given("url", url.as_ref());
     facts.given("port", port.as_ref());
+    facts.start("listen", list(listen.iter().map(ToString::to_string)));
     flags(&mut facts, [*visible, *admin_only, *billing_or_admin_only]);
     let edge = |on: &super::Dependency| format!("{} ({})", on.service, on.condition.as_str());
     facts.given("depends_on", list(depends_on.iter().map(edge)));
@@ -285,13 +287,14 @@ mod tests {
     }
 
     /// Every field of a service, each with an edit of it.
-    const EDITS: [Edit; 35] = [
+    const EDITS: [Edit; 36] = [
         |s| s.program = Some(Program::Command(vec!["x".into(), "-v".into()])),
         |s| s.program = Some(Program::Shell("x".into())),
         |s| s.program = Some(Program::HelmWeb { port: 5004 }),
         |s| s.path = "/srv/y".into(),
         |s| s.url = Some("http://a".into()),
         |s| s.port = None,
+        |s| s.listen = vec!["127.0.0.1:5004".parse().unwrap()],
         |s| s.visible = false,
         |s| s.admin_only = true,
         |s| s.billing_or_admin_only = true,

@@ -1,6 +1,8 @@
 //! The service `helm` of the ecosystem is helm-web, however its entry was written: as the Python Helm described itself
 //! (contract 3.3), or with an address alone.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::address::Address;
 use super::program::python_field;
 use super::resolve::{Entry, Resolver};
@@ -51,6 +53,8 @@ impl Resolver<'_, '_> {
     pub(super) fn place_helm_web(&self, spec: &mut ServiceSpec, port: u16) {
         self.home.clone_into(&mut spec.path);
         spec.port = Some(port);
+        // Both loopback addresses, as people and services write either.
+        spec.listen = vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
         spec.env.insert("HELM_HOME".to_owned(), self.home.to_owned());
     }
 }

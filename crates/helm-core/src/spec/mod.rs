@@ -52,6 +52,7 @@ pub use start::{argv, environment, flaskenv};
 pub use web::WebSettings;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,9 @@ pub struct ServiceSpec {
     pub url: Option<String>,
     /// The port it listens on.
     pub port: Option<u16>,
+    /// What is listened at for it over its runs, and handed to each of them.
+    #[serde(default)]
+    pub listen: Vec<SocketAddr>,
     /// Shown in Nexus's side panel.
     pub visible: bool,
     /// Shown to admins only.

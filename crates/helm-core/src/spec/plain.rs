@@ -1,5 +1,6 @@
 //! Shapes of one value: texts, numbers, times, sizes, words out of a few, addresses, paths.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address::{Address, split_port};
@@ -330,6 +331,35 @@ impl Shape for Inside {
 
     fn schema() -> Json {
         Json::map([("type", Json::text("string")), ("pattern", Json::text(r"^(?!/|\.\.(/|$)).+$"))])
+    }
+}
+
+/// A TCP address of this host's loopback, as numbers: `127.0.0.1:5004`, `[::1]:5004`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Local(pub(super) SocketAddr);
+
+impl Shape for Local {
+    fn read(node: &Node, r: &mut Reader<'_, '_>) -> Option<Self> {
+        let text = match &node.kind {
+            Kind::Text(text) | Kind::Bare(text) => text.as_str(),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => "",
+        };
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() > 0 && address.ip().is_loopback() => Some(Self(address)),
+            Ok(address) if address.port() > 0 => {
+                let hint = "what others are to reach stands behind a proxy, as Nexus is one";
+                r.error(node.at, format!("`{address}` is not on this host's loopback"), hint);
+                None
+            }
+            Ok(_) | Err(_) => {
+                r.expected(node, "an address and a port", "like \"127.0.0.1:5004\" or \"[::1]:5004\"");
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        typed("string")
     }
 }
 

@@ -12,6 +12,9 @@ use super::table::RawService;
 use super::{Backoff, Limits, LogRules, Probes, Program, ServiceSpec, StopPolicy};
 use crate::name::{self, CLASSES, ServiceName};
 
+/// Sockets that are handed to a service.
+const MOST_LISTENED: usize = 8;
+
 /// An entry as it was read.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -89,6 +92,7 @@ impl Resolver<'_, '_> {
             path: absolute(self.home, path),
             url: entry.url().map(|u| u.text.clone()),
             port: entry.port(),
+            listen: Vec::new(),
             visible: entry.raw.visible.as_ref().is_none_or(|v| v.it),
             admin_only: entry.raw.admin_only.as_ref().is_some_and(|v| v.it),
             billing_or_admin_only: match &entry.raw.billing_or_admin_only {
@@ -115,12 +119,33 @@ impl Resolver<'_, '_> {
         if let Some(Program::HelmWeb { port }) = spec.program {
             self.place_helm_web(&mut spec, port);
         }
+        self.listen(entry, &mut spec);
         if spec.program.is_some() {
             self.note_files(entry);
         }
         spec.probes = self.probes(entry, known);
         self.compare_ports(entry);
         spec
+    }
+
+    fn listen(&mut self, entry: &Entry, spec: &mut ServiceSpec) {
+        let Some(At { at, it: listed }) = &entry.raw.listen else { return };
+        spec.listen = listed.iter().map(|address| address.it.0).collect();
+        let place = |n: usize| format!("listen[{n}]");
+        for (n, address) in listed.iter().enumerate() {
+            if listed[..n].iter().any(|before| before.it == address.it) {
+                let message = format!("`{}` is listed twice", address.it.0);
+                self.error(entry, &place(n), address.at, message, "");
+            }
+        }
+        if listed.len() > MOST_LISTENED {
+            let message = format!("has more than {MOST_LISTENED} addresses");
+            self.error(entry, "listen", *at, message, "");
+        }
+        if spec.program.is_none() {
+            let hint = "take it away, or give `command`";
+            self.error(entry, "listen", *at, "is for a service that Helm runs", hint);
+        }
     }
 
     /// Whether the files are there is for the shell to say; it is told where they are named.

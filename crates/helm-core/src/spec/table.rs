@@ -3,8 +3,8 @@
 
 use super::address::Address;
 use super::group::{Argv, Command, Edges, OrOff, Texts, Variables};
-use super::plain::{Bytes, Choice, Decimal, Inside, Knock, One, Signal, Time, Whole};
-use super::shape::fields;
+use super::plain::{Bytes, Choice, Decimal, Inside, Knock, Local, One, Signal, Time, Whole};
+use super::shape::{At, fields};
 use super::{LineRule, RestartPolicy};
 
 /// A TCP port.
@@ -45,6 +45,8 @@ fields! {
         path: String,
         /// The TCP port that it listens on. Default: the port of `url`, where that is on this host.
         port: Port,
+        /// Addresses of this host's loopback that Helm listens at for it, and keeps open while it restarts: connections wait meanwhile. The service takes them over as LISTEN_FDS (sd_listen_fds(3)). Default for helm-web: both loopback addresses with its port.
+        listen: Vec<At<Local>>,
         /// What starts it: `python` (python_bin and run_script), `keycloak` (start_command) or `command`. Default: what the other fields say.
         kind: One<Type> = "type",
         /// Python interpreter, inside `path`. Default: `pyenv/bin/python`.

@@ -8,6 +8,7 @@ mod link;
 mod notify;
 mod run;
 mod setup;
+mod sockets;
 mod spawn;
 mod start;
 mod tree;
@@ -62,6 +63,8 @@ pub(crate) struct Keeper {
     signals: OwnedFd,
     capture: Capture,
     run: Option<Run>,
+    /// What is listened at for the service.
+    sockets: sockets::Sockets,
     /// The start under way.
     starting: Option<Starting>,
     /// The record of the directory that waits for the next run.

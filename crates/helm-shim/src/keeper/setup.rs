@@ -78,6 +78,7 @@ pub(crate) fn set_up(home: &Path, name: &ServiceName) -> Result<Keeper, SetupErr
         signals,
         capture,
         run: None,
+        sockets: Default::default(),
         starting: None,
         spare: None,
         housekeeping: None,

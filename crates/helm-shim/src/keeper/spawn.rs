@@ -12,7 +12,7 @@ use helm_shim::wire::StartOrder;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Where the child stood when it failed: the numbers on the exec pipe.
-const STAGES: [&str; 7] = ["session", "cgroup", "pipe", "rlimit", "chdir", "gate", "exec"];
+const STAGES: [&str; 8] = ["session", "cgroup", "pipe", "rlimit", "chdir", "gate", "exec", "listen"];
 const SESSION: u8 = 0;
 const CGROUP: u8 = 1;
 const PIPE: u8 = 2;
@@ -20,10 +20,15 @@ const RLIMIT: u8 = 3;
 const CHDIR: u8 = 4;
 const GATE: u8 = 5;
 const EXEC: u8 = 6;
+const LISTEN: u8 = 7;
 
-/// The gate and the exec pipe lie here in the child; everything above is closed.
-const GATE_FD: RawFd = 3;
-const EXEC_FD: RawFd = 4;
+/// Here the sockets begin that are handed over (SD_LISTEN_FDS_START of sd_listen_fds(3)). Behind them lie the gate and the exec pipe;
+/// everything above is closed.
+const SOCKETS_FD: RawFd = 3;
+/// Descriptors that are moved begin here, so that no move overwrites another one: there are at most 8 sockets.
+const HIGH: RawFd = 32;
+/// Of the variable that only the child can write, because it holds its pid.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
 /// Everything that the child needs, in the form in which the kernel takes it.
 pub(crate) struct Prepared {
@@ -31,6 +36,8 @@ pub(crate) struct Prepared {
     env: Vec<CString>,
     cwd: CString,
     pipes: [CString; 2],
+    /// What is handed over, in this order.
+    sockets: Vec<OwnedFd>,
     rlimits: Vec<(i32, u64)>,
     soft_rlimits: Vec<(i32, u64)>,
     /// `cgroup.procs` of the leaf, open for writing.
@@ -84,13 +91,17 @@ impl Prepared {
         order: &StartOrder,
         extra_env: &[(&str, String)],
         pipes: [&Path; 2],
+        sockets: Vec<OwnedFd>,
         cgroup: Option<OwnedFd>,
         oom: Option<Vec<u8>>,
         umask: u32,
     ) -> Result<Self, NulError> {
         let text = |s: &str| CString::new(s);
         let path = |p: &Path| CString::new(p.as_os_str().as_bytes());
-        let given = order.env.iter().filter(|(name, _)| extra_env.iter().all(|(extra, _)| extra != name));
+        // Who gets no sockets is not told of anybody else's.
+        let replaced =
+            |name: &str| name.starts_with("LISTEN_") || extra_env.iter().any(|(extra, _)| *extra == name);
+        let given = order.env.iter().filter(|(name, _)| !replaced(name));
         Ok(Self {
             argv: order.argv.iter().map(|a| text(a)).collect::<Result<_, _>>()?,
             env: given
@@ -99,6 +110,7 @@ impl Prepared {
                 .collect::<Result<_, _>>()?,
             cwd: text(&order.cwd)?,
             pipes: [path(pipes[0])?, path(pipes[1])?],
+            sockets,
             rlimits: order.rlimits.clone(),
             soft_rlimits: order.soft_rlimits.clone(),
             cgroup,
@@ -113,25 +125,31 @@ impl Prepared {
         let (exec, exec_write) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&exec, true)?;
         // High numbers, so that moving them to theirs never overwrites the other one.
-        let gate_read = rustix::io::fcntl_dupfd_cloexec(&gate_read, 10)?;
-        let exec_write = rustix::io::fcntl_dupfd_cloexec(&exec_write, 10)?;
+        let high = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, HIGH);
+        let (gate_read, exec_write) = (high(&gate_read)?, high(&exec_write)?);
+        let sockets = self.sockets.iter().map(high).collect::<Result<Vec<_>, _>>()?;
+        let sockets: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
             list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
         };
-        let (argv, env) = (pointers(&self.argv), pointers(&self.env));
+        let (argv, mut env) = (pointers(&self.argv), pointers(&self.env));
+        if !sockets.is_empty() {
+            // Overwritten in the child.
+            env.insert(0, c"LISTEN_PID=0".as_ptr());
+        }
         // SAFETY: the keeper has one thread, so the child is a whole copy of it; it calls nothing but system calls on
         // memory that was prepared above, and ends in exec or _exit.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
+                let pipes = [gate_read.as_raw_fd(), exec_write.as_raw_fd()];
                 // SAFETY: see `child`: `argv` and `env` end with a null pointer and point into `self`.
-                let (stage, errno) =
-                    unsafe { self.child(&argv, &env, gate_read.as_raw_fd(), exec_write.as_raw_fd()) };
+                let (stage, errno) = unsafe { self.child(&argv, &mut env, &sockets, pipes) };
                 let mut bytes = [stage, 0, 0, 0, 0];
                 bytes[1..].copy_from_slice(&errno.to_ne_bytes());
                 // SAFETY: writes five live bytes; _exit runs nothing of the keeper's.
                 unsafe {
-                    libc::write(EXEC_FD, bytes.as_ptr().cast(), bytes.len());
+                    libc::write(self.exec_fd(), bytes.as_ptr().cast(), bytes.len());
                     libc::_exit(127)
                 }
             }
@@ -139,32 +157,55 @@ impl Prepared {
         }
     }
 
+    /// Where the gate lies in the child, behind the sockets.
+    fn gate_fd(&self) -> RawFd {
+        // There are at most eight.
+        SOCKETS_FD + RawFd::try_from(self.sockets.len()).unwrap_or(0)
+    }
+
+    /// Where the exec pipe lies in the child.
+    fn exec_fd(&self) -> RawFd {
+        self.gate_fd() + 1
+    }
+
     /// The child until exec. Returns where it failed, and errno.
     ///
     /// # Safety
-    /// Only in a forked child. `argv` and `env` are lists of C strings that end with a null pointer.
+    /// Only in a forked child. `argv` and `env` are lists of C strings that end with a null pointer; where there are `sockets`, the first of
+    /// `env` is to be overwritten.
     unsafe fn child(
         &self,
         argv: &[*const libc::c_char],
-        env: &[*const libc::c_char],
-        gate: RawFd,
-        exec: RawFd,
+        env: &mut [*const libc::c_char],
+        sockets: &[RawFd],
+        [gate, exec]: [RawFd; 2],
     ) -> (u8, i32) {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        let (gate_fd, exec_fd) = (self.gate_fd(), self.exec_fd());
+        let listen_pid = listen_pid();
+        if let (Some(first), false) = (env.first_mut(), sockets.is_empty()) {
+            *first = listen_pid.as_ptr().cast();
+        }
         // SAFETY: system calls on prepared memory and on our own descriptors.
         unsafe {
             let cgroup = self.cgroup.as_ref().map(AsRawFd::as_raw_fd);
             if cgroup.is_some_and(|fd| libc::write(fd, c"0".as_ptr().cast(), 1) != 1) {
                 let failed = errno();
-                libc::dup3(exec, EXEC_FD, libc::O_CLOEXEC);
+                libc::dup3(exec, exec_fd, libc::O_CLOEXEC);
                 return (CGROUP, failed);
             }
-            if libc::dup3(gate, GATE_FD, libc::O_CLOEXEC) < 0
-                || libc::dup3(exec, EXEC_FD, libc::O_CLOEXEC) < 0
+            if libc::dup3(gate, gate_fd, libc::O_CLOEXEC) < 0
+                || libc::dup3(exec, exec_fd, libc::O_CLOEXEC) < 0
             {
                 return (GATE, errno());
             }
-            sys::close_from(EXEC_FD + 1);
+            for (target, socket) in (SOCKETS_FD..).zip(sockets) {
+                // Without FD_CLOEXEC: it is the service's.
+                if libc::dup2(*socket, target) < 0 {
+                    return (LISTEN, errno());
+                }
+            }
+            sys::close_from(exec_fd + 1);
             if libc::setsid() < 0 {
                 return (SESSION, errno());
             }
@@ -181,7 +222,7 @@ impl Prepared {
             libc::umask(self.umask);
             let mut byte = 0u8;
             loop {
-                match libc::read(GATE_FD, (&raw mut byte).cast(), 1) {
+                match libc::read(gate_fd, (&raw mut byte).cast(), 1) {
                     1 => break,
                     // The keeper is dead: nobody knows of this process, so it must not become a service.
                     0 => libc::_exit(126),
@@ -251,6 +292,26 @@ impl Prepared {
         }
         true
     }
+}
+
+/// `LISTEN_PID=` with the pid of this process, as a C string. Allocates nothing.
+fn listen_pid() -> [u8; 32] {
+    let mut text = [0; 32];
+    text[..LISTEN_PID.len()].copy_from_slice(LISTEN_PID);
+    let (mut pid, mut digits, mut many) = (std::process::id(), [0; 10], 0);
+    loop {
+        // A digit is below ten.
+        digits[many] = b'0' + (pid % 10) as u8;
+        many += 1;
+        pid /= 10;
+        if pid == 0 {
+            break;
+        }
+    }
+    for (at, digit) in (LISTEN_PID.len()..).zip(digits[..many].iter().rev()) {
+        text[at] = *digit;
+    }
+    text
 }
 
 /// The number of a limit, of the type that this C library has for it.

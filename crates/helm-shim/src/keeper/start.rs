@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -37,15 +38,18 @@ pub(crate) struct Failure {
     stage: &'static str,
     errno: i32,
     message: String,
+    address: Option<SocketAddr>,
 }
 
 impl Failure {
     fn new(stage: &'static str, what: impl std::fmt::Display, error: &io::Error) -> Self {
-        Self { stage, errno: error.raw_os_error().unwrap_or(0), message: format!("{what}: {error}") }
+        let errno = error.raw_os_error().unwrap_or(0);
+        Self { stage, errno, message: format!("{what}: {error}"), address: None }
     }
 
     pub(crate) fn report(self, run: RunId) -> Report {
-        Report::StartFailed { run, stage: self.stage.to_owned(), errno: self.errno, message: self.message }
+        let Self { stage, errno, message, address } = self;
+        Report::StartFailed { run, stage: stage.to_owned(), errno, message, address }
     }
 }
 
@@ -54,7 +58,9 @@ impl Keeper {
     pub(crate) fn start(&mut self, order: &StartOrder) {
         if let Some(run) = self.run.as_ref().filter(|r| !r.over()) {
             let message = format!("run {} of this service is not over", run.state().run);
-            self.link.send(&Failure { stage: "record", errno: libc::EBUSY, message }.report(order.run));
+            self.link.send(
+                &Failure { stage: "record", errno: libc::EBUSY, message, address: None }.report(order.run),
+            );
             return;
         }
         let former = self.run.take();
@@ -80,19 +86,28 @@ impl Keeper {
             Some(leaf) => Some(make_leaf(leaf, &mut remarks)?),
             None => None,
         };
+        let sockets = self.listen(order)?;
         let notify = match order.notify.then(|| NotifySocket::bind(&dir.notify(), order.run)).transpose() {
             Ok(notify) => notify,
             Err(e) => return Err(Failure::new("record", "cannot bind the notify socket", &e)),
         };
         record.state.notify = notify.as_ref().map(|n| n.address.clone());
-        let extra = extra_env(order, &record.state, &dir);
-        let prepared =
-            Prepared::new(order, &extra, [&dir.pipe(0), &dir.pipe(1)], leaf, self.oom.clone(), self.umask)
-                .map_err(|_| Failure {
-                    stage: "exec",
-                    errno: libc::EINVAL,
-                    message: "a NUL byte in argv, environment or directory".into(),
-                })?;
+        let extra = extra_env(order, &record.state, &dir, sockets.len());
+        let prepared = Prepared::new(
+            order,
+            &extra,
+            [&dir.pipe(0), &dir.pipe(1)],
+            sockets,
+            leaf,
+            self.oom.clone(),
+            self.umask,
+        )
+        .map_err(|_| Failure {
+            stage: "exec",
+            errno: libc::EINVAL,
+            message: "a NUL byte in argv, environment or directory".into(),
+            address: None,
+        })?;
         self.capture
             .begin_run(order.run, pipes)
             .map_err(|e| Failure::new("record", self.place.capture().display(), &e))?;
@@ -107,6 +122,17 @@ impl Keeper {
         run.notify = notify;
         run.remarks = remarks;
         Ok(run)
+    }
+
+    /// The sockets of a run.
+    fn listen(&mut self, order: &StartOrder) -> Result<Vec<OwnedFd>, Failure> {
+        self.sockets.hold(&order.listen).map_err(|(address, error)| {
+            let failure = Failure::new("listen", format_args!("cannot listen at {address}"), &error);
+            Failure { address: Some(address), ..failure }
+        })?;
+        let own = |socket: std::os::fd::BorrowedFd<'_>| socket.try_clone_to_owned();
+        let sockets = self.sockets.all().map(own).collect::<io::Result<_>>();
+        sockets.map_err(|e| Failure::new("listen", "cannot hand the sockets over", &e))
     }
 
     /// The directory of a run: the spare one under its name, or a new one.
@@ -234,11 +260,19 @@ fn new_record(order: &StartOrder) -> RunRecord {
     }
 }
 
-fn extra_env(order: &StartOrder, state: &RunState, dir: &RunDir) -> Vec<(&'static str, String)> {
+fn extra_env(
+    order: &StartOrder,
+    state: &RunState,
+    dir: &RunDir,
+    listened: usize,
+) -> Vec<(&'static str, String)> {
     let mut extra =
         vec![(RUN_VARIABLE, order.run.to_string()), (MARKER, dir.path().to_string_lossy().into_owned())];
     if let Some(address) = &state.notify {
         extra.push(("NOTIFY_SOCKET", address.clone()));
+    }
+    if !order.listen.is_empty() {
+        extra.push(("LISTEN_FDS", listened.to_string()));
     }
     if let Some(interval) = order.watchdog {
         extra.push(("WATCHDOG_USEC", interval.as_micros().to_string()));

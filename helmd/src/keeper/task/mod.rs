@@ -1,6 +1,7 @@
 //! The task of one service's keeper: orders to it, reports of it, its silence. Which keeper that is, is the job of
 //! `takeover`.
 
+mod sockets;
 mod takeover;
 
 use std::io;
@@ -141,7 +142,8 @@ impl Task {
     }
 
     async fn try_start(&mut self, run: RunId, mode: Mode) -> Result<(), News> {
-        if let Some(port) = self.spec.port
+        // What the keeper itself listens at it finds taken, or it is its own.
+        if let Some(port) = self.spec.port.filter(|port| !self.listens_at(*port))
             && let Some(holder) = port::holder(port).await
         {
             return Err(News::Occupied { run, holder });
@@ -229,12 +231,15 @@ impl Task {
                 let text = remarks.join("; ");
                 self.tell(News::Warning { topic: "limits".into(), text }).await;
             }
-            Report::StartFailed { run, stage, errno, message } => {
+            Report::StartFailed { run, stage, errno, message, address } => {
                 if self.live.as_ref().is_some_and(|live| live.run == run && live.started) {
                     // Told as up while its exec was still to come.
                     return self.vanished(run).await;
                 }
                 self.over(run);
+                if let Some(taken) = self.taken(run, address, errno).await {
+                    return self.tell(taken).await;
+                }
                 let permanent = matches!(stage.as_str(), "exec" | "chdir") && FINAL_ERRNO.contains(&errno);
                 self.tell(News::StartFailed { run, reason: message, permanent }).await;
             }
