@@ -6,10 +6,13 @@ use std::time::Duration;
 use helm_client::{Access, Client, ClientError, Home, Jobs, Logs, Store};
 use helm_proto::v1::Principal;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Who asks is answered within a second when helmd is away or stuck.
 const CONNECT_WITHIN: Duration = Duration::from_millis(800);
+
+/// Before a helmd that did not answer in time is tried again.
+const REST: Duration = Duration::from_millis(500);
 
 /// Connections to helmd.
 #[derive(Debug, Clone)]
@@ -25,14 +28,21 @@ struct Line {
 #[derive(Debug, Clone)]
 pub struct Backend {
     home: Home,
-    line: Arc<Mutex<Option<Line>>>,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    line: Option<Line>,
+    /// When it could not be made in time, and why.
+    failed: Option<(Instant, String)>,
 }
 
 impl Backend {
     /// Of this home. Nothing is connected before it is needed.
     #[must_use]
     pub fn of(home: Home) -> Self {
-        Self { home, line: Arc::default() }
+        Self { home, held: Arc::default() }
     }
 
     /// The home.
@@ -43,9 +53,15 @@ impl Backend {
 
     /// The line; who comes while it is made waits for the same one.
     async fn line(&self) -> Result<Line, ClientError> {
-        let mut held = self.line.lock().await;
-        if let Some(line) = &*held {
+        let mut held = self.held.lock().await;
+        if let Some(line) = &held.line {
             return Ok(line.clone());
+        }
+        // Whoever waited for the same try is told the same.
+        if let Some((at, why)) = &held.failed
+            && at.elapsed() < REST
+        {
+            return Err(ClientError::Broken(why.clone()));
         }
         let connect = async {
             let client = Client::web(&self.home).await?;
@@ -57,11 +73,18 @@ impl Backend {
             )?;
             Ok::<_, ClientError>(Line { client, logs, store, access, jobs })
         };
-        let line = timeout(CONNECT_WITHIN, connect).await.map_err(|_| {
-            ClientError::Broken("it does not answer; see: helmctl daemon status".to_owned())
-        })??;
-        *held = Some(line.clone());
-        Ok(line)
+        match timeout(CONNECT_WITHIN, connect).await {
+            Ok(line) => {
+                let line = line?;
+                *held = Held { line: Some(line.clone()), failed: None };
+                Ok(line)
+            }
+            Err(_) => {
+                let why = "it does not answer; see: helmctl daemon status".to_owned();
+                held.failed = Some((Instant::now(), why.clone()));
+                Err(ClientError::Broken(why))
+            }
+        }
     }
 
     /// Calls for this principal.

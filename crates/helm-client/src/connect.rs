@@ -42,6 +42,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Calls are answered from memory; a helmd that does not answer one for this long is stuck.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 
+/// helm-web, for which many wait, looks so often whether helmd lives while a call is under way, and takes it for stuck when it does not answer
+/// for so long: what waits for it is told, and the next call connects anew.
+const PULSE_EVERY: Duration = Duration::from_secs(1);
+const PULSE_WITHIN: Duration = Duration::from_secs(2);
+
 /// A connection on which each call says for whom it is, where that is to be said.
 pub type Link = InterceptedService<Channel, ForWhom>;
 
@@ -62,6 +67,8 @@ impl Interceptor for ForWhom {
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+    /// Whether it is looked at while calls are under way.
+    pulse: bool,
     channel: Channel,
     for_whom: ForWhom,
     calls: HelmClient<Link>,
@@ -74,7 +81,7 @@ impl Client {
     /// Connects to the helmd of this home.
     pub async fn of(home: &Home) -> Result<Self, ClientError> {
         match home.presence()? {
-            Presence::Running(Some(info)) => Self::to(&info).await,
+            Presence::Running(Some(info)) => Self::to(&info, false).await,
             Presence::Running(None) => Err(ClientError::Starting { home: home.path().to_owned() }),
             // systemd may listen for one that is not there (helmd.socket): the first connection starts it.
             Presence::Absent => Self::at(&home.socket())
@@ -87,7 +94,7 @@ impl Client {
     pub async fn web(home: &Home) -> Result<Self, ClientError> {
         match home.presence()? {
             Presence::Running(Some(info)) => match info.web.clone() {
-                Some(socket) => Self::to(&LockInfo { socket, ..info }).await,
+                Some(socket) => Self::to(&LockInfo { socket, ..info }, true).await,
                 None => Err(ClientError::NotAnswering {
                     pid: info.pid,
                     socket: home.socket().with_file_name("web.sock"),
@@ -99,8 +106,8 @@ impl Client {
         }
     }
 
-    async fn to(info: &LockInfo) -> Result<Self, ClientError> {
-        match Self::at(&info.socket).await {
+    async fn to(info: &LockInfo, pulse: bool) -> Result<Self, ClientError> {
+        match Self::with_pulse(&info.socket, pulse).await {
             Ok(client) => Ok(client),
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 Err(ClientError::Denied { socket: info.socket.clone() })
@@ -115,11 +122,15 @@ impl Client {
 
     /// Connects to a socket.
     pub async fn at(socket: &Path) -> io::Result<Self> {
-        let channel = channel(socket, Some(CALL_WITHIN)).await?;
-        Ok(Self::over(socket.to_owned(), channel, ForWhom::default()))
+        Self::with_pulse(socket, false).await
     }
 
-    fn over(socket: PathBuf, channel: Channel, for_whom: ForWhom) -> Self {
+    async fn with_pulse(socket: &Path, pulse: bool) -> io::Result<Self> {
+        let channel = channel(socket, Some(CALL_WITHIN), pulse).await?;
+        Ok(Self::over(socket.to_owned(), pulse, channel, ForWhom::default()))
+    }
+
+    fn over(socket: PathBuf, pulse: bool, channel: Channel, for_whom: ForWhom) -> Self {
         let link = || InterceptedService::new(channel.clone(), for_whom.clone());
         Self {
             calls: HelmClient::new(link()),
@@ -127,6 +138,7 @@ impl Client {
             configuration: ConfigurationClient::new(link()),
             incidents: IncidentsClient::new(link()),
             socket,
+            pulse,
             channel,
             for_whom,
         }
@@ -136,7 +148,7 @@ impl Client {
     #[must_use]
     pub fn acting(&self, principal: &Principal) -> Self {
         let for_whom = ForWhom(Some(access::encode(principal)));
-        Self::over(self.socket.clone(), self.channel.clone(), for_whom)
+        Self::over(self.socket.clone(), self.pulse, self.channel.clone(), for_whom)
     }
 
     /// For whom calls over another connection are.
@@ -156,7 +168,7 @@ impl Client {
 
     /// The same, for whoever is to be named by [`Client::link`].
     pub(crate) async fn channel(&self, limit: Option<Duration>) -> Result<Channel, ClientError> {
-        channel(&self.socket, limit).await.map_err(|e| ClientError::Broken(e.to_string()))
+        channel(&self.socket, limit, self.pulse).await.map_err(|e| ClientError::Broken(e.to_string()))
     }
 
     /// The address.
@@ -348,7 +360,7 @@ impl Client {
     }
 }
 
-async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> {
+async fn channel(socket: &Path, limit: Option<Duration>, pulse: bool) -> io::Result<Channel> {
     // A first connection by hand: its error is the plain one of the operating system.
     let first = connect(socket).await?;
     let mut first = Some(first);
@@ -367,6 +379,9 @@ async fn channel(socket: &Path, limit: Option<Duration>) -> io::Result<Channel> 
     let mut endpoint = Endpoint::from_static("http://localhost");
     if let Some(limit) = limit {
         endpoint = endpoint.timeout(limit);
+    }
+    if pulse {
+        endpoint = endpoint.http2_keep_alive_interval(PULSE_EVERY).keep_alive_timeout(PULSE_WITHIN);
     }
     endpoint.connect_timeout(CONNECT_WITHIN).connect_with_connector(connector).await.map_err(io::Error::other)
 }

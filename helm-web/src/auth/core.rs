@@ -116,6 +116,8 @@ impl Core {
         self.trusted(port).await?;
         let answer = self.http.get(Self::url(port, "/.well-known/jwks.json")).send().await;
         let (_, body) = read(answer).await?;
+        // Nobody took the port meanwhile.
+        self.trusted(port).await?;
         let set: Set =
             serde_json::from_slice(&body).map_err(|e| CoreError::Answer(format!("no key set: {e}")))?;
         Ok(set.keys)

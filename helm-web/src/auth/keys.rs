@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
@@ -55,7 +55,9 @@ pub struct Keys {
     core: Core,
     /// Where the last good ones are kept.
     kept: PathBuf,
+    /// Held while it is looked.
     held: Mutex<Held>,
+    latest: std::sync::Mutex<Option<Arc<Vec<DecodingKey>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +83,12 @@ impl Keys {
     /// None yet; `instance` is the directory where the last good ones are kept.
     #[must_use]
     pub fn new(core: Core, instance: &Path) -> Self {
-        Self { core, kept: instance.join("core-keys.json"), held: Mutex::default() }
+        Self {
+            core,
+            kept: instance.join("core-keys.json"),
+            held: Mutex::default(),
+            latest: Default::default(),
+        }
     }
 
     /// The keys, read again where that is due. `anew`: something was not signed by those that are known.
@@ -89,7 +96,12 @@ impl Keys {
     /// # Errors
     /// There are none.
     pub async fn look(&self, place: &Place, anew: bool) -> Result<Looked, NoKey> {
-        let mut held = self.held.lock().await;
+        let mut held = match self.held.try_lock() {
+            Ok(held) => held,
+            // Somebody looks, and Core may be slow: what is known counts until then.
+            Err(_) if !anew && let Some(keys) = self.known() => return Ok(Looked { keys, changed: false }),
+            Err(_) => self.held.lock().await,
+        };
         let now = Instant::now();
         let due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
         if held.material.is_none() {
@@ -121,11 +133,18 @@ impl Keys {
         if held.keys.is_empty() {
             return Err(NoKey(held.why_not.clone().unwrap_or_default()));
         }
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(held.keys.clone());
         let changed = held.material != before;
         if changed && let Some(material) = &held.material {
             keep(self.kept.clone(), material.clone()).await;
         }
         Ok(Looked { keys: held.keys.clone(), changed: changed && before.is_some() })
+    }
+
+    /// Those of the last look.
+    fn known(&self) -> Option<Arc<Vec<DecodingKey>>> {
+        // Each change is one step: there is no half-done state that a panic could leave.
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was kept by an earlier helm-web.

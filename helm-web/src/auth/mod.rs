@@ -6,6 +6,7 @@ pub mod core;
 pub mod credential;
 pub mod cross_site;
 pub mod direct;
+pub mod failures;
 pub mod keys;
 pub mod secrets;
 pub mod sessions;
@@ -16,16 +17,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use helm_proto::v1::{NoteRequest, Principal};
+
+use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::problem::{Problem, Result};
 use crate::serve::Client;
 use crate::situation::{Situation, ourselves};
 use claims::{Claims, TokenFault, User};
+use failures::Failures;
 use keys::{Keys, Looked, NoKey};
 use secrets::Secrets;
 use sessions::Sessions;
@@ -91,6 +95,7 @@ struct Inner {
     own: u32,
     keys: Keys,
     verified: Verified,
+    failures: Failures,
     sessions: Sessions,
     secrets: Secrets,
     backend: Backend,
@@ -105,8 +110,8 @@ impl Authority {
     #[must_use]
     pub fn new(own: u32, keys: Keys, sessions: Sessions, backend: Backend, situation: Situation) -> Self {
         let secrets = Secrets::new(backend.clone());
-        let verified = Verified::default();
-        Self(Arc::new(Inner { own, keys, verified, sessions, secrets, backend, situation }))
+        let (verified, failures) = (Verified::default(), Failures::default());
+        Self(Arc::new(Inner { own, keys, verified, failures, sessions, secrets, backend, situation }))
     }
 
     /// Whether a request comes from a program of Helm's own user with nothing in between.
@@ -143,7 +148,20 @@ impl Authority {
             Ok(Who::Known(caller)) => Who::Known(named(caller)),
             Ok(Who::Direct(caller)) => Who::Direct(named(caller)),
             Ok(other) => other,
-            Err(problem) => Who::Refused(problem),
+            Err(problem) => Who::Refused(self.slowed(problem, client)),
+        }
+    }
+
+    /// A wrong credential too many is answered with 429.
+    fn slowed(&self, problem: Problem, client: &Client) -> Problem {
+        if problem.status() != StatusCode::UNAUTHORIZED {
+            return problem;
+        }
+        match self.0.failures.note(client.uid, Instant::now()) {
+            Some(after) => {
+                Problem::too_many("too many wrong credentials: what counts is still let in", after)
+            }
+            None => problem,
         }
     }
 

@@ -9,6 +9,7 @@ mod metrics;
 mod operate;
 mod roles;
 mod seed;
+mod stuck;
 mod trust;
 mod v1;
 

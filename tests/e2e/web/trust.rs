@@ -315,3 +315,15 @@ fn who_may_not_use_the_home_is_nobody_here() {
     let path = link[link.find("/sign-in").unwrap()..].to_owned();
     assert_eq!(curl(&path, &[]), "403");
 }
+
+#[test]
+fn who_guesses_tokens_is_told_to_wait_and_who_has_one_is_let_in_all_the_same() {
+    let site = site();
+    let admin = site.user("admin");
+    let answers: Vec<u16> =
+        (0..40).map(|n| site.get("/api/services", &format!("helm_{n:064x}")).status).collect();
+    assert_eq!((answers[0], answers[39]), (401, 429), "{answers:?}");
+    let slowed = site.get("/api/services", "helm_nobody's");
+    assert!(slowed.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1));
+    site.get("/api/services", &admin).status(200);
+}
