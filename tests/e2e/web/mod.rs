@@ -1,5 +1,6 @@
 //! helm-web over the real helmd: what each route answers, to whom, and what it makes of bad input.
 
+mod attacks;
 mod bad;
 mod ingest;
 mod jobs;
