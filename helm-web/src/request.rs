@@ -88,6 +88,12 @@ async fn admit(app: &App, request: &mut Request, arrival: &Arrival) -> Result<()
     let settings = app.situation.settings();
     let host = direct::host(request.headers())
         .ok_or_else(|| Problem::bad_request("the request needs exactly one Host header"))?;
+    // A target with a host of its own would decide instead (RFC 9112, 3.2.2).
+    if request.uri().authority().is_some_and(|target| !target.as_str().eq_ignore_ascii_case(host)) {
+        return Err(Problem::bad_request(
+            "the target of the request and its Host header name different hosts",
+        ));
+    }
     if !direct::is_own_host(host, client.near.port()) && !direct::is_allowed(host, &settings.allowed_hosts) {
         let host: String = host.chars().filter(|c| !c.is_control()).take(100).collect();
         return Err(Problem::new(
