@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -123,17 +124,18 @@ async fn converse(
     connection: Connection,
     stop: CancellationToken,
 ) {
+    let unread = Arc::new(AtomicBool::new(false));
     let service = service_fn({
-        let connection = connection.clone();
+        let (connection, unread) = (connection.clone(), unread.clone());
         move |request: Request<Incoming>| {
             let busy = connection.busy();
-            let mut request = request.map(|body| Body::new(Paced::new(body)));
+            let mut request = request.map(|body| Body::new(Paced::new(body, unread.clone())));
             request.extensions_mut().insert(client);
             let answer = application.clone().oneshot(request);
             async move { Ok::<_, Infallible>(answer.await?.map(|body| Guarded { body, _busy: busy })) }
         }
     });
-    let io = Watched::new(TokioIo::new(stream), connection.clone());
+    let io = Watched::new(TokioIo::new(stream), connection.clone(), unread);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(connections::IDLE)

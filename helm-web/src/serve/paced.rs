@@ -1,6 +1,8 @@
 //! The body of a request that must keep coming: at least 1 KB/s, after a time of grace.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ pub(super) struct Paced {
     begun: Option<Instant>,
     came: u64,
     timer: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+    /// Told where somebody answers without having read it to its end.
+    unread: Arc<AtomicBool>,
 }
 
 /// Why a body ended before its end.
@@ -35,8 +40,16 @@ pub enum Broken {
 
 impl Paced {
     /// This body; time counts from the first look at it.
-    pub(super) fn new(body: Incoming) -> Self {
-        Self { body, begun: None, came: 0, timer: None }
+    pub(super) fn new(body: Incoming, unread: Arc<AtomicBool>) -> Self {
+        Self { body, begun: None, came: 0, timer: None, ended: false, unread }
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.unread.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -51,6 +64,7 @@ impl Body for Paced {
         let this = &mut *self;
         let begun = *this.begun.get_or_insert_with(Instant::now);
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.ended = frame.is_none();
             if let Some(Ok(frame)) = &frame {
                 this.came += frame.data_ref().map_or(0, |data| data.len() as u64);
             }

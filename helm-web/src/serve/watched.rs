@@ -2,16 +2,23 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connections::Connection;
 
 /// A client that takes nothing of its answer for so long is gone.
 const STALLED: Duration = Duration::from_secs(30);
+
+/// Who was answered before all of the body was read may be sending still: so long, and so many bytes, are waited for, or the kernel would
+/// cut the connection off before the answer is read.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 << 20;
 
 /// A stream whose reads are told to its [`Connection`], and whose writes do not wait for ever.
 #[derive(Debug)]
@@ -22,11 +29,15 @@ pub(super) struct Watched<S> {
     within: Duration,
     /// Runs while one does.
     stalls: Option<Pin<Box<Sleep>>>,
+    /// A request was answered before its body ended.
+    unread: Arc<AtomicBool>,
+    /// Until when the rest of it is waited for, and how many bytes of it are.
+    lingers: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, connection: Connection) -> Self {
-        Self { stream, connection, within: STALLED, stalls: None }
+    pub(super) fn new(stream: S, connection: Connection, unread: Arc<AtomicBool>) -> Self {
+        Self { stream, connection, within: STALLED, stalls: None, unread, lingers: None }
     }
 
     /// The same, or the end of the time that a write may wait.
@@ -58,7 +69,30 @@ impl<S: Read + Unpin> Read for Watched<S> {
     }
 }
 
-impl<S: Write + Unpin> Write for Watched<S> {
+impl<S: Read + Unpin> Watched<S> {
+    /// Reads, for nobody, what still comes: until its end, or that of the time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingers = self
+            .lingers
+            .get_or_insert_with(|| (Box::pin(sleep_until(Instant::now() + LINGER)), LINGER_BYTES));
+        let (until, left) = (&mut lingers.0, &mut lingers.1);
+        let mut bytes = [0; 16 << 10];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, read.unfilled()) {
+                Poll::Ready(Ok(())) => match read.filled().len() {
+                    0 => return Poll::Ready(()),
+                    came if came < *left => *left -= came,
+                    _ => return Poll::Ready(()),
+                },
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return until.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl<S: Read + Write + Unpin> Write for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.bounded(cx, written)
@@ -67,7 +101,13 @@ impl<S: Write + Unpin> Write for Watched<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingers.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.unread.load(Ordering::Relaxed) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
@@ -96,7 +136,7 @@ mod tests {
     async fn who_takes_nothing_is_ended() {
         let (near, mut far) = tokio::io::duplex(8);
         let connection = Connections::new(1000).admit(Some(1000)).expect("there is room");
-        let mut stream = Watched::new(TokioIo::new(near), connection);
+        let mut stream = Watched::new(TokioIo::new(near), connection, Arc::default());
         let write = async |stream: &mut Watched<_>| {
             poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, &[7; 8])).await
         };

@@ -89,6 +89,7 @@ impl Home {
             cgroup: None,
             rlimits: vec![],
             soft_rlimits: vec![],
+            listen: Vec::new(),
             notify: false,
             watchdog: None,
             definition: None,
