@@ -214,7 +214,10 @@ fn a_run_is_told_its_sockets_and_no_others() {
     let port = free_port();
     let home = Home::new(&json!({
         "told": {"command": ["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $$; exec sleep 1000"], "listen": [format!("127.0.0.1:{port}")]},
-        "other": {"command": ["sh", "-c", "echo \"none: $LISTEN_FDS$LISTEN_PID\"; exec sleep 1000"]},
+        "other": {
+            "command": ["sh", "-c", "echo \"none: $LISTEN_FDS$LISTEN_PID, own: $LISTEN_ADDRESS\"; exec sleep 1000"],
+            "env": {"LISTEN_ADDRESS": "here"},
+        },
     }))
     .with_env("LISTEN_FDS", "7")
     .with_env("LISTEN_PID", "1");
@@ -230,7 +233,7 @@ fn a_run_is_told_its_sockets_and_no_others() {
     let (told, other) = (said("told"), said("other"));
     let words: Vec<&str> = told.split_whitespace().collect();
     assert!(words.len() == 3 && words[0] == "1" && words[1] == words[2], "{told}");
-    assert_eq!(other, "none: ");
+    assert_eq!(other, "none: , own: here");
 }
 
 #[test]
@@ -271,4 +274,18 @@ fn addresses_that_cannot_be_listened_at_are_refused_by_name() {
     let home =
         Home::new(&json!({"web": {"command": ["web"], "listen": ["127.0.0.1:5004", "127.0.0.1:5004"]}}));
     home.ctl(&["config", "check"]).says("services.web.listen[1]: `127.0.0.1:5004` is listed twice");
+}
+
+#[test]
+fn one_address_that_somebody_else_has_is_waited_for_with_none_of_them_open() {
+    let taken = TcpListener::bind("[::1]:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let home = Home::new(&json!({"web": {
+        "command": fixture("web", ""), "port": port, "listen": [format!("127.0.0.1:{port}"), format!("[::1]:{port}")],
+    }}));
+    home.ctl(&["start", "web", "--timeout", "1s"]);
+    home.wait_for("web", "it is somebody else's", |s| s.state == "external");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody would answer there");
+    drop(taken);
+    until("it listens once the address is free", || asked(port).is_ok());
 }

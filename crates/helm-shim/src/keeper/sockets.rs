@@ -14,21 +14,24 @@ pub(crate) struct Sockets(Vec<(SocketAddr, TcpListener)>);
 
 impl Sockets {
     /// Listens at these addresses and no others; what is held already stays as it is. An address of IPv6 is left out where the host has
-    /// none, as long as another one is listed.
+    /// none, as long as another one is listed. If one of them cannot be had none is held: whoever connects is refused, instead of waiting
+    /// for a run that there is not, and the port is seen as free once the other holder has left.
     pub(crate) fn hold(&mut self, wanted: &[SocketAddr]) -> Result<(), (SocketAddr, io::Error)> {
-        self.0.retain(|(address, _)| wanted.contains(address));
+        let mut held = std::mem::take(&mut self.0);
+        held.retain(|(address, _)| wanted.contains(address));
         for address in wanted {
-            if self.0.iter().any(|(held, _)| held == address) {
+            if held.iter().any(|(held, _)| held == address) {
                 continue;
             }
             match listen(*address) {
-                Ok(socket) => self.0.push((*address, socket)),
+                Ok(socket) => held.push((*address, socket)),
                 Err(e) if address.is_ipv6() && wanted.len() > 1 && is_missing(&e) => {}
                 Err(e) => return Err((*address, e)),
             }
         }
         // In the order of the list, which is what the service goes by.
-        self.0.sort_by_key(|(address, _)| wanted.iter().position(|one| one == address));
+        held.sort_by_key(|(address, _)| wanted.iter().position(|one| one == address));
+        self.0 = held;
         Ok(())
     }
 
@@ -73,6 +76,7 @@ mod tests {
         let held = TcpListener::bind(first).unwrap();
         let (address, error) = sockets.hold(&[second, first]).unwrap_err();
         assert_eq!((address, error.kind()), (first, io::ErrorKind::AddrInUse));
+        assert!(TcpStream::connect(second).is_err(), "all of them or none");
         drop(held);
     }
 }

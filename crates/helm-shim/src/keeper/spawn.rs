@@ -30,6 +30,9 @@ const HIGH: RawFd = 32;
 /// Of the variable that only the child can write, because it holds its pid.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
+/// What tells of sockets that are handed over (sd_listen_fds(3)).
+const HANDED_OVER: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
+
 /// Everything that the child needs, in the form in which the kernel takes it.
 pub(crate) struct Prepared {
     argv: Vec<CString>,
@@ -100,7 +103,7 @@ impl Prepared {
         let path = |p: &Path| CString::new(p.as_os_str().as_bytes());
         // Who gets no sockets is not told of anybody else's.
         let replaced =
-            |name: &str| name.starts_with("LISTEN_") || extra_env.iter().any(|(extra, _)| *extra == name);
+            |name: &str| HANDED_OVER.contains(&name) || extra_env.iter().any(|(extra, _)| *extra == name);
         let given = order.env.iter().filter(|(name, _)| !replaced(name));
         Ok(Self {
             argv: order.argv.iter().map(|a| text(a)).collect::<Result<_, _>>()?,
