@@ -113,7 +113,8 @@ impl Home {
         let mut services = services.clone();
         for (name, service) in services.as_object_mut().into_iter().flatten() {
             let Some(service) =
-                service.as_object_mut().filter(|s| s.contains_key("command") || s.contains_key("path"))
+                // The entry `helm` has helm-web without saying so.
+                service.as_object_mut().filter(|s| name == "helm" || s.contains_key("command") || s.contains_key("path"))
             else {
                 continue;
             };
