@@ -112,9 +112,13 @@ impl Home {
     pub fn write_services(&self, services: &Value) {
         let mut services = services.clone();
         for (name, service) in services.as_object_mut().into_iter().flatten() {
-            let Some(service) =
-                service.as_object_mut().filter(|s| s.contains_key("command") || s.contains_key("path"))
-            else {
+            // The entry `helm` with a port is helm-web without saying so.
+            let runs = |s: &Map<String, Value>| {
+                (name == "helm" && s.contains_key("port"))
+                    || s.contains_key("command")
+                    || s.contains_key("path")
+            };
+            let Some(service) = service.as_object_mut().filter(|s| runs(s)) else {
                 continue;
             };
             let env = service.entry("env").or_insert_with(|| Value::Object(Map::new()));
