@@ -144,11 +144,11 @@ fn a_configuration_that_cannot_be_read_holds_nobody_up() {
 #[test]
 fn what_hangs_is_found_and_hides_nothing_else() {
     let home = site();
-    pipe(&home, "nexus/certs/nexus.crt");
+    pipe(&home, "core/keys/jwt_public.pem");
     let fault = only(&home, "hangs");
-    assert_eq!(fault["service"], "nexus");
+    assert_eq!(fault["service"], "core");
     assert!(
-        fault["what"].as_str().unwrap().contains("certificate")
+        fault["what"].as_str().unwrap().contains("key")
             && evidence(&fault).contains("no answer within 2 s")
     );
 }

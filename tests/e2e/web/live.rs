@@ -297,13 +297,16 @@ fn a_client_that_was_too_slow_is_told_where_to_go_on_and_misses_nothing_then() {
     assert_eq!(gap["topic"], "all", "{gap}");
     assert!(gap["missed"].as_u64().is_some_and(|missed| missed > 0), "{gap}");
     drop(slow);
-    let cursor = gap["cursor"].as_str().unwrap();
-    let mut again = Listening::to(&site, "topics=logs&services=a", &admin, cursor);
+    let back =
+        |gap: &Value| Listening::to(&site, "topics=logs&services=a", &admin, gap["cursor"].as_str().unwrap());
+    let mut again = back(&gap);
     while heard.len() < 16 * 400 {
         let event = again.next();
-        assert_ne!(event.kind, "gap", "{}", event.data);
-        if event.kind == "logs" {
-            heard.extend(firsts(&event.data));
+        match event.kind.as_str() {
+            "logs" => heard.extend(firsts(&event.data)),
+            // On a busy machine this one may be too slow as well.
+            "gap" => again = back(&event.data),
+            _ => {}
         }
     }
     let all: Vec<String> = (0..16).flat_map(|batch| (0..400).map(move |n| format!("{batch}.{n}"))).collect();
