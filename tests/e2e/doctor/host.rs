@@ -148,7 +148,6 @@ fn what_hangs_is_found_and_hides_nothing_else() {
     let fault = only(&home, "hangs");
     assert_eq!(fault["service"], "core");
     assert!(
-        fault["what"].as_str().unwrap().contains("key")
-            && evidence(&fault).contains("no answer within 2 s")
+        fault["what"].as_str().unwrap().contains("key") && evidence(&fault).contains("no answer within 2 s")
     );
 }
